@@ -1,0 +1,42 @@
+# One entry point for each habit. `make` alone lists them.
+PYTHON ?= python3
+VENV   := .venv
+BIN    := $(VENV)/bin
+STAMP  := $(VENV)/.installed
+
+help:            ## list the targets
+	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*##/\t/'
+
+install: $(STAMP) ## build .venv from the lock
+
+$(STAMP): requirements.lock pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.exit(0 if (3,11) <= sys.version_info < (3,14) else f"tidebook needs Python 3.11 to 3.13, this is {sys.version.split()[0]}")'
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/pip install --quiet --disable-pip-version-check --require-hashes -r requirements.lock
+	$(BIN)/pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
+	@touch $@
+
+up: $(STAMP)     ## a living market: everything on this machine, Ctrl-C stops it
+	@$(BIN)/tidebook up
+
+test: $(STAMP)   ## every test
+	$(BIN)/pytest
+
+lint: $(STAMP)   ## form, types and the arrows between the rooms
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+bench: $(STAMP)  ## throughput and latency, as ratios to a baseline of the same run
+	$(BIN)/python -m pytest tests/benchmarks --override-ini testpaths= -s
+
+format: $(STAMP) ## let ruff write
+	$(BIN)/ruff format .
+	$(BIN)/ruff check --fix .
+
+lock:            ## resolve pyproject.toml anew (needs uv; the lock names no index)
+	uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url \
+	  --no-header --extra dev pyproject.toml --output-file requirements.lock
+
+.PHONY: help install up test lint bench format lock
