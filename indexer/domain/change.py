@@ -1,0 +1,120 @@
+"""What a step does to the state, as a value with an inverse.
+
+    Applied     one block's deltas and facts          apply(block)
+    Rewound     the same of retracted blocks, undone  rewind(ancestor)
+    Settled     nothing but a promise                 settle(block)
+
+A record's delta holds its image before the block and after it; None where it did not exist.
+"""
+
+from collections.abc import Iterable
+from typing import Generic, Literal, TypeVar
+
+import msgspec
+
+from indexer.domain.balance import Balance
+from indexer.domain.block import Block, BlockRef
+from indexer.domain.market import Market, Token
+from indexer.domain.order import Candle, Level, Order, OrderStatus, Trade
+from indexer.domain.units import Address, Amount, Hash, Price, Quantity
+
+R = TypeVar("R")
+
+
+class Delta(msgspec.Struct, Generic[R], frozen=True):
+    """One record before and after a block."""
+
+    before: R | None
+    after: R | None
+
+    @property
+    def record(self) -> R:
+        """Either image, to read the record's identity from."""
+        image = self.before if self.after is None else self.after
+        assert image is not None, "a delta without an image"
+        return image
+
+    def inverse(self) -> "Delta[R]":
+        return Delta(self.after, self.before)
+
+
+OrderChangeKind = Literal["placed", "traded", "cancelled", "expired", "closed"]
+
+
+class OrderChange(msgspec.Struct, frozen=True):
+    """One event in the life of one order, with the order's state behind it.
+
+    `trade_*` are set for `traded` only; `trade_fee` is in the token this order received.
+    """
+
+    market: Address
+    order_id: int
+    account: Address
+    block_number: int
+    log_index: int
+    tx: Hash
+    kind: OrderChangeKind
+    status: OrderStatus
+    filled: Quantity
+    quote_filled: Amount
+    trade_price: Price | None = None
+    trade_quantity: Quantity | None = None
+    trade_quote_amount: Amount | None = None
+    trade_fee: Amount | None = None
+    is_maker: bool | None = None
+
+
+class Deltas(msgspec.Struct, frozen=True):
+    """The records one block touched, kind by kind; each record at most once."""
+
+    tokens: tuple[Delta[Token], ...] = ()
+    markets: tuple[Delta[Market], ...] = ()
+    orders: tuple[Delta[Order], ...] = ()
+    levels: tuple[Delta[Level], ...] = ()
+    balances: tuple[Delta[Balance], ...] = ()
+    candles: tuple[Delta[Candle], ...] = ()
+
+    def inverse(self) -> "Deltas":
+        return Deltas(
+            tokens=_inverses(self.tokens),
+            markets=_inverses(self.markets),
+            orders=_inverses(self.orders),
+            levels=_inverses(self.levels),
+            balances=_inverses(self.balances),
+            candles=_inverses(self.candles),
+        )
+
+
+def _inverses(deltas: Iterable[Delta[R]]) -> tuple[Delta[R], ...]:
+    return tuple(d.inverse() for d in deltas)
+
+
+class Applied(msgspec.Struct, frozen=True):
+    """What one block did."""
+
+    block: Block
+    deltas: Deltas
+    trades: tuple[Trade, ...] = ()
+    order_changes: tuple[OrderChange, ...] = ()
+
+
+class Rewound(msgspec.Struct, frozen=True):
+    """Retracted blocks, newest first, each as the change it once made."""
+
+    ancestor: BlockRef
+    retracted: tuple[Applied, ...]
+
+    @property
+    def depth(self) -> int:
+        """Blocks taken back."""
+        return len(self.retracted)
+
+
+class Settled(msgspec.Struct, frozen=True):
+    """Blocks that no rollback reaches any more, oldest first."""
+
+    block: BlockRef
+    promoted: tuple[BlockRef, ...]
+
+
+Change = Applied | Rewound | Settled

@@ -1,0 +1,38 @@
+"""Numbers with names. Everything inside Tidebook counts in the contracts' own integer units."""
+
+from typing import NewType
+
+Address = NewType("Address", str)
+"""An account or contract: `0x` and 40 lower-case hex digits."""
+
+Hash = NewType("Hash", str)
+"""A block hash, tx hash or topic: `0x` and 64 lower-case hex digits."""
+
+Price = NewType("Price", int)
+"""Quote-token units for one whole base token."""
+
+Quantity = NewType("Quantity", int)
+"""Base-token units (quote units only in an order whose `quantity_in_quote` is set)."""
+
+Amount = NewType("Amount", int)
+"""Units of one token."""
+
+ZERO_ADDRESS = Address("0x" + "0" * 40)
+
+
+def quote_amount(quantity: int, price: int, base_unit: int) -> Amount:
+    """What `quantity` base units cost at `price`; `base_unit` is 10^decimals of the base token.
+
+    Rounds down, as the contracts do; this is the only place where a price meets a quantity.
+    """
+    return Amount(quantity * price // base_unit)
+
+
+def to_decimal(units: int, decimals: int) -> str:
+    """The plain decimal text of an integer amount: `to_decimal(1500000, 6) == "1.5"`."""
+    if decimals == 0:
+        return str(units)
+    sign, digits = ("-", str(-units)) if units < 0 else ("", str(units))
+    digits = digits.rjust(decimals + 1, "0")
+    fraction = digits[-decimals:].rstrip("0")
+    return f"{sign}{digits[:-decimals]}.{fraction}" if fraction else sign + digits[:-decimals]

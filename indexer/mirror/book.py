@@ -1,0 +1,167 @@
+"""One market's orders and FIFO queues, faults included.
+
+The contracts keep each price level as a doubly linked list threaded through the orders. Unlinking
+neither checks membership nor clears pointers, so cancelling an order that already left its queue
+splices live orders away (and sometimes dead ones back in). A textbook queue diverges from the chain
+at the first such cancel; this copy of the pointer operations does not.
+
+Every level also knows what a taker can reach from its head. On a sound level that is counted as
+it changes; once a splice was suspect the level is `broken`, and walked instead, until its list is
+empty.
+"""
+
+from collections.abc import Iterator
+
+from indexer.domain.market import Market
+from indexer.domain.order import Level, Order, Side
+from indexer.domain.units import Price, Quantity
+from indexer.mirror.errors import Impossible
+from indexer.mirror.records import Records
+
+LevelKey = tuple[Side, Price]
+
+
+class Book:
+    """The book of one market. Methods take the log index for the records' `updated_*` fields."""
+
+    def __init__(self, market: Market, base_unit: int) -> None:
+        self.market = market.address
+        self.base = market.base
+        self.quote = market.quote
+        self.base_unit = base_unit
+        self.orders: Records[int, Order] = Records()
+        self.levels: Records[LevelKey, Level] = Records()
+
+    # -- reading ---------------------------------------------------------------------------------
+
+    def queue(self, side: Side, price: Price) -> Iterator[Order]:
+        """The orders reachable from a level's head, in the order a taker meets them.
+
+        Spliced lists can run in a circle; the walk ends where it would meet an order again.
+        """
+        level = self.levels.get((side, price))
+        seen: set[int] = set()
+        order_id = level.head if level else 0
+        while order_id and order_id not in seen:
+            seen.add(order_id)
+            order = self.orders.rows[order_id]
+            yield order
+            order_id = order.next
+
+    def depth(self, side: Side) -> list[Level]:
+        """Levels with something to take, best first."""
+        levels = [lv for (s, _), lv in self.levels.rows.items() if s == side and lv.quantity > 0]
+        return sorted(levels, key=lambda lv: lv.price, reverse=side == "buy")
+
+    # -- the contracts' operations ---------------------------------------------------------------
+
+    def append(self, order: Order) -> None:
+        """Put a new limit order at the tail of its level."""
+        key = (order.side, order.price)
+        if key in self.levels:
+            level = self.levels.touch(key)
+        else:
+            level = self.levels.add(key, Level(self.market, order.side, order.price))
+        if (level.head == 0) != (level.tail == 0):
+            level.broken = True
+        self.orders.add(order.order_id, order)
+        if level.head == 0:
+            level.head = order.order_id
+        else:
+            if level.tail:  # with a tail of 0 the contract writes to a phantom order: lost
+                self.orders.touch(level.tail).next = order.order_id
+            order.prev = level.tail
+        level.tail = order.order_id
+        level.count += 1
+        level.volume += order.quantity
+        order.queued = True
+        level.quantity = Quantity(level.quantity + order.quantity)
+        level.order_count += 1
+        self._stamp(level, order)
+        if level.broken:
+            self._walk(level, (order.order_id,))
+
+    def fill(self, order: Order, quantity: Quantity) -> None:
+        """Take `quantity` from a limit order, and from its level."""
+        level = self.levels.touch((order.side, order.price))
+        order.filled = Quantity(order.filled + quantity)
+        level.volume -= quantity
+        if order.queued:
+            level.quantity = Quantity(level.quantity - quantity)
+        self._stamp(level, order)
+
+    def unlink(self, order: Order) -> None:
+        """Take an order out of its level's list, exactly as wrongly as the contract does."""
+        key = (order.side, order.price)
+        if key not in self.levels or self.levels.rows[key].count == 0:
+            raise Impossible(f"order {order.order_id} left an empty level", "a level with orders")
+        level = self.levels.touch(key)
+        before: tuple[int, ...] = ()
+        if not order.queued or level.broken:
+            level.broken = True
+            before = tuple(o.order_id for o in self.queue(*key))
+        if order.prev:
+            self.orders.touch(order.prev).next = order.next
+        else:
+            level.head = order.next
+        if order.next:
+            self.orders.touch(order.next).prev = order.prev
+        else:
+            level.tail = order.prev
+        level.count -= 1
+        level.volume -= order.remaining
+        if order.queued:
+            order.queued = False
+            level.quantity = Quantity(level.quantity - order.remaining)
+            level.order_count -= 1
+        self._stamp(level, order)
+        if level.broken:
+            self._walk(level, before)
+        if not (level.head or level.tail or level.count or level.volume):
+            self.levels.remove(key)
+
+    # -- reachability ----------------------------------------------------------------------------
+
+    def _walk(self, level: Level, before: tuple[int, ...]) -> None:
+        """Count anew what is reachable; `before` lists who was. Empty lists are sound again."""
+        level.broken = bool(level.head or level.tail)
+        reached = list(self.queue(level.side, level.price))
+        ids = {order.order_id for order in reached}
+        for order_id in before:
+            if order_id not in ids and self.orders.rows[order_id].queued:
+                self._set_queued(self.orders.touch(order_id), False, level)
+        for order in reached:
+            if not order.queued:
+                self._set_queued(self.orders.touch(order.order_id), True, level)
+        level.quantity = Quantity(sum(order.remaining for order in reached))
+        level.order_count = len(reached)
+
+    def _set_queued(self, order: Order, queued: bool, level: Level) -> None:
+        order.queued = queued
+        order.updated_block, order.updated_log_index = (
+            level.updated_block,
+            level.updated_log_index,
+        )
+        settle_status(order)
+
+    @staticmethod
+    def _stamp(level: Level, order: Order) -> None:
+        level.updated_block, level.updated_log_index = (
+            order.updated_block,
+            order.updated_log_index,
+        )
+
+
+def settle_status(order: Order) -> None:
+    """Derive a limit order's status; what the contract stores of it is unreliable.
+
+    Cancelled and expired are final, also for an order that was already filled.
+    """
+    if order.status in ("cancelled", "expired"):
+        return
+    if order.filled >= order.quantity:
+        order.status = "filled"
+    elif not order.queued:
+        order.status = "orphaned"
+    else:
+        order.status = "partially_filled" if order.filled else "open"

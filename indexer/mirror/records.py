@@ -1,0 +1,76 @@
+"""Records by key, with a memory of what the running block has changed of them."""
+
+from collections.abc import Iterable
+from typing import Generic, TypeVar
+
+import msgspec
+
+from indexer.domain.change import Delta
+
+K = TypeVar("K")
+R = TypeVar("R", bound=msgspec.Struct)
+
+
+class Records(Generic[K, R]):
+    """A dict of mutable records that can say what a block did to it.
+
+    Whoever changes a record takes it through `touch`; the first touch in a block keeps a copy.
+    `take_deltas` ends the block.
+    """
+
+    __slots__ = ("_before", "rows")
+
+    def __init__(self) -> None:
+        self.rows: dict[K, R] = {}
+        self._before: dict[K, R | None] = {}
+
+    def __contains__(self, key: K) -> bool:
+        return key in self.rows
+
+    def get(self, key: K) -> R | None:
+        """The record, to be read only."""
+        return self.rows.get(key)
+
+    def touch(self, key: K) -> R:
+        """The record, to be changed. KeyError if there is none."""
+        row = self.rows[key]
+        if key not in self._before:
+            self._before[key] = _image(row)
+        return row
+
+    def add(self, key: K, row: R) -> R:
+        """A new record, or a whole new image of one."""
+        if key not in self._before:
+            self._before[key] = self.rows.get(key)
+        self.rows[key] = row
+        return row
+
+    def remove(self, key: K) -> None:
+        if key not in self._before:
+            self._before[key] = _image(self.rows[key])
+        del self.rows[key]
+
+    def take_deltas(self) -> list[Delta[R]]:
+        """Everything touched since the last call, before and after, in the order of first touch."""
+        deltas = []
+        for key, before in self._before.items():
+            after = self.rows.get(key)
+            if before is None and after is None:
+                continue
+            deltas.append(Delta(before, None if after is None else _image(after)))
+        self._before.clear()
+        return deltas
+
+    def put(self, keyed: Iterable[tuple[K, R | None]]) -> None:
+        """Set images outside any block (loading, rewinding): None removes."""
+        for key, image in keyed:
+            if image is None:
+                self.rows.pop(key, None)
+            else:
+                self.rows[key] = _image(image)
+
+
+def _image(row: R) -> R:
+    """A shallow copy, in C: an eighth of a microsecond for an order."""
+    copy: R = row.__copy__()  # type: ignore[attr-defined]  # msgspec's stubs leave it out
+    return copy
