@@ -129,42 +129,47 @@ class _BadWord(ValueError):
     """Raised by generated code: expected, found."""
 
 
-def decode(
-    block: Block, logs: Iterable[Log], deployment: Deployment, markets: Container[Address]
-) -> list[ev.AnyEvent]:
-    """The events of one block, in log order. `markets` are the order books known before it.
+def select(logs: Iterable[Log], deployment: Deployment, markets: Container[Address]) -> list[Log]:
+    """The logs that concern us, in order. `markets` are the order books known before them.
 
-    Logs of other contracts are passed over; a market created in the block counts from there on.
-    Raises MalformedLog.
+    A market created among them counts from its PoolCreated on. Token transfers out of the balance
+    manager count where they pay without an event of their own (mirror/ledger.py).
     """
+    contracts = deployment.contracts
+    ours = set(contracts.addresses())
+    payer = contracts.balance_manager[2:] if deployment.protocol == "gtx" else None
+    selected = []
+    for log in logs:
+        topics = log.topics
+        if log.address in ours or log.address in markets:
+            selected.append(log)
+            if log.address == contracts.pool_manager and topics[:1] == [MARKET_CREATED]:
+                ours.add(created_market(log))
+        elif payer and len(topics) == 3 and topics[0] == TRANSFER and topics[1][26:] == payer:
+            selected.append(log)
+    return selected
+
+
+def created_market(log: Log) -> Address:
+    """The order book that a PoolCreated log announces."""
+    return Address("0x" + log.data[26:66])
+
+
+def decode(block: Block, logs: Iterable[Log]) -> list[ev.AnyEvent]:
+    """The events of one block's selected logs, one for each. Raises MalformedLog."""
     decoders = _decoders()
-    contracts = deployment.contracts.addresses()
-    manager = deployment.contracts.balance_manager
-    payouts_matter = deployment.protocol == "gtx"  # elsewhere they have events of their own
-    created: set[Address] = set()
     events: list[Any] = []
     for log in logs:
-        address = log.address
-        topic0 = log.topics[0] if log.topics else Hash("0x")
-        if address in markets or address in contracts or address in created:
-            decoder = decoders.get(topic0)
-            if decoder is None:
-                events.append(ev.Unknown(log.transaction_hash, log.index, address, Hash(topic0)))
-                continue
-        elif topic0 == TRANSFER and payouts_matter and len(log.topics) == 3:
-            if log.topics[1][26:] != manager[2:]:
-                continue
-            decoder = decoders[topic0]
-        else:
+        topic0 = log.topics[0] if log.topics else "0x"
+        decoder = decoders.get(topic0)
+        if decoder is None:
+            events.append(ev.Unknown(log.transaction_hash, log.index, log.address, Hash(topic0)))
             continue
         try:
-            event = decoder(log)
+            events.append(decoder(log))
         except ValueError as error:
             expected, found = _explain(log, error)
             raise MalformedLog(log, block, expected, found) from error
-        events.append(event)
-        if type(event) is ev.MarketCreated and address == deployment.contracts.pool_manager:
-            created.add(event.market)
     return events
 
 

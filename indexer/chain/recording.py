@@ -1,7 +1,7 @@
 """Recordings: a chain as gzip'd JSON lines, a header and then a block a line.
 
-The header is a deployment file, so a recording knows what to follow. Damage is told with the line it
-was found on: a recording that ends in the middle of a line, or of its compression, is not one.
+The header is a deployment file, so a recording knows what to follow. Damage is told with the line
+it was found on: a recording that ends in the middle of a line, or of its compression, is not one.
 """
 
 import gzip
@@ -33,7 +33,7 @@ class RecordedBlock(msgspec.Struct, frozen=True, rename="camel"):
 
 
 class BadRecording(ValueError):
-    """A file that is no sound recording; the message names the file, the line and what was found."""
+    """A file that is no sound recording; the message names the file, the line and the damage."""
 
 
 class Recording:

@@ -1,0 +1,390 @@
+"""The schema: SQLAlchemy Core tables, the one truth that migrations must reach.
+
+Three kinds of table:
+
+- *current state* (tokens, markets, orders, levels, balances, candles): one row per record, written
+  over; `undo` holds what a rollback writes back;
+- *facts* (blocks, events, trades, *_changes): appended with their origin, deleted when retracted;
+- *the writer's own* (cursors, outbox, channels, checkpoints, divergences, rollbacks).
+
+Hashes and addresses are `bytea` here and `0x…` text everywhere else; amounts are `numeric(78, 0)`
+here and `int` everywhere else. The two types below are where that happens for readers; the writer's
+asyncpg connections have codecs of the same effect (store/postgres.py).
+"""
+
+from decimal import Decimal
+from typing import Any
+
+from sqlalchemy import (
+    BigInteger,
+    Boolean,
+    CheckConstraint,
+    Column,
+    Dialect,
+    Identity,
+    Index,
+    Integer,
+    LargeBinary,
+    MetaData,
+    Numeric,
+    SmallInteger,
+    Table,
+    Text,
+    TypeDecorator,
+    text,
+)
+from sqlalchemy.dialects.postgresql import JSONB, TIMESTAMP
+
+SCHEMA = "tidebook"
+
+metadata = MetaData(
+    schema=SCHEMA,
+    naming_convention={
+        "pk": "%(table_name)s_pk",
+        "ix": "%(table_name)s_%(column_0_N_name)s",
+        "ck": "%(table_name)s_%(constraint_name)s",
+    },
+)
+
+
+class Hex(TypeDecorator[str]):
+    """`bytea` in the database, `0x` and lower-case hex in Python."""
+
+    impl = LargeBinary
+    cache_ok = True
+
+    def process_bind_param(self, value: str | None, dialect: Dialect) -> bytes | None:
+        return None if value is None else bytes.fromhex(value.removeprefix("0x"))
+
+    def process_result_value(self, value: bytes | None, dialect: Dialect) -> str | None:
+        return None if value is None else "0x" + value.hex()
+
+
+class Units(TypeDecorator[int]):
+    """`numeric(78, 0)` in the database (a uint256 fits), `int` in Python."""
+
+    impl = Numeric(78, 0)
+    cache_ok = True
+
+    def process_bind_param(self, value: int | None, dialect: Dialect) -> Decimal | None:
+        return None if value is None else Decimal(value)
+
+    def process_result_value(self, value: Any, dialect: Dialect) -> int | None:
+        return None if value is None else int(value)
+
+
+FREE_TEXT = {"escape": True}
+"""Marks text that comes from the chain: a symbol may hold anything."""
+
+
+def _key(name: str, type_: Any) -> Column[Any]:
+    return Column(name, type_, primary_key=True, nullable=False)
+
+
+def _units(name: str) -> Column[Any]:
+    return Column(name, Units, nullable=False)
+
+
+def _updated() -> list[Column[Any]]:
+    """Where a record was last touched."""
+    return [
+        Column("updated_block", BigInteger, nullable=False),
+        Column("updated_log_index", Integer, nullable=False),
+    ]
+
+
+# -- facts -------------------------------------------------------------------------------------
+
+blocks = Table(
+    "blocks",
+    metadata,
+    _key("hash", Hex),
+    Column("number", BigInteger, nullable=False),
+    Column("parent_hash", Hex, nullable=False),
+    Column("timestamp", BigInteger, nullable=False),
+    Column("finality", Text, nullable=False),
+    Column("canonical", Boolean, nullable=False),
+    CheckConstraint("finality in ('latest', 'safe', 'finalized')", name="finality"),
+    Index("blocks_canonical_number", "number", unique=True, postgresql_where=text("canonical")),
+    comment="Headers we have folded. A retracted one stays, not canonical.",
+)
+
+events = Table(
+    "events",
+    metadata,
+    _key("block_number", BigInteger),
+    _key("log_index", Integer),
+    Column("tx", Hex, nullable=False),
+    Column("address", Hex, nullable=False),
+    Column("name", Text),
+    Column("topics", Hex, nullable=False),
+    Column("data", Hex, nullable=False),
+    Index("events_unknown", "block_number", postgresql_where=text("name is null")),
+    comment="Every log of the followed contracts, raw; name is null where no ABI knows its topic.",
+)
+
+trades = Table(
+    "trades",
+    metadata,
+    _key("block_number", BigInteger),
+    _key("log_index", Integer),
+    Column("market", Hex, nullable=False),
+    Column("tx", Hex, nullable=False),
+    Column("timestamp", BigInteger, nullable=False),
+    _units("price"),
+    _units("quantity"),
+    _units("quote_amount"),
+    Column("taker_side", Text, nullable=False),
+    Column("maker_order_id", BigInteger, nullable=False),
+    Column("taker_order_id", BigInteger, nullable=False),
+    Column("maker", Hex, nullable=False),
+    Column("taker", Hex, nullable=False),
+    Column("maker_fee", Units),
+    Column("taker_fee", Units),
+    Column("verified", Boolean),
+    Index(None, "market", "block_number", "log_index"),
+    Index(None, "maker", "block_number", "log_index"),
+    Index(None, "taker", "block_number", "log_index"),
+    comment="One maker met one taker. Named by origin.",
+)
+
+order_changes = Table(
+    "order_changes",
+    metadata,
+    _key("block_number", BigInteger),
+    _key("ordinal", Integer),
+    Column("log_index", Integer, nullable=False),
+    Column("market", Hex, nullable=False),
+    Column("order_id", BigInteger, nullable=False),
+    Column("account", Hex, nullable=False),
+    Column("tx", Hex, nullable=False),
+    Column("kind", Text, nullable=False),
+    Column("status", Text, nullable=False),
+    _units("filled"),
+    _units("quote_filled"),
+    Column("trade_price", Units),
+    Column("trade_quantity", Units),
+    Column("trade_quote_amount", Units),
+    Column("trade_fee", Units),
+    Column("is_maker", Boolean),
+    Index(None, "market", "order_id", "block_number", "ordinal"),
+    Index(None, "account", "block_number", "ordinal"),
+    comment="Every event in an order's life; the newest up to a block is its state there.",
+)
+
+level_changes = Table(
+    "level_changes",
+    metadata,
+    _key("market", Hex),
+    _key("side", Text),
+    _key("price", Units),
+    _key("block_number", BigInteger),
+    Column("log_index", Integer, nullable=False),
+    _units("quantity"),
+    Column("order_count", Integer, nullable=False),
+    Index(None, "block_number"),
+    comment="A level after each block that touched it; quantity 0 when it went.",
+)
+
+balance_changes = Table(
+    "balance_changes",
+    metadata,
+    _key("account", Hex),
+    _key("token", Hex),
+    _key("block_number", BigInteger),
+    Column("log_index", Integer, nullable=False),
+    _units("available"),
+    _units("locked"),
+    _units("deposited"),
+    _units("withdrawn"),
+    Index(None, "block_number"),
+    comment="A balance after each block that touched it.",
+)
+
+# -- current state -------------------------------------------------------------------------------
+
+tokens = Table(
+    "tokens",
+    metadata,
+    _key("address", Hex),
+    Column("symbol", Text, nullable=False, info=FREE_TEXT),
+    Column("name", Text, nullable=False, info=FREE_TEXT),
+    Column("decimals", SmallInteger, nullable=False),
+)
+
+markets = Table(
+    "markets",
+    metadata,
+    _key("address", Hex),
+    Column("symbol", Text, nullable=False, unique=True, info=FREE_TEXT),
+    Column("pool_id", Hex, nullable=False),
+    Column("base", Hex, nullable=False),
+    Column("quote", Hex, nullable=False),
+    Column("created_block", BigInteger, nullable=False),
+    Column("created_log_index", Integer, nullable=False),
+    Column("tick_size", Units),
+    Column("lot_size", Units),
+    Column("min_quantity", Units),
+    Column("min_quote_amount", Units),
+)
+
+orders = Table(
+    "orders",
+    metadata,
+    _key("market", Hex),
+    _key("order_id", BigInteger),
+    Column("account", Hex, nullable=False),
+    Column("side", Text, nullable=False),
+    Column("type", Text, nullable=False),
+    Column("time_in_force", Text, nullable=False),
+    _units("price"),
+    _units("quantity"),
+    Column("quantity_in_quote", Boolean, nullable=False),
+    Column("expiry", BigInteger, nullable=False),
+    Column("placed_block", BigInteger, nullable=False),
+    Column("placed_log_index", Integer, nullable=False),
+    Column("placed_at", BigInteger, nullable=False),
+    Column("tx", Hex, nullable=False),
+    _units("filled"),
+    _units("quote_filled"),
+    Column("status", Text, nullable=False),
+    *_updated(),
+    Column("queued", Boolean, nullable=False),
+    Column("next", BigInteger, nullable=False),
+    Column("prev", BigInteger, nullable=False),
+    Index(None, "account", "placed_block"),
+    Index("orders_queued", "market", "side", "price", postgresql_where=text("queued")),
+)
+
+levels = Table(
+    "levels",
+    metadata,
+    _key("market", Hex),
+    _key("side", Text),
+    _key("price", Units),
+    Column("head", BigInteger, nullable=False),
+    Column("tail", BigInteger, nullable=False),
+    Column("count", Integer, nullable=False),
+    _units("volume"),
+    _units("quantity"),
+    Column("order_count", Integer, nullable=False),
+    Column("broken", Boolean, nullable=False),
+    *_updated(),
+)
+
+balances = Table(
+    "balances",
+    metadata,
+    _key("account", Hex),
+    _key("token", Hex),
+    _units("available"),
+    _units("locked"),
+    _units("deposited"),
+    _units("withdrawn"),
+    *_updated(),
+)
+
+candles = Table(
+    "candles",
+    metadata,
+    _key("market", Hex),
+    _key("open_time", BigInteger),
+    _units("open"),
+    _units("high"),
+    _units("low"),
+    _units("close"),
+    _units("volume"),
+    _units("quote_volume"),
+    _units("taker_buy_volume"),
+    _units("taker_buy_quote_volume"),
+    Column("trades", Integer, nullable=False),
+    comment="One-minute candles, of minutes with trades; the other intervals are sums of these.",
+)
+
+undo = Table(
+    "undo",
+    metadata,
+    _key("block_number", BigInteger),
+    _key("ordinal", Integer),
+    Column("kind", Text, nullable=False),
+    Column("before", JSONB),
+    Column("after", JSONB),
+    comment="Images of what each block above finalized did to each record.",
+)
+
+# -- the writer's own ------------------------------------------------------------------------------
+
+cursors = Table(
+    "cursors",
+    metadata,
+    _key("one", Boolean),
+    Column("chain_id", BigInteger, nullable=False),
+    Column("deployment", JSONB, nullable=False),
+    Column("epoch", Text, nullable=False),
+    Column("seq", BigInteger, nullable=False),
+    Column("block_number", BigInteger),
+    Column("block_hash", Hex),
+    Column("finalized_number", BigInteger),
+    Column("head_number", BigInteger),
+    Column("live", Boolean, nullable=False),
+    Column("updated_at", TIMESTAMP(timezone=True), nullable=False, server_default=text("now()")),
+    CheckConstraint("one", name="one"),
+    comment="Where the writer stands. One row: a database belongs to one chain.",
+)
+
+outbox = Table(
+    "outbox",
+    metadata,
+    _key("seq", BigInteger),
+    Column("stream", Text, nullable=False),
+    Column("channel", Text, nullable=False),
+    Column("block_number", BigInteger, nullable=False),
+    Column("message", Text, nullable=False),
+    Index(None, "channel", "seq"),
+    comment="Messages in the order of their seq, kept for clients that resume.",
+)
+
+channels = Table(
+    "channels",
+    metadata,
+    _key("channel", Text),
+    Column("seq", BigInteger, nullable=False),
+    comment="The newest seq of each channel, for prev_seq.",
+)
+
+rollbacks = Table(
+    "rollbacks",
+    metadata,
+    Column("id", BigInteger, Identity(), primary_key=True),
+    Column("ancestor_number", BigInteger, nullable=False),
+    Column("ancestor_hash", Hex, nullable=False),
+    Column("head_number", BigInteger, nullable=False),
+    Column("head_hash", Hex, nullable=False),
+    Column("depth", Integer, nullable=False),
+    Column("recorded_at", TIMESTAMP(timezone=True), nullable=False, server_default=text("now()")),
+    comment="Reorg history: how far each rollback went, and the head it took back.",
+)
+
+checkpoints = Table(
+    "checkpoints",
+    metadata,
+    _key("block_number", BigInteger),
+    Column("block_hash", Hex, nullable=False),
+    Column("version", Integer, nullable=False),
+    Column("checksum", BigInteger, nullable=False),
+    Column("state", LargeBinary, nullable=False),
+)
+
+divergences = Table(
+    "divergences",
+    metadata,
+    Column("id", BigInteger, Identity(), primary_key=True),
+    Column("market", Hex),
+    Column("block_number", BigInteger, nullable=False),
+    Column("log_index", Integer, nullable=False),
+    Column("kind", Text, nullable=False),
+    Column("expected", JSONB),
+    Column("found", JSONB),
+    Column("acknowledged", Boolean, nullable=False, server_default=text("false")),
+    Index(None, "market", "block_number"),
+)

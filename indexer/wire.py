@@ -1,0 +1,372 @@
+"""Changes to messages: all that gateways depend on.
+
+Streams and their channels (a channel is what `prev_seq` links):
+
+    trades  depth  klines                  <stream>:<market>
+    orders  balances  execution_reports    <stream>:<account>
+    system                                 system
+
+A message of `orders`, `balances`, `klines` or `depth` carries the state to set, so that applying it
+twice does no harm: `apply` the state after its block, `retract` the state before it (null, or
+quantity 0, where there was none). `trades` and `execution_reports` carry facts; `retract` names one
+that is no more. Amounts are integers in contract units, as text.
+"""
+
+from collections.abc import Iterable, Iterator
+from typing import Any, Literal, assert_never
+
+import msgspec
+
+from indexer.domain.balance import Balance
+from indexer.domain.block import Block, BlockRef, Finality
+from indexer.domain.change import (
+    Applied,
+    Change,
+    Delta,
+    Deltas,
+    OrderChange,
+    Rewound,
+    Settled,
+)
+from indexer.domain.order import Candle, Level, Order, Trade
+from indexer.domain.units import Address, Hash
+
+Stream = Literal["trades", "depth", "orders", "balances", "klines", "execution_reports", "system"]
+Op = Literal["apply", "retract", "promote", "snapshot", "system"]
+
+STREAMS: tuple[Stream, ...] = (
+    "trades",
+    "depth",
+    "orders",
+    "balances",
+    "klines",
+    "execution_reports",
+    "system",
+)
+
+
+def stream_key(chain_id: int, stream: Stream) -> str:
+    """The Redis key of a stream."""
+    return f"tidebook:{chain_id}:{stream}"
+
+
+class BlockInfo(msgspec.Struct, frozen=True):
+    number: int
+    hash: Hash
+    timestamp: int
+
+
+class Message(msgspec.Struct, frozen=True):
+    """One entry of a stream. `seq` is contiguous over the chain's whole outbox."""
+
+    stream: Stream
+    epoch: str
+    seq: int
+    prev_seq: int
+    op: Op
+    market: Address | None
+    block: BlockInfo
+    tx: Hash | None
+    log_index: int | None
+    finality: Finality
+    data: dict[str, Any]
+
+
+class Draft(msgspec.Struct, frozen=True):
+    """A message before the writer has numbered it."""
+
+    stream: Stream
+    channel: str
+    op: Op
+    block: Block
+    data: dict[str, Any]
+    market: Address | None = None
+    tx: Hash | None = None
+    log_index: int | None = None
+    finality: Finality = "latest"
+
+
+class OutboxRow(msgspec.Struct, frozen=True):
+    """A numbered message, as Postgres keeps it and Redis gets it."""
+
+    seq: int
+    stream: Stream
+    channel: str
+    block_number: int
+    message: str
+
+
+class Numbering:
+    """Gives messages their seq. One lives in the writer; its numbers commit with the step."""
+
+    def __init__(self, epoch: str, seq: int, channels: dict[str, int]) -> None:
+        self.epoch = epoch
+        self.seq = seq
+        self.channels = channels
+        """Newest seq by channel."""
+
+    def number(self, drafts: Iterable[Draft]) -> list[OutboxRow]:
+        rows = []
+        for draft in drafts:
+            self.seq += 1
+            message = Message(
+                draft.stream,
+                self.epoch,
+                self.seq,
+                self.channels.get(draft.channel, 0),
+                draft.op,
+                draft.market,
+                BlockInfo(draft.block.number, draft.block.hash, draft.block.timestamp),
+                draft.tx,
+                draft.log_index,
+                draft.finality,
+                draft.data,
+            )
+            self.channels[draft.channel] = self.seq
+            text = msgspec.json.encode(message).decode()
+            rows.append(OutboxRow(self.seq, draft.stream, draft.channel, draft.block.number, text))
+        return rows
+
+
+def encode(change: Change, head: Block) -> list[Draft]:
+    """The messages of one step, in the order in which they must be read.
+
+    `head` is our head behind the step: the block that messages about no single block carry.
+    """
+    match change:
+        case Applied():
+            return sorted(_applied(change, "apply"), key=_log_index)
+        case Rewound():
+            about = {"ancestor": _ref(change.ancestor), "depth": change.depth}
+            begin = Draft("system", "system", "system", head, {"event": "reorg.begin", **about})
+            end = Draft("system", "system", "system", head, {"event": "reorg.end", **about})
+            taken_back = [
+                draft
+                for applied in change.retracted
+                for draft in sorted(_applied(applied, "retract"), key=_log_index, reverse=True)
+            ]
+            return [begin, *taken_back, end]
+        case Settled():
+            data = {"block": _ref(change.block), "promoted": len(change.promoted)}
+            return [Draft("system", "system", "promote", head, data, finality="finalized")]
+        case _:
+            assert_never(change)
+
+
+def snapshot(books: Iterable[tuple[Address, list[Level], list[Level]]], head: Block) -> list[Draft]:
+    """The state that a backfill leaves: every book's levels, best first (bids, then asks)."""
+    return [
+        Draft(
+            "depth",
+            f"depth:{market}",
+            "snapshot",
+            head,
+            {"bids": [_level(lv) for lv in bids], "asks": [_level(lv) for lv in asks]},
+            market,
+        )
+        for market, bids, asks in books
+    ]
+
+
+# -- one block ------------------------------------------------------------------------------------
+
+
+def _applied(applied: Applied, op: Op) -> Iterator[Draft]:
+    """A block's messages as made (`apply`) or as taken back (`retract`), unordered."""
+    block = applied.block
+    deltas = applied.deltas if op == "apply" else applied.deltas.inverse()
+    for trade in applied.trades:
+        yield Draft(
+            "trades",
+            f"trades:{trade.market}",
+            op,
+            block,
+            trade_data(trade),
+            trade.market,
+            trade.tx,
+            trade.log_index,
+        )
+    yield from _depth(deltas, op, block)
+    for order in deltas.orders:
+        if not _visible(order):
+            continue  # only a neighbour's pointer moved
+        one = order.record
+        data = {"order_id": one.order_id, "account": one.account, "order": order_data(order.after)}
+        log_index = _touched_at(order)
+        yield Draft("orders", f"orders:{one.account}", op, block, data, one.market, None, log_index)
+    for balance in deltas.balances:
+        held = balance.record
+        data = {
+            "account": held.account,
+            "token": held.token,
+            "balance": balance_data(balance.after),
+        }
+        log_index = _touched_at(balance)
+        yield Draft("balances", f"balances:{held.account}", op, block, data, None, None, log_index)
+    for candle in deltas.candles:
+        minute = candle.record
+        data = {"open_time": minute.open_time, "candle": candle_data(candle.after)}
+        yield Draft("klines", f"klines:{minute.market}", op, block, data, minute.market)
+    yield from _reports(applied, op, block)
+
+
+def _depth(deltas: Deltas, op: Op, block: Block) -> Iterator[Draft]:
+    """One message a market: the levels the block touched, absolute."""
+    books: dict[Address, dict[str, list[list[str | int]]]] = {}
+    last: dict[Address, int] = {}
+    for delta in deltas.levels:
+        if not _visible(delta):
+            continue
+        level = delta.record
+        sides = books.setdefault(level.market, {"bids": [], "asks": []})
+        after = delta.after
+        if after is None:
+            after = Level(level.market, level.side, level.price)
+        sides["bids" if level.side == "buy" else "asks"].append(_level(after))
+        last[level.market] = max(last.get(level.market, 0), _touched_at(delta))
+    for market, sides in books.items():
+        sides["bids"].sort(key=lambda lv: int(lv[0]), reverse=True)
+        sides["asks"].sort(key=lambda lv: int(lv[0]))
+        yield Draft("depth", f"depth:{market}", op, block, sides, market, None, last[market])
+
+
+def _reports(applied: Applied, op: Op, block: Block) -> Iterator[Draft]:
+    orders = {
+        (delta.record.market, delta.record.order_id): delta for delta in applied.deltas.orders
+    }
+    for change in applied.order_changes:
+        order = orders[change.market, change.order_id].after
+        assert order is not None, "a change of an order that is not there"
+        yield Draft(
+            "execution_reports",
+            f"execution_reports:{change.account}",
+            op,
+            block,
+            report_data(change, order),
+            change.market,
+            change.tx,
+            change.log_index,
+        )
+
+
+def _log_index(draft: Draft) -> int:
+    """Orders a block's messages; what sums up a block (candles) comes behind its logs."""
+    return 1 << 62 if draft.log_index is None else draft.log_index
+
+
+def _visible(delta: Delta[Order] | Delta[Level]) -> bool:
+    """Whether anything changed that a reader sees."""
+    before, after = delta.before, delta.after
+    if isinstance(before, Order) and isinstance(after, Order):
+        return (before.filled, before.status) != (after.filled, after.status)
+    if isinstance(before, Level) and isinstance(after, Level):
+        return (before.quantity, before.order_count) != (after.quantity, after.order_count)
+    return True
+
+
+def _touched_at(delta: Delta[Level] | Delta[Order] | Delta[Balance]) -> int:
+    """The log that touched a record last in its block, seen from either direction."""
+    images = [image for image in (delta.before, delta.after) if image is not None]
+    return max((image.updated_block, image.updated_log_index) for image in images)[1]
+
+
+# -- data ------------------------------------------------------------------------------------------
+
+
+def _ref(block: BlockRef) -> dict[str, Any]:
+    return {"number": block.number, "hash": block.hash}
+
+
+def _level(level: Level) -> list[str | int]:
+    return [str(level.price), str(level.quantity), level.order_count]
+
+
+def trade_data(trade: Trade) -> dict[str, Any]:
+    return {
+        "block_number": trade.block_number,
+        "log_index": trade.log_index,
+        "timestamp": trade.timestamp,
+        "price": str(trade.price),
+        "quantity": str(trade.quantity),
+        "quote_amount": str(trade.quote_amount),
+        "taker_side": trade.taker_side,
+        "maker_order_id": trade.maker_order_id,
+        "taker_order_id": trade.taker_order_id,
+        "maker": trade.maker,
+        "taker": trade.taker,
+        "maker_fee": _text(trade.maker_fee),
+        "taker_fee": _text(trade.taker_fee),
+        "verified": trade.verified,
+    }
+
+
+def order_data(order: Order | None) -> dict[str, Any] | None:
+    if order is None:
+        return None
+    return {
+        "side": order.side,
+        "type": order.type,
+        "time_in_force": order.time_in_force,
+        "price": str(order.price),
+        "quantity": str(order.quantity),
+        "quantity_in_quote": order.quantity_in_quote,
+        "filled": str(order.filled),
+        "quote_filled": str(order.quote_filled),
+        "status": order.status,
+        "expiry": order.expiry,
+        "placed_at": order.placed_at,
+    }
+
+
+def balance_data(balance: Balance | None) -> dict[str, Any] | None:
+    if balance is None:
+        return None
+    return {
+        "available": str(balance.available),
+        "locked": str(balance.locked),
+        "deposited": str(balance.deposited),
+        "withdrawn": str(balance.withdrawn),
+    }
+
+
+def candle_data(candle: Candle | None) -> dict[str, Any] | None:
+    if candle is None:
+        return None
+    return {
+        "open": str(candle.open),
+        "high": str(candle.high),
+        "low": str(candle.low),
+        "close": str(candle.close),
+        "volume": str(candle.volume),
+        "quote_volume": str(candle.quote_volume),
+        "taker_buy_volume": str(candle.taker_buy_volume),
+        "taker_buy_quote_volume": str(candle.taker_buy_quote_volume),
+        "trades": candle.trades,
+    }
+
+
+def report_data(change: OrderChange, order: Order) -> dict[str, Any]:
+    """One event of one order with what a private feed needs to know of it."""
+    return {
+        "order_id": change.order_id,
+        "account": change.account,
+        "kind": change.kind,
+        "status": change.status,
+        "filled": str(change.filled),
+        "quote_filled": str(change.quote_filled),
+        "side": order.side,
+        "type": order.type,
+        "time_in_force": order.time_in_force,
+        "price": str(order.price),
+        "quantity": str(order.quantity),
+        "placed_at": order.placed_at,
+        "trade_price": _text(change.trade_price),
+        "trade_quantity": _text(change.trade_quantity),
+        "trade_quote_amount": _text(change.trade_quote_amount),
+        "trade_fee": _text(change.trade_fee),
+        "is_maker": change.is_maker,
+    }
+
+
+def _text(number: int | None) -> str | None:
+    return None if number is None else str(number)
