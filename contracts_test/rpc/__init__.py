@@ -1,0 +1,1 @@
+"""JSON-RPC: what the chain looks like to a wallet."""
