@@ -9,7 +9,6 @@ from functools import cache
 from importlib import resources
 from typing import Any
 
-import rlp
 from eth_hash.auto import keccak
 
 from contracts_test.abi import encode_call, encode_strings_and_words, word
@@ -274,13 +273,15 @@ def bytecode(name: str) -> bytes:
 
 def created_address(creator: bytes, nonce: int) -> bytes:
     """Where a contract created with this nonce lives."""
-    return keccak(rlp.encode([creator, nonce]))[12:]
+    digits = nonce.to_bytes((nonce.bit_length() + 7) // 8, "big")
+    # RLP of [creator, nonce]: one byte below 0x80 is itself, anything else has a length before it
+    item = digits if 0 < nonce < 0x80 else bytes([0x80 + len(digits)]) + digits
+    body = b"\x94" + creator + item
+    return keccak(bytes([0xC0 + len(body)]) + body)[12:]
 
 
 def checksum(address: bytes) -> str:
     """EIP-55 spelling."""
     plain = address.hex()
     digest = keccak(plain.encode()).hex()
-    return "0x" + "".join(
-        c.upper() if d >= "8" else c for c, d in zip(plain, digest, strict=False)
-    )
+    return "0x" + "".join(c.upper() if d >= "8" else c for c, d in zip(plain, digest, strict=False))

@@ -114,6 +114,5 @@ def _matches(wanted: LogFilter, address: bytes, topics: tuple[bytes, ...]) -> bo
     if len(wanted.topics) > len(topics):
         return False
     return all(
-        not any_of or topic in any_of
-        for any_of, topic in zip(wanted.topics, topics, strict=False)
+        not any_of or topic in any_of for any_of, topic in zip(wanted.topics, topics, strict=False)
     )
