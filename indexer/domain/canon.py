@@ -28,6 +28,10 @@ class Canon:
     def anchor(self) -> Block | None:
         return self._blocks[0] if self._blocks else None
 
+    def blocks(self) -> tuple[Block, ...]:
+        """All of them, oldest first."""
+        return tuple(self._blocks)
+
     def __len__(self) -> int:
         return len(self._blocks)
 

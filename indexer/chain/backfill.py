@@ -1,0 +1,81 @@
+"""The finalized past in bulk: logs by range, the next range fetched while one is written.
+
+Ranges adapt to what the node bears: they halve when it refuses one and grow again while answers
+stay small. Only blocks with logs are read, and the last of each range, which the cursor rests on.
+"""
+
+import asyncio
+from collections.abc import AsyncIterator
+
+from indexer.chain.errors import BadAnswer, RpcError
+from indexer.chain.node import Node, Watch
+from indexer.decode import select
+from indexer.domain.block import Block
+from indexer.domain.log import Log
+
+FIRST_RANGE_BLOCKS = 500
+MAX_RANGE_BLOCKS = 10_000
+AIM_LOGS = 10_000
+"""Logs a range should bring: enough to be worth a transaction, few enough to fit in memory."""
+HEADERS_AT_ONCE = 100
+
+Found = list[tuple[Block, list[Log]]]
+
+
+async def backfill(node: Node, watch: Watch, start: Block, final: Block) -> AsyncIterator[Found]:
+    """Blocks with logs after `start` up to and with `final`, range by range, in order."""
+    fetch = asyncio.create_task(_range(node, watch, start.number + 1, FIRST_RANGE_BLOCKS, final))
+    try:
+        while True:
+            found, last, size = await fetch
+            if last < final.number:
+                fetch = asyncio.create_task(_range(node, watch, last + 1, size, final))
+            yield found
+            if last >= final.number:
+                return
+    finally:
+        fetch.cancel()
+        await asyncio.gather(fetch, return_exceptions=True)
+
+
+async def _range(
+    node: Node, watch: Watch, first: int, size: int, final: Block
+) -> tuple[Found, int, int]:
+    """One range from `first` on: what was found, its last block, and the size to try next."""
+    while True:
+        last = min(first + size - 1, final.number)
+        try:
+            raw = await node.logs_between(first, last, watch)
+            break
+        except RpcError:
+            if size == 1:
+                raise
+            size = max(size // 2, 1)
+    logs = select(raw, watch.deployment, watch.markets)
+    found = await _with_headers(node, logs, last)
+    if len(raw) < AIM_LOGS:
+        size = min(size * 2, MAX_RANGE_BLOCKS)
+    elif len(raw) > 2 * AIM_LOGS:
+        size = max(size // 2, 1)
+    return found, last, size
+
+
+async def _with_headers(node: Node, logs: list[Log], last: int) -> Found:
+    by_number: dict[int, list[Log]] = {last: []}
+    for log in logs:
+        by_number.setdefault(int(log.block_number, 16), []).append(log)
+    numbers = sorted(by_number)
+    found: Found = []
+    for at in range(0, len(numbers), HEADERS_AT_ONCE):
+        wanted = numbers[at : at + HEADERS_AT_ONCE]
+        blocks = await node.by_numbers(wanted)
+        if [block.number for block in blocks] != wanted:
+            raise BadAnswer("eth_getBlockByNumber", f"blocks {wanted}", "others, or fewer")
+        found += [(block, by_number[block.number]) for block in blocks]
+    for block, its_logs in found:
+        stray = next((log for log in its_logs if log.block_hash != block.hash), None)
+        if stray is not None:
+            raise BadAnswer(
+                "eth_getLogs", f"logs of block {block.ref}", f"a log of block {stray.block_hash}"
+            )
+    return found

@@ -1,0 +1,55 @@
+"""What a node can do to us, sorted by who has to act.
+
+ChainError
+├─ Unreachable       no answer, or a busy one: ask again later
+├─ RpcError          an answer that is an error: code and message are the node's
+├─ BadAnswer         an answer that cannot be true: not JSON, wrong shape, contradictory
+├─ BlockGone         the block was there and is not: leave this branch, wait for the next head
+├─ WrongNode         the node follows another chain: the operator's settings are wrong
+└─ ReorgTooDeep      the chain went back below what was final
+"""
+
+from indexer.domain.block import Block, BlockRef
+from indexer.domain.units import Hash
+
+
+class ChainError(Exception):
+    """Something between us and the chain."""
+
+
+class Unreachable(ChainError):
+    def __init__(self, url: str, reason: str) -> None:
+        super().__init__(f"no usable answer from {url}: {reason}")
+
+
+class RpcError(ChainError):
+    def __init__(self, method: str, code: int, message: str) -> None:
+        super().__init__(f"{method}: the node says {code} {message}")
+        self.code = code
+        self.message = message
+
+
+class BadAnswer(ChainError):
+    def __init__(self, method: str, expected: str, found: str) -> None:
+        super().__init__(f"{method}: expected {expected}, found {found}")
+
+
+class BlockGone(ChainError):
+    def __init__(self, block: Hash) -> None:
+        super().__init__(f"block {block} is gone: the node has left its branch")
+
+
+class WrongNode(ChainError):
+    def __init__(self, url: str, found: int, expected: int) -> None:
+        super().__init__(
+            f"--rpc (TIDEBOOK_RPC_URLS): {url} follows chain {found}, the deployment says "
+            f"chain_id {expected}"
+        )
+
+
+class ReorgTooDeep(ChainError):
+    def __init__(self, head: BlockRef, anchor: Block) -> None:
+        super().__init__(
+            f"the node's head {head} does not descend from block {anchor.ref}, which was final: "
+            "the chain was reset, or this is another one; index it into an empty database"
+        )

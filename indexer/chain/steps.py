@@ -1,0 +1,199 @@
+"""What happens to the chain, as steps: from a node's heads to Advance, Rollback, Finalize.
+
+The rules, each paid for once:
+
+- parent hashes decide what is canonical; `removed: true` may never come (anvil does not send it);
+- a head that is an ancestor of ours is a rollback with no advance;
+- a block that is gone while its branch is read abandons the branch, keeps the steps already taken
+  and waits for the next head;
+- logs by hash at the head, by range only below *finalized*;
+- nothing goes back below our anchor: that is ReorgTooDeep.
+"""
+
+from collections.abc import AsyncIterator, Iterable
+
+from indexer.chain.backfill import backfill
+from indexer.chain.errors import BadAnswer, BlockGone, ReorgTooDeep
+from indexer.chain.node import Node, Watch
+from indexer.decode import select
+from indexer.domain.block import Block
+from indexer.domain.canon import Canon
+from indexer.domain.deployment import Deployment
+from indexer.domain.log import Log
+from indexer.domain.market import Token
+from indexer.domain.step import Advance, Finalize, Rollback, Step
+from indexer.domain.units import Address, Hash
+
+HEADERS_AT_ONCE = 100
+STEPS_AT_ONCE = 64
+"""Advances that may share a transaction while we catch up with the head."""
+
+
+class Follower:
+    """Turns one node's heads into batches of steps, and keeps canon to match.
+
+    A batch is one transaction. Canon has taken all of a batch's steps when it is yielded.
+    """
+
+    def __init__(
+        self,
+        node: Node,
+        canon: Canon,
+        deployment: Deployment,
+        markets: Iterable[Address],
+        tokens: Iterable[Address],
+    ) -> None:
+        self.node_head = 0
+        """The newest height the node has told of."""
+        self._node = node
+        self._canon = canon
+        self._deployment = deployment
+        self._watch = Watch(deployment, markets)
+        self._tokens: set[Address] = set(tokens)
+
+    async def batches(self) -> AsyncIterator[list[Step]]:
+        """Steps until the node fails for good. Raises the errors of chain/errors.py."""
+        async for batch in self._catch_up():
+            yield batch
+        async for head in self._node.heads():
+            self.node_head = head.number
+            async for batch in self._toward(head):
+                yield batch
+            step = await self._finality()
+            if step is not None:
+                yield [step]
+
+    # -- below finalized --------------------------------------------------------------------------
+
+    async def _catch_up(self) -> AsyncIterator[list[Step]]:
+        head = await self._node.head()
+        self.node_head = head.number
+        if self._canon.head is None:
+            first = await self._node.by_number(max(self._deployment.start_block - 1, 0))
+            if first is None:
+                raise BadAnswer(
+                    "eth_getBlockByNumber",
+                    f"block {self._deployment.start_block - 1} before start_block",
+                    f"none; the node's head is {head.number}",
+                )
+            self._canon.advance(first)
+            yield [Advance(first, finality="finalized")]
+        assert self._canon.head is not None
+        final = await self._node.finalized(head)
+        if final is None or final.number <= self._canon.head.number:
+            return
+        below = await self._settle_below(final)
+        if below:
+            yield below
+        start = self._canon.head
+        async for found in backfill(self._node, self._watch, start, final):
+            steps: list[Step] = []
+            for block, logs in found:
+                tokens = await self._tokens_of(block, logs)
+                steps.append(Advance(block, tuple(logs), tokens, "finalized"))
+                self._canon.restart(block)
+            yield steps
+
+    async def _settle_below(self, final: Block) -> list[Step]:
+        """Settle what was not final when we stopped, now that `final` is above all of it."""
+        ours = self._canon.blocks()
+        theirs = {b.hash for b in await self._node.by_numbers([b.number for b in ours])}
+        kept = next((block for block in reversed(ours) if block.hash in theirs), None)
+        if kept is None:
+            raise ReorgTooDeep(final.ref, ours[0])
+        steps: list[Step] = []
+        if kept != ours[-1]:
+            self._canon.rollback(kept.ref)
+            steps.append(Rollback(kept.ref))
+        if kept != ours[0]:
+            steps.append(self._settle(kept))
+        return steps
+
+    # -- at the head ------------------------------------------------------------------------------
+
+    async def _toward(self, head: Block) -> AsyncIterator[list[Step]]:
+        """Steps from our head to the node's; fewer, if the branch goes away meanwhile."""
+        try:
+            branch = await self._branch(head)
+            steps: list[Step] = []
+            ancestor = self._canon.at(branch[-1].parent_hash if branch else head.hash)
+            assert ancestor is not None, "a branch grows from canon"
+            if self._canon.head != ancestor:
+                self._canon.rollback(ancestor.ref)
+                steps.append(Rollback(ancestor.ref))
+            while branch:
+                block = branch[-1]
+                try:
+                    raw = await self._node.logs_of(block, self._watch)
+                    logs = select(raw, self._deployment, self._watch.markets)
+                    tokens = await self._tokens_of(block, logs)
+                except BlockGone:
+                    break
+                branch.pop()
+                self._canon.advance(block)
+                steps.append(Advance(block, tuple(logs), tokens))
+                if len(steps) >= STEPS_AT_ONCE:
+                    yield steps
+                    steps = []
+            if steps:
+                yield steps
+        except BlockGone:
+            return  # the next head tells which branch is alive
+
+    async def _branch(self, head: Block) -> list[Block]:
+        """The blocks between canon and `head`, newest first, each the parent of the one before."""
+        anchor = self._canon.anchor
+        assert anchor is not None
+        known = await self._prefetch(head)
+        branch: list[Block] = []
+        block = head
+        while block.hash not in self._canon:
+            if block.number <= anchor.number:
+                raise ReorgTooDeep(head.ref, anchor)
+            branch.append(block)
+            parent = known.get(block.parent_hash) or await self._node.by_hash(block.parent_hash)
+            if parent.number != block.number - 1:
+                raise BadAnswer(
+                    "eth_getBlockByHash", f"parent {block.number - 1}", f"{parent.number}"
+                )
+            block = parent
+        return branch
+
+    async def _prefetch(self, head: Block) -> dict[Hash, Block]:
+        """Headers we will probably need, by hash: a long gap costs few requests."""
+        ours = self._canon.head
+        assert ours is not None
+        numbers = range(ours.number + 1, head.number)
+        known: dict[Hash, Block] = {}
+        for at in range(0, len(numbers), HEADERS_AT_ONCE):
+            blocks = await self._node.by_numbers(numbers[at : at + HEADERS_AT_ONCE])
+            known.update((block.hash, block) for block in blocks)
+        return known
+
+    async def _finality(self) -> Step | None:
+        head, anchor = self._canon.head, self._canon.anchor
+        assert head is not None
+        assert anchor is not None
+        final = await self._node.finalized(head)
+        if final is None or final.number <= anchor.number or final.hash not in self._canon:
+            return None
+        return self._settle(final)
+
+    def _settle(self, final: Block) -> Step:
+        self._canon.finalize(final.ref)
+        return Finalize(final.ref)
+
+    async def _tokens_of(self, block: Block, logs: Iterable[Log]) -> tuple[Token, ...]:
+        """Words about the tokens that markets created in this block trade, each told once."""
+        told = []
+        manager = self._deployment.contracts.pool_manager
+        for log in logs:
+            if log.address != manager or len(log.topics) != 2 or len(log.data) != 194:
+                continue
+            for start in (90, 154):
+                address = Address("0x" + log.data[start : start + 40])
+                if address not in self._tokens:
+                    known = self._deployment.token(address)
+                    told.append(known or await self._node.token(address, block))
+                    self._tokens.add(address)
+        return tuple(told)

@@ -1,0 +1,218 @@
+"""What one transaction will write, gathered step by step and kept as few rows as it can be.
+
+A record touched by many blocks of a batch is written once, as the last block left it.
+"""
+
+from collections.abc import Iterable
+from typing import Any
+
+import msgspec
+from sqlalchemy import Table
+
+import abis
+from indexer.domain.block import Block, BlockRef, Finality
+from indexer.domain.change import Applied, Delta, Deltas, OrderChange
+from indexer.domain.log import Log
+from indexer.domain.order import Trade
+from indexer.store import tables
+
+CURRENT: dict[str, Table] = {
+    "tokens": tables.tokens,
+    "markets": tables.markets,
+    "orders": tables.orders,
+    "levels": tables.levels,
+    "balances": tables.balances,
+    "candles": tables.candles,
+}
+"""Current-state tables by kind of record: the fields of `Deltas`, in writing order."""
+
+
+class _BlockRow(msgspec.Struct):
+    hash: str
+    number: int
+    parent_hash: str
+    timestamp: int
+    finality: Finality
+    canonical: bool = True
+
+
+class _EventRow(msgspec.Struct):
+    block_number: int
+    log_index: int
+    tx: str
+    address: str
+    name: str | None
+    topics: str
+    data: str
+
+
+class _LevelChangeRow(msgspec.Struct):
+    market: str
+    side: str
+    price: int
+    block_number: int
+    log_index: int
+    quantity: int
+    order_count: int
+
+
+class _BalanceChangeRow(msgspec.Struct):
+    account: str
+    token: str
+    block_number: int
+    log_index: int
+    available: int
+    locked: int
+    deposited: int
+    withdrawn: int
+
+
+class _UndoRow(msgspec.Struct):
+    block_number: int
+    ordinal: int
+    kind: str
+    before: str | None
+    after: str | None
+
+
+class _OrderChangeRow:
+    """An order change with its ordinal in the block; reads through to the change."""
+
+    __slots__ = ("_change", "ordinal")
+
+    def __init__(self, ordinal: int, change: OrderChange) -> None:
+        self.ordinal = ordinal
+        self._change = change
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._change, name)
+
+
+class Batch:
+    """Rows to be written together. Empty again after `clear`."""
+
+    def __init__(self) -> None:
+        self.current: dict[str, dict[tuple[Any, ...], object | None]] = {}
+        """By kind and primary key: the record's last image, None to delete it."""
+        self.blocks: list[_BlockRow] = []
+        self.events: list[_EventRow] = []
+        self.trades: list[Trade] = []
+        self.order_changes: list[_OrderChangeRow] = []
+        self.level_changes: list[_LevelChangeRow] = []
+        self.balance_changes: list[_BalanceChangeRow] = []
+        self.undo: list[_UndoRow] = []
+        self.clear()
+
+    def clear(self) -> None:
+        self.current = {kind: {} for kind in CURRENT}
+        for rows in self.facts().values():
+            rows.clear()
+
+    def facts(self) -> dict[Table, list[Any]]:
+        """The appended rows, by table."""
+        return {
+            tables.events: self.events,
+            tables.trades: self.trades,
+            tables.order_changes: self.order_changes,
+            tables.level_changes: self.level_changes,
+            tables.balance_changes: self.balance_changes,
+            tables.undo: self.undo,
+        }
+
+    def add(self, applied: Applied, logs: Iterable[Log], finality: Finality) -> None:
+        """A block and everything it did."""
+        block = applied.block
+        self.blocks.append(
+            _BlockRow(block.hash, block.number, block.parent_hash, block.timestamp, finality)
+        )
+        self.events += [_event_row(block, log) for log in logs]
+        self.trades += applied.trades
+        self.order_changes += [
+            _OrderChangeRow(ordinal, change) for ordinal, change in enumerate(applied.order_changes)
+        ]
+        self.set(applied.deltas)
+        self._append_changes(block.number, applied.deltas)
+        if finality != "finalized":
+            self._remember(block.ref, applied.deltas)
+
+    def set(self, deltas: Deltas) -> None:
+        """Write each record as the deltas leave it: forward, or back."""
+        for kind, table in CURRENT.items():
+            images = self.current[kind]
+            key = [column.name for column in table.primary_key]
+            for delta in getattr(deltas, kind):
+                record = delta.record
+                images[tuple(getattr(record, name) for name in key)] = delta.after
+
+    def _append_changes(self, number: int, deltas: Deltas) -> None:
+        for level in deltas.levels:
+            one, after = level.record, level.after
+            self.level_changes.append(
+                _LevelChangeRow(
+                    one.market,
+                    one.side,
+                    one.price,
+                    number,
+                    one.updated_log_index,
+                    after.quantity if after else 0,
+                    after.order_count if after else 0,
+                )
+            )
+        for balance in deltas.balances:
+            held = balance.record
+            self.balance_changes.append(
+                _BalanceChangeRow(
+                    held.account,
+                    held.token,
+                    number,
+                    held.updated_log_index,
+                    held.available,
+                    held.locked,
+                    held.deposited,
+                    held.withdrawn,
+                )
+            )
+
+    def _remember(self, block: BlockRef, deltas: Deltas) -> None:
+        ordinal = 0
+        for kind in CURRENT:
+            for delta in getattr(deltas, kind):
+                self.undo.append(
+                    _UndoRow(block.number, ordinal, kind, _image(delta.before), _image(delta.after))
+                )
+                ordinal += 1
+
+
+def _image(record: msgspec.Struct | None) -> str | None:
+    return None if record is None else msgspec.json.encode(record).decode()
+
+
+def _event_row(block: Block, log: Log) -> _EventRow:
+    abi = abis.registry().get(log.topics[0]) if log.topics else None
+    return _EventRow(
+        block.number,
+        log.index,
+        log.transaction_hash,
+        log.address,
+        abi.name if abi else None,
+        "0x" + "".join(topic[2:] for topic in log.topics),
+        log.data,
+    )
+
+
+def deltas_from(rows: Iterable[tuple[str, str | None, str | None]]) -> Deltas:
+    """The inverse of `_remember`: (kind, before, after) images back into deltas."""
+    found: dict[str, list[Delta[Any]]] = {kind: [] for kind in CURRENT}
+    for kind, before, after in rows:
+        found[kind].append(Delta(_record(kind, before), _record(kind, after)))
+    return Deltas(**{kind: tuple(deltas) for kind, deltas in found.items()})
+
+
+def _record(kind: str, image: str | None) -> Any:
+    return None if image is None else msgspec.json.decode(image, type=RECORD_TYPES[kind])
+
+
+RECORD_TYPES: dict[str, Any] = {
+    field.name: field.type.__args__[0].__args__[0] for field in msgspec.structs.fields(Deltas)
+}
+"""Kind to record class, read off `Deltas`' own annotations."""

@@ -1,0 +1,58 @@
+"""Rows for COPY: Postgres' text format, which parses numbers in C.
+
+Each table gets one generated f-string that writes a record's line; a record is any object with the
+table's column names as attributes. Text format takes a third of binary COPY's time for NUMERIC.
+"""
+
+from collections.abc import Callable, Iterable
+from functools import cache
+from typing import Any
+
+from sqlalchemy import JSON, Column, Table
+
+from indexer.store.tables import FREE_TEXT, Hex
+
+_ESCAPES = str.maketrans({"\\": "\\\\", "\t": "\\t", "\n": "\\n", "\r": "\\r"})
+
+
+def escape(value: str) -> str:
+    """Text from outside, safe in a COPY line. Postgres has no NUL character: it becomes U+FFFD."""
+    return value.translate(_ESCAPES).replace("\x00", "\ufffd")
+
+
+def lines(table: Table, records: Iterable[object]) -> bytes:
+    """COPY input for `records`, one line each, columns in the table's order."""
+    return "".join(map(_writer(table), records)).encode()
+
+
+@cache
+def columns(table: Table) -> tuple[str, ...]:
+    """The columns that COPY writes: all but those Postgres fills itself."""
+    return tuple(c.name for c in table.columns if c.server_default is None and c.identity is None)
+
+
+@cache
+def _writer(table: Table) -> Callable[[object], str]:
+    fields = "{TAB}".join(_field(table.columns[name]) for name in columns(table))
+    scope: dict[str, Any] = {
+        "escape": escape,
+        "TAB": "\t",
+        "END": "\n",
+        "NULL": "\\N",
+        "BYTES": "\\\\x",  # a bytea's own backslash, escaped for COPY
+    }
+    exec(f"def write(r): return f'{fields}{{END}}'", scope)
+    write: Callable[[object], str] = scope["write"]
+    return write
+
+
+def _field(column: Column[Any]) -> str:
+    """Source of one field of the f-string (whose expressions may hold no backslash)."""
+    value = f"r.{column.name}"
+    if isinstance(column.type, Hex):
+        source = f"BYTES + {value}[2:]"
+    elif isinstance(column.type, JSON) or column.info == FREE_TEXT:
+        source = f"escape({value})"
+    else:
+        source = value
+    return f"{{NULL if {value} is None else {source}}}" if column.nullable else f"{{{source}}}"

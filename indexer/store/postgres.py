@@ -1,0 +1,30 @@
+"""Connections to Postgres as the writer wants them: hex text for bytea, int for numeric."""
+
+import asyncpg
+
+Connection = asyncpg.Connection[asyncpg.Record]
+
+
+class DatabaseUnreachable(Exception):
+    """No connection to Postgres. The message says where, why, and which setting names it."""
+
+
+async def connect(database_url: str) -> Connection:
+    """Open a connection with our codecs. Raises DatabaseUnreachable."""
+    try:
+        connection = await asyncpg.connect(database_url)
+    except (OSError, asyncpg.PostgresError, asyncpg.InterfaceError, ValueError) as error:
+        raise DatabaseUnreachable(
+            f"TIDEBOOK_DATABASE_URL: no connection to Postgres: {error}"
+        ) from error
+    await connection.set_type_codec(
+        "bytea",
+        schema="pg_catalog",
+        format="text",
+        encoder=lambda text: "\\x" + text[2:],
+        decoder=lambda text: "0x" + text[2:],
+    )
+    await connection.set_type_codec(
+        "numeric", schema="pg_catalog", format="text", encoder=str, decoder=int
+    )
+    return connection
