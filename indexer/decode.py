@@ -143,16 +143,36 @@ def select(logs: Iterable[Log], deployment: Deployment, markets: Container[Addre
         topics = log.topics
         if log.address in ours or log.address in markets:
             selected.append(log)
-            if log.address == contracts.pool_manager and topics[:1] == [MARKET_CREATED]:
-                ours.add(created_market(log))
+            if is_market_creation(log, deployment):
+                ours.add(_word_address(log, 0))
         elif payer and len(topics) == 3 and topics[0] == TRANSFER and topics[1][26:] == payer:
             selected.append(log)
     return selected
 
 
-def created_market(log: Log) -> Address:
-    """The order book that a PoolCreated log announces."""
-    return Address("0x" + log.data[26:66])
+def is_market_creation(log: Log, deployment: Deployment) -> bool:
+    """A PoolCreated of our pool manager (a malformed one is left to `decode` to complain of)."""
+    return (
+        log.address == deployment.contracts.pool_manager
+        and log.topics[:1] == [MARKET_CREATED]
+        and len(log.data) == 2 + 3 * 64
+    )
+
+
+def created_markets(logs: Iterable[Log], deployment: Deployment) -> set[Address]:
+    """The order books that `logs` announce."""
+    return {_word_address(log, 0) for log in logs if is_market_creation(log, deployment)}
+
+
+def created_tokens(logs: Iterable[Log], deployment: Deployment) -> list[Address]:
+    """Base and quote of every market that `logs` announce, in order."""
+    found = [log for log in logs if is_market_creation(log, deployment)]
+    return [_word_address(log, word) for log in found for word in (1, 2)]
+
+
+def _word_address(log: Log, word: int) -> Address:
+    start = 2 + 64 * word + 24
+    return Address("0x" + log.data[start : start + 40])
 
 
 def decode(block: Block, logs: Iterable[Log]) -> list[ev.AnyEvent]:

@@ -12,7 +12,7 @@ quantity 0, where there was none). `trades` and `execution_reports` carry facts;
 that is no more. Amounts are integers in contract units, as text.
 """
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, Literal, assert_never
 
 import msgspec
@@ -153,7 +153,11 @@ def encode(change: Change, head: Block) -> list[Draft]:
             assert_never(change)
 
 
-def snapshot(books: Iterable[tuple[Address, list[Level], list[Level]]], head: Block) -> list[Draft]:
+Books = Sequence[tuple[Address, Sequence[Level], Sequence[Level]]]
+"""Market, bids and asks, best first."""
+
+
+def snapshot(books: Books, head: Block) -> list[Draft]:
     """The state that a backfill leaves: every book's levels, best first (bids, then asks)."""
     return [
         Draft(

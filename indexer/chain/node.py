@@ -13,7 +13,7 @@ from eth_abi.exceptions import DecodingError
 
 from indexer.chain.errors import BadAnswer, BlockGone, RpcError, Unreachable, WrongNode
 from indexer.chain.rpc import HttpTransport, Rpc, WebsocketTransport
-from indexer.decode import TRANSFER, created_market, select
+from indexer.decode import TRANSFER, created_markets
 from indexer.domain.block import Block
 from indexer.domain.deployment import Deployment
 from indexer.domain.log import Log
@@ -66,13 +66,7 @@ class Watch:
 
     def discover(self, logs: Iterable[Log]) -> set[Address]:
         """Remember the order books created in `logs`; returns those that are new."""
-        manager = self.deployment.contracts.pool_manager
-        created = {
-            created_market(log)
-            for log in select(logs, self.deployment, ())
-            if (log.address == manager and len(log.topics) == 2 and len(log.data) == 194)
-        }
-        new = created - self.markets
+        new = created_markets(logs, self.deployment) - self.markets
         self.markets |= new
         return new
 

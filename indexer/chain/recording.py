@@ -6,15 +6,18 @@ it was found on: a recording that ends in the middle of a line, or of its compre
 
 import gzip
 import zlib
-from collections.abc import Iterable, Iterator
+from collections.abc import AsyncIterator, Iterable, Iterator, Sequence
 from pathlib import Path
 
 import msgspec
 
+from indexer.decode import created_markets, select
 from indexer.domain.block import Block
+from indexer.domain.canon import Canon
 from indexer.domain.deployment import BadDeployment, Deployment, parse_deployment
 from indexer.domain.log import Log
-from indexer.domain.units import Hash
+from indexer.domain.step import Advance, Step
+from indexer.domain.units import Address, Hash
 
 
 class RecordedBlock(msgspec.Struct, frozen=True, rename="camel"):
@@ -104,3 +107,56 @@ def write(path: Path, header: bytes, blocks: Iterable[RecordedBlock]) -> int:
             file.write(encoder.encode(block) + b"\n")
             count += 1
     return count
+
+
+BATCH_LOGS = 5_000
+"""Logs of a recording written in one transaction."""
+
+
+class Playback:
+    """A recording as a source of steps: all of it is past, and then it ends.
+
+    Blocks that canon already has are passed over, so that playing a file twice adds nothing.
+    """
+
+    def __init__(self, recording: Recording, canon: Canon) -> None:
+        self.node_head = 0
+        self._recording = recording
+        self._canon = canon
+
+    async def batches(self) -> AsyncIterator[Sequence[Step]]:
+        """Raises BadRecording; what came before the damage is kept."""
+        deployment, canon = self._recording.deployment, self._canon
+        tokens = tuple(t for a in deployment.tokens if (t := deployment.token(a)) is not None)
+        markets: set[Address] = set()
+        batch: list[Step] = []
+        logs = 0
+        for recorded in self._recording.blocks():
+            block = recorded.block
+            selected = select(recorded.logs, deployment, markets)
+            markets |= created_markets(selected, deployment)
+            if canon.head is not None and block.number <= canon.head.number:
+                self._check_same(block)
+                continue
+            if canon.head is not None and block.parent_hash != canon.head.hash:
+                raise self._foreign(block)
+            self.node_head = block.number
+            canon.restart(block)
+            batch.append(Advance(block, tuple(selected), tokens, "finalized"))
+            logs += len(selected)
+            if logs >= BATCH_LOGS:
+                yield batch
+                batch, logs = [], 0
+        if batch:
+            yield batch
+
+    def _check_same(self, block: Block) -> None:
+        head = self._canon.head
+        if head is not None and block.number == head.number and block.hash != head.hash:
+            raise self._foreign(block)
+
+    def _foreign(self, block: Block) -> BadRecording:
+        return BadRecording(
+            f"{self._recording.path}: block {block.ref} does not continue the database's chain, "
+            f"whose head is {self._canon.head and self._canon.head.ref}: use another --data-dir"
+        )

@@ -15,7 +15,7 @@ from collections.abc import AsyncIterator, Iterable
 from indexer.chain.backfill import backfill
 from indexer.chain.errors import BadAnswer, BlockGone, ReorgTooDeep
 from indexer.chain.node import Node, Watch
-from indexer.decode import select
+from indexer.decode import created_tokens, select
 from indexer.domain.block import Block
 from indexer.domain.canon import Canon
 from indexer.domain.deployment import Deployment
@@ -104,7 +104,7 @@ class Follower:
         steps: list[Step] = []
         if kept != ours[-1]:
             self._canon.rollback(kept.ref)
-            steps.append(Rollback(kept.ref))
+            steps.append(Rollback(kept))
         if kept != ours[0]:
             steps.append(self._settle(kept))
         return steps
@@ -120,7 +120,7 @@ class Follower:
             assert ancestor is not None, "a branch grows from canon"
             if self._canon.head != ancestor:
                 self._canon.rollback(ancestor.ref)
-                steps.append(Rollback(ancestor.ref))
+                steps.append(Rollback(ancestor))
             while branch:
                 block = branch[-1]
                 try:
@@ -186,14 +186,9 @@ class Follower:
     async def _tokens_of(self, block: Block, logs: Iterable[Log]) -> tuple[Token, ...]:
         """Words about the tokens that markets created in this block trade, each told once."""
         told = []
-        manager = self._deployment.contracts.pool_manager
-        for log in logs:
-            if log.address != manager or len(log.topics) != 2 or len(log.data) != 194:
-                continue
-            for start in (90, 154):
-                address = Address("0x" + log.data[start : start + 40])
-                if address not in self._tokens:
-                    known = self._deployment.token(address)
-                    told.append(known or await self._node.token(address, block))
-                    self._tokens.add(address)
+        for address in created_tokens(logs, self._deployment):
+            if address not in self._tokens:
+                self._tokens.add(address)
+                known = self._deployment.token(address)
+                told.append(known or await self._node.token(address, block))
         return tuple(told)

@@ -22,7 +22,7 @@ class Advance(msgspec.Struct, frozen=True):
 class Rollback(msgspec.Struct, frozen=True):
     """Everything above `ancestor` is no more."""
 
-    ancestor: BlockRef
+    ancestor: Block
 
 
 class Finalize(msgspec.Struct, frozen=True):

@@ -38,8 +38,9 @@ from indexer.mirror.records import Records
 class Mirror:
     """State at our head, and the changes of every block a rollback could still reach."""
 
-    def __init__(self, deployment: Deployment) -> None:
+    def __init__(self, deployment: Deployment, head: Block | None = None) -> None:
         self.deployment = deployment
+        self._head = head
         self.tokens: Records[Address, Token] = Records()
         self.markets: Records[Address, Market] = Records()
         self.books: dict[Address, Book] = {}
@@ -51,6 +52,12 @@ class Mirror:
         self.candles: Records[CandleKey, Candle] = Records()
         self.journal: list[Applied] = []
         """Changes of the blocks above *finalized*, oldest first."""
+
+    @property
+    def head(self) -> Block:
+        """The block whose state this is."""
+        assert self._head is not None, "nothing folded yet"
+        return self._head
 
     def apply(
         self,
@@ -69,18 +76,20 @@ class Mirror:
             if token.address not in self.tokens:
                 self.tokens.add(token.address, token)
         applied = _BlockFold(self, block).run(events)
+        self._head = block
         if not final:
             self.journal.append(applied)
         return applied
 
-    def rewind(self, ancestor: BlockRef) -> Rewound:
+    def rewind(self, ancestor: Block) -> Rewound:
         """Take back every block above `ancestor`."""
         retracted: list[Applied] = []
         while self.journal and self.journal[-1].block.number > ancestor.number:
             applied = self.journal.pop()
             self.put(applied.deltas.inverse())
             retracted.append(applied)
-        return Rewound(ancestor, tuple(retracted))
+        self._head = ancestor
+        return Rewound(ancestor.ref, tuple(retracted))
 
     def settle(self, block: BlockRef) -> Settled:
         """Forget how to take back `block` and everything before it."""

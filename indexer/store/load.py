@@ -27,7 +27,7 @@ async def load_canon(connection: Connection, finalized: int | None) -> Canon:
 
 async def load_mirror(connection: Connection, deployment: Deployment, canon: Canon) -> Mirror:
     """State at the head, and the journal of every block above the anchor."""
-    mirror = Mirror(deployment)
+    mirror = Mirror(deployment, canon.head)
     anchor = canon.anchor
     oldest_minute = (anchor.timestamp if anchor else 0) // CANDLE_SECONDS * CANDLE_SECONDS
     found: dict[str, tuple[Delta[Any], ...]] = {}

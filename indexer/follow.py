@@ -1,0 +1,82 @@
+"""THE LOOP: what the product does, on one page.
+
+    what happened   ->   what it does to the state   ->   one transaction: rows, outbox, cursor
+
+Whatever goes wrong ends the process; the next start loads the last committed cursor and goes on.
+"""
+
+from collections.abc import AsyncIterator, Callable, Sequence
+from typing import Protocol, assert_never
+
+from indexer import wire
+from indexer.decode import decode
+from indexer.domain.canon import Canon
+from indexer.domain.change import Change
+from indexer.domain.step import Advance, Finalize, Rollback, Step
+from indexer.mirror.fold import Mirror
+from indexer.store.writer import Store
+
+
+class Steps(Protocol):
+    """Where steps come from: a node (chain/steps.py) or a recording (chain/recording.py)."""
+
+    @property
+    def node_head(self) -> int:
+        """The newest height the source has told of."""
+
+    def batches(self) -> AsyncIterator[Sequence[Step]]:
+        """Steps that may share a transaction. Canon has taken them when they are yielded."""
+
+
+class Progress(Protocol):
+    """Told after each committed batch."""
+
+    def __call__(self, canon: Canon, batch: Sequence[Step], node_head: int) -> None: ...
+
+
+async def follow(
+    store: Store,
+    source: Callable[[Canon, Mirror], Steps],
+    progress: Progress = lambda canon, batch, node_head: None,
+) -> None:
+    """Follow a source until it ends. Raises what the source, the fold or the store raise."""
+    canon, mirror = await store.load()
+    steps = source(canon, mirror)
+    live = store.live
+    async for batch in steps.batches():
+        async with store.transaction() as tx:
+            for step in batch:
+                if not live and not _is_past(step):
+                    tx.enqueue(wire.snapshot(_depth(mirror), mirror.head))
+                    live = True
+                change = advance(mirror, step)
+                await tx.record(step, change)
+                if not _is_past(step):
+                    tx.enqueue(wire.encode(change, mirror.head))
+                else:
+                    live = False
+            await tx.move_cursor(canon, node_head=steps.node_head, live=live)
+        progress(canon, batch, steps.node_head)
+
+
+def advance(mirror: Mirror, step: Step) -> Change:
+    """What one step does to the state. Pure: a function of the mirror and the step."""
+    match step:
+        case Advance(block=block, logs=logs, tokens=tokens):
+            final = step.finality == "finalized"
+            return mirror.apply(block, decode(block, logs), tokens, final=final)
+        case Rollback(ancestor=ancestor):
+            return mirror.rewind(ancestor)
+        case Finalize(block=block):
+            return mirror.settle(block)
+        case _:
+            assert_never(step)
+
+
+def _is_past(step: Step) -> bool:
+    """A backfilled block: nobody is told of it, a snapshot follows."""
+    return isinstance(step, Advance) and step.finality == "finalized"
+
+
+def _depth(mirror: Mirror) -> wire.Books:
+    return [(book.market, book.depth("buy"), book.depth("sell")) for book in mirror.books.values()]
