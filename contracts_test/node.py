@@ -10,7 +10,7 @@ import asyncio
 import contextlib
 import socket
 import time
-from collections.abc import AsyncIterator
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
@@ -25,6 +25,8 @@ from contracts_test.rpc.node import Node
 if TYPE_CHECKING:
     import uvicorn
     from starlette.applications import Starlette
+
+    from contracts_test.flow.drive import FlowConfig
 
 BOOT_GAS = 5_000_000
 BOOT_FEE = 10**12
@@ -184,8 +186,16 @@ class Devnet:
                 continue
             node.chain.mine()
 
+    def start_flow(self, flow: FlowConfig) -> None:
+        """Lets traders loose on the exchange."""
+        from contracts_test.flow.drive import LocalTransport, run
+
+        assert self.exchange is not None, "there is nothing to trade on without contracts"
+        trading = run(self.exchange, LocalTransport(self.node), flow)
+        self._tasks.append(asyncio.create_task(trading))
+
     async def wait(self) -> None:
-        """Returns when the server has ended. A failure of the miner is raised here."""
+        """Returns when the server has ended. A failure of miner or traders is raised here."""
         done, _ = await asyncio.wait(self._tasks, return_when=asyncio.FIRST_COMPLETED)
         for task in done:
             task.result()
@@ -216,16 +226,17 @@ class Devnet:
         await self.stop()
 
 
-@contextlib.asynccontextmanager
-async def serving(config: Config) -> AsyncIterator[Devnet]:
-    """A running devnet for the length of a block."""
+async def serve(
+    config: Config,
+    flow: FlowConfig | None = None,
+    on_ready: Callable[[Devnet], None] | None = None,
+) -> None:
+    """Runs a devnet until cancelled, with traders on it if `flow` is given. Raises PortInUse."""
     async with Devnet(config) as devnet:
-        yield devnet
-
-
-async def serve(config: Config) -> None:
-    """Runs a devnet until cancelled. Raises PortInUse."""
-    async with Devnet(config) as devnet:
+        if on_ready is not None:
+            on_ready(devnet)
+        if flow is not None and devnet.exchange is not None:
+            devnet.start_flow(flow)
         await devnet.wait()
 
 
