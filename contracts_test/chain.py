@@ -212,7 +212,7 @@ class Chain:
         the old blocks are gone, as they are with anvil; `fork` keeps them.
         """
         removed = self._pop(depth)
-        self._branch += 1  # the new blocks must not come out equal to the old ones
+        self.branch()
         added = tuple(self._mine_one((txs_by_block or {}).get(i, ())) for i in range(depth))
         change = HeadChange(removed, added)
         self._changed(change)
@@ -224,12 +224,16 @@ class Chain:
         The new branch is one block longer than the old, so that it wins.
         """
         removed = self._pop(depth)
-        self._branch += 1
+        self.branch()
         again = [tuple(tx for tx in block.txs if keep(tx)) for block in reversed(removed)]
         added = tuple(self._mine_one(txs) for txs in [*again, ()])
         change = HeadChange(removed, added)
         self._changed(change)
         return change
+
+    def branch(self) -> None:
+        """From here on blocks come out different from any mined before at the same height."""
+        self._branch += 1
 
     def _pop(self, depth: int) -> tuple[Block, ...]:
         if depth > self.head.number:
@@ -278,7 +282,7 @@ class Chain:
             self.pool.add(tx)
         self.clock.offset_s = snapshot.offset_s
         self.clock.consumed()
-        self._branch += 1
+        self.branch()
         self._changed(HeadChange(removed, ()))
         return True
 
