@@ -1,0 +1,1 @@
+"""The read-only API: GraphQL over what the writer has committed."""

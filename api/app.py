@@ -1,0 +1,157 @@
+"""The API as a process: Config -> Starlette, and serving it until told to stop."""
+
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator, Callable
+from dataclasses import dataclass
+from time import perf_counter
+
+from cross_web import HTTPException
+from prometheus_client import CollectorRegistry, Counter, Histogram, generate_latest
+from prometheus_client.exposition import CONTENT_TYPE_LATEST
+from sqlalchemy import text
+from starlette.applications import Starlette
+from starlette.middleware import Middleware
+from starlette.middleware.cors import CORSMiddleware
+from starlette.requests import Request
+from starlette.responses import JSONResponse, Response
+from starlette.routing import Route
+from starlette.websockets import WebSocket
+from strawberry.asgi import GraphQL
+
+from api.errors import BadInput, explain
+from api.limits import CHECK_TIMEOUT_S, BodyLimit
+from api.reads import position
+from api.schema import Context, build_schema
+from api.server import run
+from api.snapshot import Snapshot, connect
+
+
+@dataclass(frozen=True)
+class Config:
+    """What the composition root decides. `database_url` as libpq writes it (`postgresql://…`)."""
+
+    database_url: str
+    chain_id: int
+    host: str = "127.0.0.1"
+    port: int = 42069
+    allowed_origins: tuple[str, ...] = ("*",)
+    """Whose pages may read us. The data is public and there is nothing to write."""
+    graphiql: bool = True
+    pool_size: int = 8
+    """Connections to Postgres at most: requests that read at the same time."""
+    pool_timeout_s: float = 5.0
+    """Seconds a request waits for one of them."""
+
+
+async def serve(config: Config, started: Callable[[int], None] | None = None) -> None:
+    """Serve until SIGINT, SIGTERM or cancellation; `started(port)` once it answers.
+
+    Raises PortInUse or CannotListen.
+    """
+    await run(build(config), config.host, config.port, started)
+
+
+def build(config: Config) -> Starlette:
+    """The application. Touches nothing before its first request."""
+    engine = connect(config.database_url, config.pool_size, config.pool_timeout_s)
+    metrics = _Metrics()
+
+    @contextlib.asynccontextmanager
+    async def lifespan(app: Starlette) -> AsyncIterator[None]:
+        yield
+        await engine.dispose()
+
+    async def health(request: Request) -> Response:
+        """200 when the database answers."""
+        try:
+            async with asyncio.timeout(CHECK_TIMEOUT_S), engine.connect() as connection:
+                await connection.execute(text("select 1"))
+        except Exception as cause:
+            return _unwell(cause)
+        return JSONResponse({"status": "ok", "database": True})
+
+    async def ready(request: Request) -> Response:
+        """200 when there is a block of our chain to answer from."""
+        snapshot = Snapshot(engine)
+        try:
+            async with asyncio.timeout(CHECK_TIMEOUT_S):
+                found = await position(snapshot)
+        except Exception as cause:
+            return _unwell(cause)
+        finally:
+            await snapshot.close()
+        if found is None or found.number is None:
+            return JSONResponse({"status": "waiting", "reason": "nothing is indexed yet"}, 503)
+        if found.chain_id != config.chain_id:
+            reason = f"the database is of chain {found.chain_id}, expected {config.chain_id}"
+            return JSONResponse({"status": "unusable", "reason": reason}, 503)
+        return JSONResponse({"status": "ready", "block": found.number, "seq": found.seq})
+
+    async def show_metrics(request: Request) -> Response:
+        return Response(generate_latest(metrics.registry), media_type=CONTENT_TYPE_LATEST)
+
+    graphql = _Endpoint(
+        build_schema(),
+        graphql_ide="graphiql" if config.graphiql else None,
+        subscription_protocols=(),
+    )
+    graphql.open_context = lambda: Context(engine)
+    graphql.metrics = metrics
+    return Starlette(
+        routes=[
+            Route("/graphql", graphql, methods=["GET", "POST"]),
+            Route("/health", health),
+            Route("/ready", ready),
+            Route("/metrics", show_metrics),
+        ],
+        middleware=[
+            Middleware(
+                CORSMiddleware,
+                allow_origins=config.allowed_origins,
+                allow_methods=["GET", "POST"],
+                allow_headers=["*"],
+            ),
+            Middleware(BodyLimit),
+        ],
+        lifespan=lifespan,
+    )
+
+
+class _Metrics:
+    def __init__(self) -> None:
+        self.registry = CollectorRegistry()
+        self.requests = Counter(
+            "tidebook_api_requests", "GraphQL requests", ["status"], registry=self.registry
+        )
+        self.seconds = Histogram(
+            "tidebook_api_request_seconds", "Time of a GraphQL request", registry=self.registry
+        )
+
+
+class _Endpoint(GraphQL[Context, None]):
+    """Strawberry's endpoint with a Context of ours, and with typed errors before GraphQL too."""
+
+    open_context: Callable[[], Context]
+    metrics: _Metrics
+
+    async def get_context(
+        self, request: Request | WebSocket, response: Response | WebSocket
+    ) -> Context:
+        return self.open_context()
+
+    async def run(self, request, context=None, root_value=None):  # type: ignore[no-untyped-def]
+        begin = perf_counter()
+        try:
+            response = await super().run(request, context, root_value)
+        except HTTPException as refused:
+            error = {"message": refused.reason, "extensions": {"code": BadInput.code}}
+            response = JSONResponse({"errors": [error]}, refused.status_code)
+        self.metrics.requests.labels(str(response.status_code)).inc()
+        self.metrics.seconds.observe(perf_counter() - begin)
+        return response
+
+
+def _unwell(cause: Exception) -> Response:
+    reason = explain(cause).message
+    return JSONResponse({"status": "unavailable", "database": False, "reason": reason}, 503)

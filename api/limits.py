@@ -1,0 +1,79 @@
+"""Everything a caller can ask for has a named limit, with its unit and the error that tells it."""
+
+from starlette.responses import JSONResponse
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+MAX_ROWS = 1000
+"""Rows of one list: orders, trades, balances, markets, candles, or levels of one side."""
+
+DEFAULT_ROWS = 100
+"""Rows of one list when the caller does not say."""
+
+MAX_BODY_BYTES = 64 * 1024
+"""Bytes of one request's body."""
+
+MAX_QUERY_DEPTH = 12
+"""Nesting of one document; GraphiQL's own introspection query is the deepest we expect."""
+
+MAX_QUERY_TOKENS = 2000
+"""Lexical tokens of one document."""
+
+MAX_ALIASES = 30
+"""Aliases in one document, so that one request is not thirty-one."""
+
+MAX_CACHED_DOCUMENTS = 256
+"""Parsed and validated documents kept, least recently used dropped."""
+
+MAX_TEXT_CHARS = 128
+"""Characters of a symbol or other free text in an argument."""
+
+MAX_INTEGER = 2**53 - 1
+"""The greatest integer that JSON readers in every language hold exactly."""
+
+STATEMENT_TIMEOUT_MS = 5_000
+"""Milliseconds Postgres may spend on one statement."""
+
+CHECK_TIMEOUT_S = 2.0
+"""Seconds that /health and /ready wait for the database."""
+
+
+class BodyLimit:
+    """Refuses bodies above `max_bytes` with 413, said or streamed, before anyone parses them."""
+
+    def __init__(self, app: ASGIApp, max_bytes: int = MAX_BODY_BYTES) -> None:
+        self._app = app
+        self._max_bytes = max_bytes
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http" or scope["method"] in ("GET", "HEAD", "OPTIONS"):
+            await self._app(scope, receive, send)
+            return
+        body = b""
+        more = True
+        while more:
+            message = await receive()
+            if message["type"] == "http.disconnect":
+                return
+            body += message.get("body", b"")
+            more = message.get("more_body", False)
+            if len(body) > self._max_bytes:
+                await self._refuse(scope, receive, send)
+                return
+        read = False
+
+        async def replay() -> Message:
+            nonlocal read
+            if read:
+                return await receive()
+            read = True
+            return {"type": "http.request", "body": body, "more_body": False}
+
+        await self._app(scope, replay, send)
+
+    async def _refuse(self, scope: Scope, receive: Receive, send: Send) -> None:
+        expected = f"at most {self._max_bytes} bytes"
+        error = {
+            "message": f"body: expected {expected}",
+            "extensions": {"code": "BAD_INPUT", "field": "body", "expected": expected},
+        }
+        await JSONResponse({"errors": [error]}, 413)(scope, receive, send)

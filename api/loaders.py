@@ -1,0 +1,40 @@
+"""Batch loaders: however many rows name a market or a token, one statement fetches them all."""
+
+from strawberry.dataloader import DataLoader
+
+from api import arguments, reads
+from api.errors import BadInput
+from api.reads import Listing
+from api.snapshot import Snapshot
+from indexer.domain.market import Token
+from indexer.domain.units import Address
+
+
+class Loaders:
+    """One request's loaders. They remember, so they live no longer than their snapshot."""
+
+    def __init__(self, snapshot: Snapshot) -> None:
+        self._snapshot = snapshot
+        self.listings: DataLoader[Address, Listing | None] = DataLoader(self._load_listings)
+        self.tokens: DataLoader[Address, Token | None] = DataLoader(self._load_tokens)
+
+    async def listing(self, field: str, name: str) -> Listing:
+        """The market a caller names by address or symbol. BadInput if there is none."""
+        found = await self.find_listing(field, name)
+        if found is None:
+            raise BadInput(field, "a known market's address or symbol", name)
+        return found
+
+    async def find_listing(self, field: str, name: str) -> Listing | None:
+        """The same, None if there is none."""
+        if arguments.is_address(name):
+            return await self.listings.load(arguments.address(field, name))
+        return await reads.listing_by_symbol(self._snapshot, arguments.symbol(field, name))
+
+    async def _load_listings(self, addresses: list[Address]) -> list[Listing | None]:
+        found = await reads.listings_by_address(self._snapshot, addresses)
+        return [found.get(address) for address in addresses]
+
+    async def _load_tokens(self, addresses: list[Address]) -> list[Token | None]:
+        found = await reads.tokens_by_address(self._snapshot, addresses)
+        return [found.get(address) for address in addresses]

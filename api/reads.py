@@ -1,0 +1,355 @@
+"""Every SQL statement of the API: one function each, named after its answer.
+
+All run in a request's Snapshot. Lists are keyset-paginated by origin (block number, log index),
+newest first: a page stays where it is while new blocks come in above it.
+"""
+
+from collections.abc import Collection
+from dataclasses import dataclass
+from typing import Any, cast
+
+import msgspec
+from sqlalchemy import BigInteger, ColumnElement, Select, extract, func, select, tuple_, union
+from sqlalchemy import cast as sql_cast
+from sqlalchemy.dialects.postgresql import ARRAY, aggregate_order_by
+from sqlalchemy.sql.base import ReadOnlyColumnCollection
+
+from api.arguments import Cursor
+from api.snapshot import Snapshot
+from indexer.domain.balance import Balance
+from indexer.domain.market import Market, Token
+from indexer.domain.order import CANDLE_SECONDS, Candle, Level, Order, Side, Trade
+from indexer.domain.units import Address, Hash, to_decimal
+from indexer.store import tables as t
+
+Columns = ReadOnlyColumnCollection[str, Any]
+
+
+class Listing(msgspec.Struct, frozen=True):
+    """A market with the two tokens it trades, and so how its integers read as decimals."""
+
+    market: Market
+    base: Token
+    quote: Token
+
+    def price(self, units: int) -> str:
+        """A price: quote tokens for one base token."""
+        return to_decimal(units, self.quote.decimals)
+
+    def quantity(self, units: int) -> str:
+        """A quantity in base tokens."""
+        return to_decimal(units, self.base.decimals)
+
+    def quote_amount(self, units: int) -> str:
+        """An amount in quote tokens."""
+        return to_decimal(units, self.quote.decimals)
+
+
+@dataclass(frozen=True)
+class Position:
+    """Where the writer stands. `block` fields are None before the first block."""
+
+    chain_id: int
+    epoch: str
+    seq: int
+    number: int | None
+    hash: Hash | None
+    timestamp: int | None
+    head: int | None
+    finalized: int | None
+
+
+# -- the chain -------------------------------------------------------------------------------------
+
+
+async def position(snapshot: Snapshot) -> Position | None:
+    """The cursor and its block; None where no writer has begun. One row by primary keys."""
+    c, b = t.cursors.c, t.blocks.c
+    statement = select(
+        c.chain_id,
+        c.epoch,
+        c.seq,
+        c.block_number,
+        c.block_hash,
+        b.timestamp,
+        c.head_number,
+        c.finalized_number,
+    ).select_from(t.cursors.outerjoin(t.blocks, b.hash == c.block_hash))
+    rows = await snapshot.read(statement)
+    return Position(*tuple(rows[0])) if rows else None
+
+
+# -- markets and tokens ----------------------------------------------------------------------------
+
+_base, _quote = t.tokens.alias("base_token"), t.tokens.alias("quote_token")
+
+
+def _listings() -> Select[Any]:
+    """Markets joined with both their tokens, in the order of their creation."""
+    m = t.markets
+    return (
+        select(*m.c, *_base.c, *_quote.c)
+        .select_from(
+            m.join(_base, _base.c.address == m.c.base).join(_quote, _quote.c.address == m.c.quote)
+        )
+        .order_by(m.c.created_block, m.c.created_log_index)
+    )
+
+
+async def _read_listings(snapshot: Snapshot, statement: Select[Any]) -> list[Listing]:
+    width, token = len(t.markets.c), len(t.tokens.c)
+    return [
+        Listing(
+            Market(*row[:width]), Token(*row[width : width + token]), Token(*row[width + token :])
+        )
+        for row in await snapshot.read(statement)
+    ]
+
+
+async def listings(snapshot: Snapshot, limit: int) -> list[Listing]:
+    """All markets, oldest first."""
+    return await _read_listings(snapshot, _listings().limit(limit))
+
+
+async def listings_by_address(
+    snapshot: Snapshot, addresses: Collection[Address]
+) -> dict[Address, Listing]:
+    """The markets of these addresses; those that do not exist are left out."""
+    statement = _listings().where(t.markets.c.address.in_(addresses))
+    return {one.market.address: one for one in await _read_listings(snapshot, statement)}
+
+
+async def listing_by_symbol(snapshot: Snapshot, symbol: str) -> Listing | None:
+    """The market a person means: the exact symbol if there is one, else whatever the case and dash.
+
+    Reads the whole table: there are as many markets as contracts, not as many as rows.
+    """
+    m = t.markets.c
+    plain = func.lower(func.replace(m.symbol, "-", ""))
+    statement = (
+        _listings()
+        .where(plain == symbol.lower().replace("-", ""))
+        .order_by(None)
+        .order_by((m.symbol != symbol), m.created_block, m.created_log_index)
+        .limit(1)
+    )
+    found = await _read_listings(snapshot, statement)
+    return found[0] if found else None
+
+
+async def tokens_by_address(
+    snapshot: Snapshot, addresses: Collection[Address]
+) -> dict[Address, Token]:
+    """The tokens of these addresses; those we never met are left out."""
+    rows = await snapshot.read(select(t.tokens).where(t.tokens.c.address.in_(addresses)))
+    return {row.address: Token(**row._mapping) for row in rows}
+
+
+# -- orders, trades, balances ----------------------------------------------------------------------
+
+
+async def orders(
+    snapshot: Snapshot,
+    *,
+    market: Address | None,
+    account: Address | None,
+    statuses: Collection[str] | None,
+    side: Side | None,
+    after: Cursor | None,
+    limit: int,
+) -> list[Order]:
+    """Orders, newest first by where they were placed."""
+    o = t.orders.c
+    statement = select(t.orders)
+    if market is not None:
+        statement = statement.where(o.market == market)
+    if account is not None:
+        statement = statement.where(o.account == account)
+    if statuses is not None:
+        statement = statement.where(o.status.in_(statuses))
+    if side is not None:
+        statement = statement.where(o.side == side)
+    if after is not None:
+        statement = statement.where(tuple_(o.placed_block, o.placed_log_index) < after)
+    statement = statement.order_by(o.placed_block.desc(), o.placed_log_index.desc()).limit(limit)
+    return [Order(**row._mapping) for row in await snapshot.read(statement)]
+
+
+async def trades(
+    snapshot: Snapshot,
+    *,
+    market: Address | None,
+    account: Address | None,
+    after: Cursor | None,
+    limit: int,
+) -> list[Trade]:
+    """Trades, newest first; an account's are those it made and those it took.
+
+    Each role has its own index, so an account's trades are the union of two index scans of at
+    most `limit` rows (`or` would walk the whole table for an account that trades rarely). A trade
+    with oneself is in both and comes out once.
+    """
+
+    def page(statement: Select[Any]) -> Select[Any]:
+        c = statement.selected_columns
+        if market is not None:
+            statement = statement.where(c.market == market)
+        if after is not None:
+            statement = statement.where(tuple_(c.block_number, c.log_index) < after)
+        return statement.order_by(c.block_number.desc(), c.log_index.desc()).limit(limit)
+
+    if account is None:
+        statement = page(select(t.trades))
+    else:
+        made = page(select(t.trades).where(t.trades.c.maker == account)).subquery("made")
+        took = page(select(t.trades).where(t.trades.c.taker == account)).subquery("took")
+        both = union(select(made), select(took)).subquery("both")
+        newest = (both.c.block_number.desc(), both.c.log_index.desc())
+        statement = select(both).order_by(*newest).limit(limit)
+    return [Trade(**row._mapping) for row in await snapshot.read(statement)]
+
+
+async def balances(
+    snapshot: Snapshot, *, account: Address, token: Address | None, limit: int
+) -> list[Balance]:
+    """One account's balances by token: a range of the primary key."""
+    b = t.balances.c
+    statement = select(t.balances).where(b.account == account).order_by(b.token).limit(limit)
+    if token is not None:
+        statement = statement.where(b.token == token)
+    return [Balance(**row._mapping) for row in await snapshot.read(statement)]
+
+
+# -- the book --------------------------------------------------------------------------------------
+
+
+async def levels(snapshot: Snapshot, market: Address, side: Side, limit: int) -> list[Level]:
+    """The levels a taker can reach, best first: the primary key read from its better end."""
+    lv = t.levels.c
+    best = lv.price.desc() if side == "buy" else lv.price.asc()
+    statement = (
+        select(t.levels)
+        .where(lv.market == market, lv.side == side, lv.quantity > 0)
+        .order_by(best)
+        .limit(limit)
+    )
+    return [Level(**row._mapping) for row in await snapshot.read(statement)]
+
+
+async def channel_seq(snapshot: Snapshot, channel: str) -> int:
+    """The seq of a channel's newest message (0: none yet): what a live feed continues from."""
+    rows = await snapshot.read(select(t.channels.c.seq).where(t.channels.c.channel == channel))
+    return rows[0].seq if rows else 0
+
+
+# -- candles ---------------------------------------------------------------------------------------
+
+DAY_S = 86_400
+FIRST_MONDAY_S = 4 * DAY_S
+"""1970 began on a Thursday; weeks begin on Mondays."""
+
+INTERVALS: dict[str, int] = {
+    "1s": 1,
+    "1m": 60,
+    "3m": 180,
+    "5m": 300,
+    "15m": 900,
+    "30m": 1800,
+    "1h": 3600,
+    "2h": 7200,
+    "4h": 14400,
+    "6h": 21600,
+    "8h": 28800,
+    "12h": 43200,
+    "1d": DAY_S,
+    "3d": 3 * DAY_S,
+    "1w": 7 * DAY_S,
+    "1M": 31 * DAY_S,
+}
+"""Interval to its greatest length in seconds. All are cut in UTC, months by the calendar."""
+
+
+def _open_time(interval: str, time: ColumnElement[int]) -> ColumnElement[int]:
+    """The opening time of the candle that holds `time`, as SQL."""
+    if interval == "1M":
+        month = func.date_trunc("month", func.to_timestamp(time), "UTC")
+        return sql_cast(extract("epoch", month), BigInteger)
+    offset = FIRST_MONDAY_S if interval == "1w" else 0
+    return time - (time - offset) % INTERVALS[interval]
+
+
+async def candles(
+    snapshot: Snapshot,
+    market: Address,
+    interval: str,
+    *,
+    since: int | None,
+    until: int | None,
+    limit: int,
+) -> list[Candle]:
+    """Candles with `since <= open_time < until`, oldest first; only those with trades exist.
+
+    With `since` the first `limit` from there, else the last `limit`. Seconds are sums of trades,
+    everything longer of stored minutes. No more than `limit` candles' worth of minutes is read:
+    that many of the nearest ones cannot leave any of the candles asked for incomplete.
+    """
+    ascending = since is not None
+    if interval == "1s":
+        source, time, sums = t.trades, t.trades.c.timestamp, _sums_of_trades
+    else:
+        source, time, sums = t.candles, t.candles.c.open_time, _sums_of_minutes
+    bucket = _open_time(interval, time)
+    nearest = select(bucket.label("bucket"), *source.c).where(source.c.market == market)
+    if since is not None:
+        nearest = nearest.where(time >= since, bucket >= since)
+    if until is not None:
+        nearest = nearest.where(time < until + INTERVALS[interval], bucket < until)
+    if source is t.candles:
+        minutes = limit * max(INTERVALS[interval] // CANDLE_SECONDS, 1)
+        nearest = nearest.order_by(time.asc() if ascending else time.desc()).limit(minutes)
+    part = nearest.subquery("part").c
+    statement = (
+        select(part.bucket.label("open_time"), *sums(part))
+        .group_by(part.bucket)
+        .order_by(part.bucket.asc() if ascending else part.bucket.desc())
+        .limit(limit)
+    )
+    found = [Candle(market, *tuple(row)) for row in await snapshot.read(statement)]
+    return found if ascending else found[::-1]
+
+
+def _sums_of_minutes(part: Columns) -> list[ColumnElement[Any]]:
+    """Stored minutes as one candle, in the order of Candle's fields."""
+    return [
+        _first(part.open, part.open_time.asc()),
+        func.max(part.high),
+        func.min(part.low),
+        _first(part.close, part.open_time.desc()),
+        func.sum(part.volume),
+        func.sum(part.quote_volume),
+        func.sum(part.taker_buy_volume),
+        func.sum(part.taker_buy_quote_volume),
+        func.sum(part.trades),
+    ]
+
+
+def _sums_of_trades(part: Columns) -> list[ColumnElement[Any]]:
+    """Trades as one candle, in the order of Candle's fields."""
+    bought = part.taker_side == "buy"
+    return [
+        _first(part.price, part.block_number.asc(), part.log_index.asc()),
+        func.max(part.price),
+        func.min(part.price),
+        _first(part.price, part.block_number.desc(), part.log_index.desc()),
+        func.sum(part.quantity),
+        func.sum(part.quote_amount),
+        func.coalesce(func.sum(part.quantity).filter(bought), 0),
+        func.coalesce(func.sum(part.quote_amount).filter(bought), 0),
+        func.count(),
+    ]
+
+
+def _first(value: ColumnElement[int], *order: ColumnElement[Any]) -> ColumnElement[int]:
+    """The value of the group's first row in an order."""
+    values = func.array_agg(aggregate_order_by(value, *order), type_=ARRAY(t.Units()))
+    return cast("ColumnElement[int]", values[1])

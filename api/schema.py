@@ -1,0 +1,262 @@
+"""The roots of the GraphQL schema."""
+# mypy: disable-error-code="untyped-decorator"
+# strawberry.field(description=…) is typed Any; the resolvers themselves are checked.
+
+import logging
+from collections.abc import AsyncIterator
+from typing import Annotated, Any
+
+import strawberry
+from graphql import ExecutionResult as GraphQLResult
+from graphql import GraphQLError
+from sqlalchemy.ext.asyncio import AsyncEngine
+from strawberry.extensions import (
+    MaxAliasesLimiter,
+    MaxTokensLimiter,
+    ParserCache,
+    QueryDepthLimiter,
+    SchemaExtension,
+    ValidationCache,
+)
+from strawberry.schema.config import StrawberryConfig
+from strawberry.types import ExecutionContext, ExecutionResult
+
+from api import arguments, limits, reads, types
+from api.errors import BadInput, Internal, addressed
+from api.limits import DEFAULT_ROWS, MAX_ROWS
+from api.loaders import Loaders
+from api.reads import Position
+from api.snapshot import Snapshot
+from api.types import Long
+from indexer.domain.units import Address, Hash
+
+_log = logging.getLogger("tidebook.api")
+
+
+class Context:
+    """What one request has: its snapshot and the loaders that read from it."""
+
+    def __init__(self, engine: AsyncEngine) -> None:
+        self.snapshot = Snapshot(engine)
+        self.loaders = Loaders(self.snapshot)
+
+
+Info = strawberry.Info[Context, None]
+
+
+def _argument(description: str, name: str | None = None) -> Any:
+    return strawberry.argument(description=description, name=name)
+
+
+Limit = Annotated[int, _argument(f"Rows: 1 to {MAX_ROWS}.")]
+After = Annotated[str | None, _argument("A row's `cursor`: continue behind it.")]
+Named = Annotated[str, _argument("A market's address or symbol, in any case.")]
+OptionalNamed = Annotated[str | None, _argument("A market's address or symbol, in any case.")]
+Since = Annotated[Long | None, _argument("Unix seconds, inclusive: the first from here.", "from")]
+Until = Annotated[Long | None, _argument("Unix seconds, exclusive.", "to")]
+
+
+@strawberry.type
+class Query:
+    @strawberry.field(description="All markets, oldest first.")
+    async def markets(self, info: Info, limit: Limit = DEFAULT_ROWS) -> list[types.Market]:
+        found = await reads.listings(info.context.snapshot, arguments.rows("limit", limit))
+        return [types.Market.of(listing) for listing in found]
+
+    @strawberry.field(description="One market, by address or by symbol. Null if there is none.")
+    async def market(
+        self, info: Info, address: str | None = None, symbol: str | None = None
+    ) -> types.Market | None:
+        loaders = info.context.loaders
+        if address is not None and symbol is None:
+            name = arguments.address("address", address)
+            listing = await loaders.find_listing("address", name)
+        elif symbol is not None and address is None:
+            listing = await loaders.find_listing("symbol", symbol)
+        else:
+            found = "neither" if address is None else "both"
+            raise BadInput("address", "either address or symbol", found)
+        return None if listing is None else types.Market.of(listing)
+
+    @strawberry.field(description="Orders, newest first.")
+    async def orders(
+        self,
+        info: Info,
+        market: OptionalNamed = None,
+        account: str | None = None,
+        status: list[types.OrderStatus] | None = None,
+        side: types.Side | None = None,
+        limit: Limit = DEFAULT_ROWS,
+        after: After = None,
+    ) -> list[types.Order]:
+        limit = arguments.rows("limit", limit)
+        cursor = arguments.cursor("after", after)
+        found = await reads.orders(
+            info.context.snapshot,
+            market=await _market_address(info, market),
+            account=None if account is None else arguments.address("account", account),
+            statuses=None if status is None else [one.value for one in status],
+            side=None if side is None else side.value,
+            after=cursor,
+            limit=limit,
+        )
+        listed = await _Listed.of(info, {order.market for order in found})
+        return [types.Order.of(order, *listed[order.market]) for order in found]
+
+    @strawberry.field(description="Trades, newest first; `account` made or took them.")
+    async def trades(
+        self,
+        info: Info,
+        market: OptionalNamed = None,
+        account: str | None = None,
+        limit: Limit = DEFAULT_ROWS,
+        after: After = None,
+    ) -> list[types.Trade]:
+        limit = arguments.rows("limit", limit)
+        cursor = arguments.cursor("after", after)
+        found = await reads.trades(
+            info.context.snapshot,
+            market=await _market_address(info, market),
+            account=None if account is None else arguments.address("account", account),
+            after=cursor,
+            limit=limit,
+        )
+        listed = await _Listed.of(info, {trade.market for trade in found})
+        return [types.Trade.of(trade, *listed[trade.market]) for trade in found]
+
+    @strawberry.field(description="A market's book by price; `limit` is per side.")
+    async def depth(self, info: Info, market: Named, limit: Limit = DEFAULT_ROWS) -> types.Depth:
+        limit = arguments.rows("limit", limit)
+        listing = await info.context.loaders.listing("market", market)
+        address, snapshot = listing.market.address, info.context.snapshot
+        bids = await reads.levels(snapshot, address, "buy", limit)
+        asks = await reads.levels(snapshot, address, "sell", limit)
+        return types.Depth(
+            market=types.Market.of(listing),
+            block=_block(await reads.position(snapshot)),
+            seq=Long(await reads.channel_seq(snapshot, f"depth:{address}")),
+            bids=[types.Level.of(level, listing) for level in bids],
+            asks=[types.Level.of(level, listing) for level in asks],
+        )
+
+    @strawberry.field(description="An account's balances inside the exchange, by token.")
+    async def balances(
+        self, info: Info, account: str, token: str | None = None, limit: Limit = DEFAULT_ROWS
+    ) -> list[types.Balance]:
+        found = await reads.balances(
+            info.context.snapshot,
+            account=arguments.address("account", account),
+            token=None if token is None else arguments.address("token", token),
+            limit=arguments.rows("limit", limit),
+        )
+        tokens = await info.context.loaders.tokens.load_many([one.token for one in found])
+        return [
+            types.Balance.of(balance, token)
+            for balance, token in zip(found, tokens, strict=True)
+            if token is not None  # deposited, but described by no market yet: no decimals to tell
+        ]
+
+    @strawberry.field(description="Candles, oldest first: the newest ones, or the first `from`.")
+    async def candles(
+        self,
+        info: Info,
+        market: Named,
+        interval: str,
+        since: Since = None,
+        until: Until = None,
+        limit: Limit = DEFAULT_ROWS,
+    ) -> list[types.Candle]:
+        if interval not in reads.INTERVALS:
+            raise BadInput("interval", "one of " + " ".join(reads.INTERVALS), interval)
+        limit = arguments.rows("limit", limit)
+        since_s, until_s = arguments.time("from", since), arguments.time("to", until)
+        listing = await info.context.loaders.listing("market", market)
+        found = await reads.candles(
+            info.context.snapshot,
+            listing.market.address,
+            interval,
+            since=since_s,
+            until=until_s,
+            limit=limit,
+        )
+        return [types.Candle.of(candle, listing) for candle in found]
+
+    @strawberry.field(name="_meta", description="Null before the writer has begun.")
+    async def meta(self, info: Info) -> types.Meta | None:
+        position = await reads.position(info.context.snapshot)
+        if position is None:
+            return None
+        return types.Meta(
+            chain_id=Long(position.chain_id),
+            block=_block(position),
+            head=None if position.head is None else Long(position.head),
+            finalized=None if position.finalized is None else Long(position.finalized),
+            seq=Long(position.seq),
+            epoch=position.epoch,
+        )
+
+
+class _Listed(dict[Address, tuple[types.Market, reads.Listing]]):
+    """Markets of a list's rows: one GraphQL object each, however many rows share it."""
+
+    @classmethod
+    async def of(cls, info: Info, markets: set[Address]) -> "_Listed":
+        listings = await info.context.loaders.listings.load_many(sorted(markets))
+        return cls(
+            (listing.market.address, (types.Market.of(listing), listing))
+            for listing in listings
+            if listing is not None
+        )
+
+
+async def _market_address(info: Info, name: str | None) -> Address | None:
+    if name is None:
+        return None
+    listing = await info.context.loaders.listing("market", name)
+    return listing.market.address
+
+
+def _block(position: Position | None) -> types.Block | None:
+    if position is None or position.number is None or position.hash is None:
+        return None
+    timestamp = None if position.timestamp is None else Long(position.timestamp)
+    return types.Block(number=Long(position.number), hash=Hash(position.hash), timestamp=timestamp)
+
+
+class _Request(SchemaExtension):
+    """Around every operation: afterwards its snapshot ends and its errors get their addressee."""
+
+    async def on_operation(self) -> AsyncIterator[None]:
+        yield
+        context = self.execution_context.context
+        await context.snapshot.close()
+        result = self.execution_context.result
+        if isinstance(result, (GraphQLResult, ExecutionResult)) and result.errors:
+            result.errors = [addressed(error) for error in result.errors]
+
+
+class _Schema(strawberry.Schema):
+    def process_errors(
+        self, errors: list[GraphQLError], execution_context: ExecutionContext | None = None
+    ) -> None:
+        """Log what is ours; the rest is told to the caller and needs no line of log."""
+        for error in errors:
+            told = addressed(error)
+            if (told.extensions or {}).get("code") == Internal.code:
+                _log.error("a resolver failed: %s", told.path, exc_info=error.original_error)
+
+
+def build_schema() -> strawberry.Schema:
+    """The schema with its limits. One serves a process; requests bring their Context."""
+    return _Schema(
+        Query,
+        config=StrawberryConfig(scalar_map={Long: types.LONG}),
+        extensions=[
+            _Request,
+            lambda: MaxTokensLimiter(limits.MAX_QUERY_TOKENS),
+            lambda: ParserCache(limits.MAX_CACHED_DOCUMENTS),
+            lambda: ValidationCache(limits.MAX_CACHED_DOCUMENTS),
+            lambda: QueryDepthLimiter(limits.MAX_QUERY_DEPTH),
+            lambda: MaxAliasesLimiter(limits.MAX_ALIASES),
+        ],
+    )
