@@ -41,7 +41,10 @@ class Clock:
         if self._next is not None:
             return self._next
         if step_s is not None:
-            return parent + max(step_s, 1)
+            timestamp = parent + max(step_s, 1)
+            if self.step_s is None:  # time goes on from there, as it does with anvil
+                self.offset_s = max(self.offset_s, timestamp - int(time.time()))
+            return timestamp
         if self.step_s is not None:
             return parent + self.step_s + self._pending_s
         return max(parent + 1, self.now())

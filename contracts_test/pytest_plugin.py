@@ -22,7 +22,7 @@ import pytest
 
 if TYPE_CHECKING:
     from contracts_test.exchange import Exchange
-    from contracts_test.node import Devnet
+    from contracts_test.node import Config, Devnet
     from contracts_test.story import ChainBuilder
 
 GENESIS_TIMESTAMP = 1_700_000_000
@@ -34,20 +34,35 @@ class RunningDevnet:
     """A devnet in a thread of its own."""
 
     devnet: Devnet
-    exchange: Exchange
     url: str
     ws_url: str
-    deployment: dict[str, Any]
     within: Callable[[Callable[[], Any]], Any]
     """Runs a function in the devnet's thread, where its chain may be touched."""
+
+    @property
+    def exchange(self) -> Exchange:
+        """What is deployed."""
+        assert self.devnet.exchange is not None, "this devnet was told to deploy nothing"
+        return self.devnet.exchange
+
+    @property
+    def deployment(self) -> dict[str, Any]:
+        """The deployment file, as GET /deployment serves it."""
+        return self.exchange.deployment()
 
 
 @pytest.fixture
 def devnet() -> Iterator[RunningDevnet]:
     """A node on a free port with the exchange deployed, mining every transaction at once."""
-    from contracts_test.node import Config, Devnet
+    from contracts_test.node import Config
 
-    config = Config(port=0, genesis_timestamp=GENESIS_TIMESTAMP, timestamp_step_s=1)
+    yield from running(Config(port=0, genesis_timestamp=GENESIS_TIMESTAMP, timestamp_step_s=1))
+
+
+def running(config: Config) -> Iterator[RunningDevnet]:
+    """A devnet of any kind in a thread of its own, for fixtures to `yield from`."""
+    from contracts_test.node import Devnet
+
     loop = asyncio.new_event_loop()
     thread = threading.Thread(target=loop.run_forever, name="tidebook-devnet", daemon=True)
     thread.start()
@@ -65,16 +80,8 @@ def devnet() -> Iterator[RunningDevnet]:
 
     try:
         made = asyncio.run_coroutine_threadsafe(start(), loop).result(CALL_TIMEOUT_S)
-        assert made.exchange is not None, "the configuration asks for a deployment"
         try:
-            yield RunningDevnet(
-                devnet=made,
-                exchange=made.exchange,
-                url=made.url,
-                ws_url=made.url.replace("http", "ws", 1),
-                deployment=made.exchange.deployment(),
-                within=within,
-            )
+            yield RunningDevnet(made, made.url, made.url.replace("http", "ws", 1), within)
         finally:
             asyncio.run_coroutine_threadsafe(made.stop(), loop).result(CALL_TIMEOUT_S)
     finally:

@@ -283,6 +283,8 @@ def metadata(node: Node) -> dict[str, Any]:
     head = node.chain.head
     return {
         "clientVersion": node.client_version,
+        "clientSemver": node.client_version.partition("/v")[2],
+        "clientCommitSha": "",
         "chainId": node.chain.rules.chain_id,
         "instanceId": fmt.hexed(node.instance_id),
         "latestBlockNumber": head.number,

@@ -76,6 +76,8 @@ def transaction(tx: Tx, block: Block | None, index: int | None) -> dict[str, Any
         "blockNumber": None if block is None else hex(block.number),
         "transactionIndex": None if index is None else hex(index),
     }
+    if block is not None:
+        found["blockTimestamp"] = hex(block.timestamp)
     if tx.chain_id is not None:
         found["chainId"] = hex(tx.chain_id)
     if tx.type >= 1:
@@ -114,6 +116,7 @@ def receipt(block: Block, index: int) -> dict[str, Any]:
         "from": hexed(tx.sender),
         "to": None if tx.to is None else hexed(tx.to),
         "contractAddress": _address(made),
+        "blockTimestamp": block.timestamp,  # a number here and hex in transactions, as with anvil
     }
 
 
