@@ -158,8 +158,12 @@ Books = Sequence[tuple[Address, Sequence[Level], Sequence[Level]]]
 
 
 def snapshot(books: Books, head: Block) -> list[Draft]:
-    """The state that a backfill leaves: every book's levels, best first (bids, then asks)."""
-    return [
+    """What a backfill leaves, which told nothing: word of it, then every book, best first.
+
+    Whoever keeps more than books reads it anew from Postgres at the `system` message's seq.
+    """
+    data = {"event": "snapshot", "block": _ref(head.ref)}
+    return [Draft("system", "system", "snapshot", head, data)] + [
         Draft(
             "depth",
             f"depth:{market}",

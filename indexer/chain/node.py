@@ -12,6 +12,7 @@ from eth_abi.abi import decode as decode_abi
 from eth_abi.exceptions import DecodingError
 
 from indexer.chain.errors import BadAnswer, BlockGone, RpcError, Unreachable, WrongNode
+from indexer.chain.recording import RecordedBlock
 from indexer.chain.rpc import HttpTransport, Rpc, WebsocketTransport
 from indexer.decode import TRANSFER, created_markets
 from indexer.domain.block import Block
@@ -153,6 +154,24 @@ class Node:
         """Headers of these heights, those that exist, in one request."""
         calls = [("eth_getBlockByNumber", (hex(number), False)) for number in numbers]
         return [h.block for h in await self._rpc.find_all(Header, calls) if h is not None]
+
+    async def whole_blocks(self, numbers: Sequence[int]) -> list[RecordedBlock]:
+        """Headers with all their logs, for a recording; those that exist."""
+        calls = [("eth_getBlockByNumber", (hex(number), False)) for number in numbers]
+        headers = [h for h in await self._rpc.find_all(Header, calls) if h is not None]
+        asked = [("eth_getLogs", ({"blockHash": header.hash},)) for header in headers]
+        logs = await self._rpc.batch(list[Log], asked)
+        return [
+            RecordedBlock(
+                header.block.number,
+                Hash(header.hash),
+                Hash(header.parent_hash),
+                header.block.timestamp,
+                header.logs_bloom,
+                its_logs,
+            )
+            for header, its_logs in zip(headers, logs, strict=True)
+        ]
 
     async def _block(self, method: str, which: str) -> Block | None:
         header = await self._rpc.find(Header, method, which, False)

@@ -38,6 +38,8 @@ class Deployment(msgspec.Struct, frozen=True):
     contracts: Contracts
     fee_receiver: Address
     start_block: int = 0
+    fees_per_mille: dict[str, int] = {}
+    """Maker and taker rates at a recording's last block: for a reader, not for the fold."""
     tokens: dict[Address, TokenWords] = {}
 
     def token(self, address: Address) -> Token | None:

@@ -1,8 +1,13 @@
 """Connections to Postgres as the writer wants them: hex text for bytea, int for numeric."""
 
+from typing import TYPE_CHECKING, TypeAlias
+
 import asyncpg
 
-Connection = asyncpg.Connection[asyncpg.Record]
+if TYPE_CHECKING:
+    Connection: TypeAlias = asyncpg.Connection[asyncpg.Record]
+else:
+    Connection = asyncpg.Connection
 
 
 class DatabaseUnreachable(Exception):

@@ -1,0 +1,130 @@
+"""The relay: outbox to Redis Streams, each message once.
+
+The invariant: a message's `seq` is its stream id (`seq-0`), and the relay's position moves in the
+same MULTI as the entries before it. So a resend is refused by Redis rather than doubled, and a
+restart continues behind the last entry that Redis really has. Only a Redis of another epoch, or an
+empty one, is filled from the start of the outbox.
+"""
+
+import asyncio
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import redis.asyncio as redis
+from redis.exceptions import RedisError
+
+from indexer.store import postgres
+from indexer.store.errors import NothingIndexed
+from indexer.store.writer import NOTIFY_CHANNEL, check_schema
+from indexer.wire import STREAMS, Stream, stream_key
+
+BATCH_MESSAGES = 1_000
+STREAM_MAX_MESSAGES = 100_000
+"""Entries kept per stream (roughly: Redis trims whole nodes); older ones are in the outbox."""
+WAKE_S = 5.0
+"""Longest wait for a notification; after it the outbox is looked at all the same."""
+
+
+class RedisUnreachable(Exception):
+    """No connection to Redis. The message says where, why, and which setting names it."""
+
+
+async def connect_redis(redis_url: str) -> "redis.Redis":
+    """Open a connection. Raises RedisUnreachable."""
+    client: redis.Redis = redis.from_url(redis_url, protocol=2)
+    try:
+        await client.ping()
+    except (RedisError, OSError, ValueError) as error:
+        await client.aclose()
+        raise RedisUnreachable(f"TIDEBOOK_REDIS_URL: no connection to Redis: {error}") from error
+    return client
+
+
+@dataclass(frozen=True, slots=True)
+class _Row:
+    seq: int
+    stream: Stream
+    message: str
+
+
+class Relay:
+    """Moves one chain's outbox. Any error ends it; a new one starts where Redis stands."""
+
+    def __init__(
+        self, connection: postgres.Connection, streams: "redis.Redis", chain_id: int, epoch: str
+    ) -> None:
+        self._connection = connection
+        self._redis = streams
+        self._chain_id = chain_id
+        self._epoch = epoch
+        self._news = asyncio.Event()
+        self.seq = 0
+        """The newest seq that Redis has."""
+
+    async def run(self) -> None:
+        """Relay until an error; waits for the writer's notifications in between."""
+        await self._connection.add_listener(NOTIFY_CHANNEL, lambda *_: self._news.set())
+        self.seq = await self._position()
+        while True:
+            self._news.clear()
+            while rows := await self._read():
+                await self._publish(rows)
+            try:
+                await asyncio.wait_for(self._news.wait(), WAKE_S)
+            except TimeoutError:
+                continue
+
+    async def _position(self) -> int:
+        """Where Redis stands in our epoch; another epoch's streams are removed."""
+        stored = await self._redis.hgetall(self._position_key)
+        if stored.get(b"epoch") == self._epoch.encode():
+            return int(stored[b"seq"])
+        async with self._redis.pipeline(transaction=True) as pipe:
+            for stream in STREAMS:
+                pipe.delete(stream_key(self._chain_id, stream))
+            pipe.hset(self._position_key, mapping={"epoch": self._epoch, "seq": 0})
+            await pipe.execute()
+        return 0
+
+    @property
+    def _position_key(self) -> str:
+        return f"tidebook:{self._chain_id}:relay"
+
+    async def _read(self) -> list[_Row]:
+        rows = await self._connection.fetch(
+            "select seq, stream, message from tidebook.outbox where seq > $1 order by seq limit $2",
+            self.seq,
+            BATCH_MESSAGES,
+        )
+        return [_Row(**row) for row in rows]
+
+    async def _publish(self, rows: Sequence[_Row]) -> None:
+        async with self._redis.pipeline(transaction=True) as pipe:
+            for row in rows:
+                pipe.xadd(
+                    stream_key(self._chain_id, row.stream),
+                    {"m": row.message},
+                    id=f"{row.seq}-0",
+                    maxlen=STREAM_MAX_MESSAGES,
+                    approximate=True,
+                )
+            pipe.hset(self._position_key, "seq", str(rows[-1].seq))
+            await pipe.execute()
+        self.seq = rows[-1].seq
+
+
+async def relay(database_url: str, redis_url: str) -> None:
+    """Run the relay of the database's chain. Raises what ends it, and NothingIndexed."""
+    connection = await postgres.connect(database_url)
+    try:
+        await check_schema(connection)
+        cursor = await connection.fetchrow("select chain_id, epoch from tidebook.cursors")
+        if cursor is None:
+            raise NothingIndexed
+        streams = await connect_redis(redis_url)
+        try:
+            await Relay(connection, streams, cursor["chain_id"], cursor["epoch"]).run()
+        finally:
+            await streams.aclose()
+    finally:
+        await connection.close()

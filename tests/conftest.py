@@ -1,0 +1,52 @@
+"""Real parts for every test: one Postgres and one Valkey a session, a fresh database a test."""
+
+import itertools
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import asyncpg
+import pytest
+
+import migrations
+from tidebook import embedded
+
+RECORDINGS = Path(__file__).parent / "golden" / "recordings"
+
+_numbers = itertools.count(1)
+
+
+@pytest.fixture(scope="session")
+def servers(tmp_path_factory: pytest.TempPathFactory) -> Iterator[embedded.Urls]:
+    """Embedded Postgres and Valkey, gone with the session."""
+    with embedded.servers(tmp_path_factory.mktemp("servers")) as urls:
+        yield urls
+
+
+@pytest.fixture(scope="session")
+def recordings() -> Path:
+    """The folder of recorded chains, each with what its contracts' getters said at the end."""
+    return RECORDINGS
+
+
+@pytest.fixture
+async def empty_database_url(servers: embedded.Urls) -> str:
+    """A database without a schema."""
+    name = f"test_{next(_numbers)}"
+    connection: Any = await asyncpg.connect(servers.database_url)
+    await connection.execute(f"create database {name}")
+    await connection.close()
+    return servers.database_url.replace("/postgres?", f"/{name}?")
+
+
+@pytest.fixture
+async def database_url(empty_database_url: str) -> str:
+    """A database with the schema and nothing in it."""
+    await migrations.upgrade(empty_database_url)
+    return empty_database_url
+
+
+@pytest.fixture
+def redis_url(servers: embedded.Urls) -> str:
+    """A Valkey database of one's own, out of its sixteen."""
+    return f"{servers.redis_url}?db={next(_numbers) % 16}"

@@ -1,0 +1,290 @@
+"""The command: one function each, options declared once with their TIDEBOOK_* variables.
+
+Exit codes: 0 done, 1 it failed, 2 it was asked for something impossible (one line says what).
+"""
+
+import asyncio
+import functools
+import inspect
+import sys
+from collections.abc import Callable, Coroutine
+from pathlib import Path
+from typing import Any, TypeVar, cast
+
+import click
+
+from tidebook.settings import Chain, Flow, Listen, Storage
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+
+def _gather(name: str, make: Callable[..., Any], *options: Callable[[F], F]) -> Callable[[F], F]:
+    """Options that reach a command as one value: `make` is called with what they parsed."""
+    keys = [parameter.name for parameter in inspect.signature(make).parameters.values()]
+
+    def decorate(function: F) -> F:
+        @functools.wraps(function)
+        def command(*args: Any, **kwargs: Any) -> Any:
+            value = make(**{key: kwargs.pop(key) for key in keys})
+            return function(*args, **{name: value}, **kwargs)
+
+        decorated: Any = command
+        for option in reversed(options):
+            decorated = option(decorated)
+        return cast(F, decorated)
+
+    return decorate
+
+
+_storage = _gather(
+    "storage",
+    Storage,
+    click.option(
+        "--data-dir",
+        type=click.Path(file_okay=False, path_type=Path),
+        default=Path(".tidebook"),
+        envvar="TIDEBOOK_DATA_DIR",
+        show_default=True,
+        help="Home of the embedded servers.",
+    ),
+    click.option(
+        "--database-url",
+        envvar="TIDEBOOK_DATABASE_URL",
+        help="A Postgres of your own instead of the embedded one.",
+    ),
+    click.option(
+        "--redis-url",
+        envvar="TIDEBOOK_REDIS_URL",
+        help="A Redis or Valkey of your own instead of the embedded one.",
+    ),
+)
+
+_chain = _gather(
+    "chain",
+    Chain,
+    click.option(
+        "--rpc",
+        "rpc_urls",
+        multiple=True,
+        envvar="TIDEBOOK_RPC_URLS",
+        help="A node's JSON-RPC, http:// or ws://.",
+    ),
+    click.option(
+        "--deployment",
+        "deployment_file",
+        type=click.Path(dir_okay=False, path_type=Path),
+        envvar="TIDEBOOK_DEPLOYMENT",
+        help="File that names the contracts to follow; a devnet serves its own.",
+    ),
+    click.option(
+        "--confirmations",
+        type=click.IntRange(min=1),
+        default=64,
+        envvar="TIDEBOOK_CONFIRMATIONS",
+        show_default=True,
+        help="Blocks until one is final, where the node has no finalized tag.",
+    ),
+)
+
+_flow = _gather(
+    "flow",
+    Flow,
+    click.option("--seed", type=int, default=1, show_default=True, help="Of the order flow."),
+    click.option(
+        "--rate",
+        type=click.FloatRange(min=0),
+        default=8.0,
+        show_default=True,
+        help="Orders per second; 0 for a quiet chain.",
+    ),
+    click.option(
+        "--block-time",
+        "block_time_s",
+        type=click.FloatRange(min=0),
+        default=1.0,
+        show_default=True,
+        help="Seconds between blocks; 0 mines each transaction at once.",
+    ),
+)
+
+
+def _listen(service: str, port: int) -> Callable[[F], F]:
+    return _gather(
+        "listen",
+        Listen,
+        click.option(
+            "--host",
+            default="127.0.0.1",
+            envvar=f"TIDEBOOK_{service}_HOST",
+            show_default=True,
+        ),
+        click.option(
+            "--port",
+            type=click.IntRange(0, 65535),
+            default=port,
+            envvar=f"TIDEBOOK_{service}_PORT",
+            show_default=True,
+        ),
+    )
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(package_name="tidebook")
+def tidebook() -> None:
+    """A reorg-aware order-book backend for EVM chains."""
+
+
+@tidebook.command()
+@_storage
+@_chain
+@_flow
+@click.option("--devnet-port", type=int, default=8545, show_default=True)
+@click.option("--api-port", type=int, default=42069, show_default=True)
+@click.option("--ws-port", type=int, default=42080, show_default=True)
+def up(storage: Storage, chain: Chain, flow: Flow, **ports: int) -> None:
+    """Everything at once: a living market on this machine, until Ctrl-C."""
+    from tidebook.up import Plan, run
+
+    _run(run(Plan(storage, chain, flow, **ports)))
+
+
+@tidebook.command()
+@_flow
+@_listen("DEVNET", 8545)
+@click.option(
+    "--data-dir",
+    type=click.Path(file_okay=False, path_type=Path),
+    help="Keep the chain there, and go on with it at the next start.",
+)
+def devnet(flow: Flow, listen: Listen, data_dir: Path | None) -> None:
+    """A local chain with an exchange on it, and traders that trade."""
+    from tidebook import services
+
+    _run(services.devnet(flow, listen, data_dir))
+
+
+@tidebook.command()
+@_storage
+@_chain
+def index(storage: Storage, chain: Chain) -> None:
+    """The writer: follow a node's chain into Postgres."""
+    from tidebook import services
+
+    _run(services.index(storage, chain))
+
+
+@tidebook.command()
+@_storage
+def relay(storage: Storage) -> None:
+    """Move the outbox into Redis Streams."""
+    from tidebook import services
+
+    _run(services.relay(storage))
+
+
+@tidebook.command()
+@_storage
+@_listen("API", 42069)
+def api(storage: Storage, listen: Listen) -> None:
+    """Serve GraphQL."""
+    from tidebook import services
+
+    _run(services.api(storage, listen))
+
+
+@tidebook.command()
+@_storage
+@_listen("WS", 42080)
+def ws(storage: Storage, listen: Listen) -> None:
+    """Serve the live feed."""
+    from tidebook import services
+
+    _run(services.ws(storage, listen))
+
+
+@tidebook.command()
+@_storage
+def migrate(storage: Storage) -> None:
+    """Bring the database's schema to this version's."""
+    from tidebook import tasks
+
+    _run(tasks.migrate(storage))
+
+
+@tidebook.command()
+@_storage
+@click.option("--json", "as_json", is_flag=True, help="For programs.")
+def status(storage: Storage, as_json: bool) -> None:
+    """Where the indexer stands."""
+    from tidebook import tasks
+
+    _run(tasks.status(storage, as_json))
+
+
+@tidebook.command()
+@_storage
+def export(storage: Storage) -> None:
+    """The state at the last indexed block, as canonical JSON."""
+    from tidebook import tasks
+
+    _run(tasks.export(storage))
+
+
+@tidebook.command()
+@click.argument("file", type=click.Path(path_type=Path))
+@_storage
+def replay(file: Path, storage: Storage) -> None:
+    """Index a recording instead of a node."""
+    from tidebook import tasks
+
+    _run(tasks.replay(storage, file))
+
+
+@tidebook.command()
+@click.argument("file", type=click.Path(path_type=Path))
+@click.option("--from", "first", type=click.IntRange(min=0), required=True)
+@click.option("--to", "last", type=click.IntRange(min=0), required=True)
+@_chain
+def record(file: Path, first: int, last: int, chain: Chain) -> None:
+    """Make a recording of a node's blocks."""
+    from tidebook import tasks
+
+    _run(tasks.record(chain, file, first, last))
+
+
+def _run(work: Coroutine[Any, Any, None]) -> None:
+    asyncio.run(work)
+
+
+def main(arguments: list[str] | None = None) -> None:
+    """The console script: run a command, turn what went wrong into one line and an exit code."""
+    from tidebook.supervised import die_with_parent
+
+    die_with_parent()
+    try:
+        tidebook.main(arguments, prog_name="tidebook", standalone_mode=False)
+    except click.exceptions.Exit as exit_:
+        sys.exit(exit_.exit_code)
+    except click.UsageError as error:
+        command = error.ctx.command_path if error.ctx else "tidebook"
+        _fail(f"{error.format_message()} (see `{command} --help`)", 2)
+    except click.ClickException as error:
+        _fail(error.format_message(), 2)
+    except (KeyboardInterrupt, click.Abort):
+        sys.exit(130)
+    except BrokenPipeError:
+        sys.stderr.close()
+        sys.exit(1)
+    except Exception as error:
+        from tidebook.errors import exit_code
+
+        code = exit_code(error)
+        if code is None:
+            raise
+        _fail(str(error), code)
+
+
+def _fail(message: str, code: int) -> None:
+    line = " ".join(message.split())
+    click.echo(f"tidebook: {line}", err=True)
+    sys.exit(code)

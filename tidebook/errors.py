@@ -1,0 +1,41 @@
+"""Which errors are for whom, as exit codes: 2 for the caller, 1 for the operator.
+
+An error that is in neither list is our mistake, and keeps its traceback.
+"""
+
+from indexer.chain.errors import ChainError, ReorgTooDeep
+from indexer.chain.recording import BadRecording
+from indexer.decode import MalformedLog
+from indexer.domain.deployment import BadDeployment
+from indexer.mirror.errors import FoldError
+from indexer.relay import RedisUnreachable
+from indexer.store.errors import StoreError
+from indexer.store.postgres import DatabaseUnreachable
+from migrations import SchemaNewer
+from tidebook.embedded import EmbeddedError
+from tidebook.ports import PortInUse
+from tidebook.settings import BadSetting
+from tidebook.supervised import ServiceFailed
+
+OPERATORS = (MalformedLog, FoldError, ReorgTooDeep)
+CALLERS = (
+    BadDeployment,
+    BadRecording,
+    BadSetting,
+    ChainError,
+    DatabaseUnreachable,
+    EmbeddedError,
+    PortInUse,
+    RedisUnreachable,
+    SchemaNewer,
+    StoreError,
+)
+
+
+def exit_code(error: Exception) -> int | None:
+    """1, 2, or None for what nobody expected."""
+    if isinstance(error, ServiceFailed):
+        return error.code
+    if isinstance(error, OPERATORS):
+        return 1
+    return 2 if isinstance(error, CALLERS) else None

@@ -1,0 +1,20 @@
+"""Ports, looked at before anything is started on them."""
+
+import socket
+
+
+class PortInUse(Exception):
+    """A port that something else holds; the message names it and the flag that changes it."""
+
+    def __init__(self, host: str, port: int, flag: str) -> None:
+        super().__init__(f"port {port} on {host} is in use: choose another with {flag}")
+
+
+def require_free(host: str, port: int, flag: str) -> None:
+    """Raise PortInUse if nothing can listen there now."""
+    with socket.socket(socket.AF_INET, socket.SOCK_STREAM) as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind((host, port))
+        except OSError as error:
+            raise PortInUse(host, port, flag) from error

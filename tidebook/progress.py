@@ -1,0 +1,94 @@
+"""What a person sees while something takes longer than a second; nothing, if it does not."""
+
+import sys
+import time
+from collections.abc import Sequence
+from types import TracebackType
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from rich.progress import Progress as Bar
+
+    from indexer.domain.canon import Canon
+    from indexer.domain.step import Step
+
+PATIENCE_S = 1.0
+REPORT_S = 5.0
+"""Between two lines, where there is no terminal to draw a bar on."""
+
+
+def announce(sentence: str) -> None:
+    """Say on stderr what is going on, if somebody watches."""
+    if sys.stderr.isatty():
+        print(f"tidebook: {sentence}", file=sys.stderr)  # noqa: T201
+
+
+def standing_by() -> None:
+    """Say that a second writer waits for the first."""
+    print(  # noqa: T201
+        "tidebook: another writer of this chain is at work; standing by until it ends",
+        file=sys.stderr,
+        flush=True,
+    )
+
+
+class BlockProgress:
+    """A bar of blocks and events on a terminal, lines elsewhere; silent in the first second."""
+
+    def __init__(self, label: str, total: int | None = None) -> None:
+        self.blocks = 0
+        self.events = 0
+        self._label = label
+        self._total = total
+        self._began = self._reported = time.monotonic()
+        self._bar: Bar | None = None
+
+    def __call__(self, canon: "Canon", batch: "Sequence[Step]", node_head: int) -> None:
+        for step in batch:
+            logs = getattr(step, "logs", None)
+            self.blocks += logs is not None
+            self.events += len(logs or ())
+        now = time.monotonic()
+        if now - self._began < PATIENCE_S:
+            return
+        head = canon.head.number if canon.head else 0
+        if sys.stderr.isatty():
+            self._draw(head, self._total or node_head)
+        elif now - self._reported >= REPORT_S:
+            self._reported = now
+            print(f"tidebook: {self._label}: block {head}, {self.rate()}", file=sys.stderr)  # noqa: T201
+
+    def rate(self) -> str:
+        """Events so far, and per second."""
+        seconds = max(time.monotonic() - self._began, 1e-6)
+        return f"{self.events:,} events, {self.events / seconds:,.0f} events/s"
+
+    def _draw(self, head: int, total: int) -> None:
+        if self._bar is None:
+            from rich.console import Console
+            from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
+
+            self._bar = Progress(
+                TextColumn(self._label),
+                BarColumn(),
+                TextColumn("block {task.completed:,.0f} of {task.total:,.0f}"),
+                TextColumn("{task.fields[rate]}"),
+                TimeRemainingColumn(),
+                console=Console(stderr=True),
+                transient=True,
+            )
+            self._bar.start()
+            self._bar.add_task("", total=total, rate="")
+        self._bar.update(self._bar.task_ids[0], completed=head, total=total, rate=self.rate())
+
+    def __enter__(self) -> "BlockProgress":
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        if self._bar is not None:
+            self._bar.stop()

@@ -1,0 +1,122 @@
+"""The commands that run until they are stopped. Each opens what it needs and nothing else."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import signal
+from collections.abc import Coroutine
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from tidebook.progress import BlockProgress, standing_by
+from tidebook.settings import Chain, Flow, Listen, Storage, find_deployment
+from tidebook.stores import servers
+from tidebook.tasks import ensure_schema
+
+if TYPE_CHECKING:
+    from indexer.domain.canon import Canon
+    from indexer.follow import Steps
+    from indexer.mirror.fold import Mirror
+
+SCHEMA_WAIT_S = 5.0
+"""How long a reader waits for a writer to bring the schema."""
+
+
+async def index(storage: Storage, chain: Chain) -> None:
+    """Follow a node into Postgres."""
+    from indexer.chain.node import Node
+    from indexer.chain.steps import Follower
+    from indexer.follow import follow
+    from indexer.store.writer import open_store
+
+    deployment = await find_deployment(chain)
+    node = await Node.open(chain.rpc_url, deployment, chain.confirmations)
+
+    def source(canon: Canon, mirror: Mirror) -> Steps:
+        return Follower(node, canon, deployment, mirror.books, mirror.tokens.rows)
+
+    async with servers(storage) as urls:
+        await ensure_schema(urls.database_url)
+        store = await open_store(urls.database_url, deployment, standing_by)
+        try:
+            with BlockProgress("indexing") as progress:
+                await _until_stopped(follow(store, source, progress))
+        finally:
+            await store.close()
+            await node.close()
+
+
+async def relay(storage: Storage) -> None:
+    """Move the outbox into Redis Streams."""
+    from indexer.relay import relay as run
+
+    async with servers(storage, redis=True) as urls:
+        await _chain_id(urls.database_url)
+        await _until_stopped(run(urls.database_url, urls.redis_url))
+
+
+async def api(storage: Storage, listen: Listen) -> None:
+    """Serve GraphQL."""
+    from api.app import Config, serve
+
+    async with servers(storage) as urls:
+        chain_id = await _chain_id(urls.database_url)
+        await serve(Config(urls.database_url, chain_id, listen.host, listen.port))
+
+
+async def ws(storage: Storage, listen: Listen) -> None:
+    """Serve the live feed."""
+    from ws.app import Config, serve
+
+    async with servers(storage, redis=True) as urls:
+        chain_id = await _chain_id(urls.database_url)
+        await serve(Config(urls.database_url, urls.redis_url, chain_id, listen.host, listen.port))
+
+
+async def devnet(flow: Flow, listen: Listen, data_dir: Path | None) -> None:
+    """A chain in a box, with traders on it unless the rate is 0."""
+    from contracts_test.flow.drive import FlowConfig
+    from contracts_test.node import Config, serve
+
+    config = Config(listen.host, listen.port, block_time_s=flow.block_time_s)
+    traders = FlowConfig(flow.seed, flow.rate) if flow.rate else None
+    await _until_stopped(serve(config, traders))
+
+
+async def _chain_id(database_url: str) -> int:
+    """The chain that the database holds; waits for a writer to begin one.
+
+    Raises SchemaMissing once it is clear that nobody is about to migrate.
+    """
+    from indexer.store import postgres
+    from indexer.store.errors import SchemaMissing
+    from indexer.store.writer import check_schema
+
+    deadline = asyncio.get_running_loop().time() + SCHEMA_WAIT_S
+    connection = await postgres.connect(database_url)
+    try:
+        while True:
+            try:
+                await check_schema(connection)
+                found: int | None = await connection.fetchval(
+                    "select chain_id from tidebook.cursors"
+                )
+                if found is not None:
+                    return found
+            except SchemaMissing:
+                if asyncio.get_running_loop().time() > deadline:
+                    raise
+            await asyncio.sleep(0.05)
+    finally:
+        await connection.close()
+
+
+async def _until_stopped(work: Coroutine[Any, Any, None]) -> None:
+    """Run until the work ends or SIGTERM or SIGINT asks us to: then it is cancelled, quietly."""
+    task = asyncio.ensure_future(work)
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, task.cancel)
+    with contextlib.suppress(asyncio.CancelledError):
+        await task

@@ -1,0 +1,105 @@
+"""Settings: flags and TIDEBOOK_* variables, read once, frozen, by nobody else."""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from indexer.domain.deployment import Deployment
+
+
+class BadSetting(ValueError):
+    """A wrong or missing setting: one line that names it and says what was expected."""
+
+
+@dataclass(frozen=True, slots=True)
+class Storage:
+    """Where state lives. An unset URL means the embedded server under `data_dir`."""
+
+    data_dir: Path
+    database_url: str | None
+    redis_url: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Chain:
+    """Which node to ask and which contracts to follow.
+
+    `confirmations`: blocks until one is final, for nodes without a `finalized` tag.
+    """
+
+    rpc_urls: tuple[str, ...]
+    deployment_file: Path | None
+    confirmations: int
+
+    @property
+    def rpc_url(self) -> str:
+        """The node. Raises BadSetting if there is none, or if it is no URL."""
+        if not self.rpc_urls:
+            raise BadSetting("--rpc (TIDEBOOK_RPC_URLS) is missing: expected a node's URL")
+        url = self.rpc_urls[0]
+        if not url.startswith(("http://", "https://", "ws://", "wss://")):
+            raise BadSetting(
+                f"--rpc (TIDEBOOK_RPC_URLS): expected http://… or ws://…, found {url!r}"
+            )
+        return url
+
+
+@dataclass(frozen=True, slots=True)
+class Flow:
+    """How the devnet lives: its traders' seed and rate (orders/s), and the time between blocks."""
+
+    seed: int
+    rate: float
+    block_time_s: float
+
+
+@dataclass(frozen=True, slots=True)
+class Listen:
+    """Where a service listens."""
+
+    host: str
+    port: int
+
+
+def read_deployment(path: Path) -> Deployment:
+    """The deployment in a file. Raises BadSetting."""
+    from indexer.domain.deployment import BadDeployment, parse_deployment
+
+    try:
+        return parse_deployment(path.read_bytes())
+    except OSError as error:
+        raise BadSetting(f"--deployment (TIDEBOOK_DEPLOYMENT): {path}: {error.strerror}") from error
+    except BadDeployment as error:
+        raise BadSetting(f"--deployment (TIDEBOOK_DEPLOYMENT): {path}: {error}") from error
+
+
+async def find_deployment(chain: Chain) -> Deployment:
+    """The deployment file, or what a devnet at the RPC URL serves. Raises BadSetting."""
+    if chain.deployment_file is not None:
+        return await asyncio.to_thread(read_deployment, chain.deployment_file)
+    import aiohttp
+
+    from indexer.domain.deployment import parse_deployment
+
+    url = chain.rpc_url.replace("ws", "http", 1) if chain.rpc_url[0] == "w" else chain.rpc_url
+    timeout = aiohttp.ClientTimeout(total=10)
+    try:
+        async with (
+            aiohttp.ClientSession(timeout=timeout) as session,
+            session.get(url.rstrip("/") + "/deployment") as response,
+        ):
+            if response.status == 200:
+                return parse_deployment(await response.read())
+    except (aiohttp.ClientError, OSError, TimeoutError, ValueError) as error:
+        if isinstance(error, (aiohttp.ClientConnectionError, aiohttp.InvalidURL, TimeoutError)):
+            raise BadSetting(
+                f"--rpc (TIDEBOOK_RPC_URLS): no node at {url}: {str(error) or 'timed out'}"
+            ) from error
+    raise BadSetting(
+        "--deployment (TIDEBOOK_DEPLOYMENT) is missing: expected a file that names the contracts "
+        f"to follow ({url} serves none; only a devnet does)"
+    )

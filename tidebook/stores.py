@@ -1,0 +1,26 @@
+"""Opening what a command works on: servers of our own unless the settings name others."""
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+from tidebook import embedded
+from tidebook.progress import announce
+from tidebook.settings import Storage
+
+
+@asynccontextmanager
+async def servers(
+    storage: Storage, *, postgres: bool = True, redis: bool = False
+) -> AsyncIterator[embedded.Urls]:
+    """URLs of the servers asked for, running at least as long as the block.
+
+    Embedded ones are shared with every process of the same data directory. Raises EmbeddedError.
+    """
+    want_postgres = postgres and storage.database_url is None
+    want_redis = redis and storage.redis_url is None
+    with embedded.servers(
+        storage.data_dir, announce, postgres=want_postgres, valkey=want_redis
+    ) as urls:
+        yield embedded.Urls(
+            storage.database_url or urls.database_url, storage.redis_url or urls.redis_url
+        )

@@ -1,0 +1,136 @@
+"""The commands that do one thing and end."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+import msgspec
+
+from tidebook.progress import BlockProgress, standing_by
+from tidebook.settings import Chain, Storage, find_deployment
+from tidebook.stores import servers
+
+if TYPE_CHECKING:
+    from indexer.domain.canon import Canon
+    from indexer.follow import Steps
+    from indexer.mirror.fold import Mirror
+
+
+async def migrate(storage: Storage) -> None:
+    """Bring the schema to HEAD and say what was done."""
+    import migrations
+
+    async with servers(storage) as urls:
+        before = await ensure_schema(urls.database_url)
+    done = "already at" if before == migrations.HEAD else f"{before or 'empty'} ->"
+    click.echo(f"schema {done} {migrations.HEAD}")
+
+
+async def ensure_schema(database_url: str) -> str | None:
+    """Migrate unless the schema is current already; returns the revision it had."""
+    import migrations
+    from indexer.store import postgres
+    from indexer.store.errors import SchemaMissing
+    from indexer.store.writer import check_schema
+
+    connection = await postgres.connect(database_url)
+    try:
+        await check_schema(connection)
+    except SchemaMissing:
+        return await migrations.upgrade(database_url)
+    finally:
+        await connection.close()
+    return migrations.HEAD
+
+
+async def status(storage: Storage, as_json: bool) -> None:
+    """Print the indexer's position, as a table or as JSON."""
+    from indexer.store import postgres
+    from indexer.store.status import status as read_status
+    from indexer.store.writer import check_schema
+
+    async with servers(storage) as urls:
+        connection = await postgres.connect(urls.database_url)
+        try:
+            await check_schema(connection)
+            found = await read_status(connection)
+        finally:
+            await connection.close()
+    if as_json:
+        click.echo(msgspec.json.encode(found).decode())
+    else:
+        _print_table(found)
+
+
+def _print_table(found: dict[str, Any]) -> None:
+    from rich.console import Console
+    from rich.table import Table
+
+    table = Table(show_header=False, box=None)
+    for key, value in found.items():
+        text = value
+        if isinstance(value, dict):
+            text = ", ".join(f"{name} {part}" for name, part in value.items())
+        table.add_row(key.replace("_", " "), "-" if text is None else str(text))
+    Console().print(table)
+
+
+async def export(storage: Storage) -> None:
+    """Print the state at the last indexed block."""
+    from indexer.store import postgres
+    from indexer.store.export import export as read_export
+    from indexer.store.writer import check_schema
+
+    async with servers(storage) as urls:
+        connection = await postgres.connect(urls.database_url)
+        try:
+            await check_schema(connection)
+            state = await read_export(connection)
+        finally:
+            await connection.close()
+    sys.stdout.buffer.write(msgspec.json.encode(state) + b"\n")
+    sys.stdout.buffer.flush()
+
+
+async def replay(storage: Storage, file: Path) -> None:
+    """Index a recording, then say where that led."""
+    from indexer.chain.recording import Playback, Recording
+    from indexer.follow import follow
+    from indexer.store.writer import open_store
+
+    recording = Recording(file)
+
+    def source(canon: Canon, _: Mirror) -> Steps:
+        return Playback(recording, canon)
+
+    with BlockProgress(f"replaying {file.name}") as progress:
+        async with servers(storage) as urls:
+            await ensure_schema(urls.database_url)
+            store = await open_store(urls.database_url, recording.deployment, standing_by)
+            try:
+                await follow(store, source, progress)
+            finally:
+                await store.close()
+    click.echo(f"replayed {progress.blocks:,} blocks, {progress.rate()}", err=True)
+
+
+async def record(chain: Chain, file: Path, first: int, last: int) -> None:
+    """Write a recording of a node's blocks."""
+    from indexer.chain import recording
+    from indexer.chain.node import Node
+    from indexer.chain.recorder import read_blocks, read_header
+
+    if last < first:
+        raise click.BadParameter(f"--to {last} lies before --from {first}")
+    deployment = await find_deployment(chain)
+    node = await Node.open(chain.rpc_url, deployment, chain.confirmations)
+    try:
+        blocks = await read_blocks(node, first, last)
+        header = await read_header(node, deployment, blocks)
+    finally:
+        await node.close()
+    count = recording.write(file, header, blocks)
+    click.echo(f"recorded {count:,} blocks into {file}", err=True)

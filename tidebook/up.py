@@ -1,0 +1,164 @@
+"""`tidebook up`: servers, chain, writer, relay and readers as one, on one machine."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import signal
+import sys
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import aiohttp
+import redis.asyncio as redis
+from redis.exceptions import RedisError
+
+from indexer.store import postgres
+from tidebook import embedded
+from tidebook.ports import require_free
+from tidebook.settings import Chain, Flow, Storage
+from tidebook.stores import servers
+from tidebook.supervised import Service
+from tidebook.tasks import ensure_schema
+
+HOST = "127.0.0.1"
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """What `up` starts, and on which ports."""
+
+    storage: Storage
+    chain: Chain
+    flow: Flow
+    devnet_port: int
+    api_port: int
+    ws_port: int
+
+    @property
+    def own_chain(self) -> bool:
+        """No node was named, so the devnet is ours."""
+        return not self.chain.rpc_urls
+
+    @property
+    def rpc_urls(self) -> tuple[str, ...]:
+        return (f"ws://{HOST}:{self.devnet_port}",) if self.own_chain else self.chain.rpc_urls
+
+
+async def run(plan: Plan) -> None:
+    """Start everything, print where it is, and keep it alive until Ctrl-C or SIGTERM."""
+    ports = [(plan.api_port, "--api-port"), (plan.ws_port, "--ws-port")]
+    if plan.own_chain:
+        ports.append((plan.devnet_port, "--devnet-port"))
+    for port, flag in ports:
+        require_free(HOST, port, flag)
+    task = asyncio.current_task()
+    assert task is not None, "inside asyncio.run"
+    for number in (signal.SIGINT, signal.SIGTERM):
+        asyncio.get_running_loop().add_signal_handler(number, task.cancel)
+    with contextlib.suppress(asyncio.CancelledError):
+        async with servers(plan.storage, redis=True) as urls:
+            await _run_services(plan, urls)
+
+
+async def _run_services(plan: Plan, urls: embedded.Urls) -> None:
+    logs = plan.storage.data_dir / "logs"
+    logs.mkdir(parents=True, exist_ok=True)
+    await ensure_schema(urls.database_url)
+    services = _services(plan, urls, logs)
+    try:
+        async with asyncio.TaskGroup() as group:  # importing takes longest: all at once
+            for name, service in services.items():
+                if name != "index":
+                    group.create_task(service.start())
+        if plan.own_chain:
+            await services["devnet"].become_healthy()
+        await services["index"].start()
+        for service in services.values():
+            await service.become_healthy()
+        _print_urls(plan, urls)
+        async with asyncio.TaskGroup() as group:
+            for service in services.values():
+                group.create_task(service.keep_alive(_say))
+    finally:
+        await asyncio.gather(*(service.stop() for service in services.values()))
+
+
+def _services(plan: Plan, urls: embedded.Urls, logs: Path) -> dict[str, Service]:
+    environment = {
+        "TIDEBOOK_DATABASE_URL": urls.database_url,
+        "TIDEBOOK_REDIS_URL": urls.redis_url,
+        "TIDEBOOK_RPC_URLS": " ".join(plan.rpc_urls),
+    }
+    index = ["index", "--confirmations", str(plan.chain.confirmations)]
+    if plan.chain.deployment_file is not None:
+        index += ["--deployment", str(plan.chain.deployment_file)]
+    devnet = ["devnet", "--port", str(plan.devnet_port), "--seed", str(plan.flow.seed)]
+    devnet += ["--rate", str(plan.flow.rate), "--block-time", str(plan.flow.block_time_s)]
+    devnet += ["--data-dir", str(plan.storage.data_dir)]
+    api, ws = f"http://{HOST}:{plan.api_port}/health", f"http://{HOST}:{plan.ws_port}/health"
+    deployment = f"http://{HOST}:{plan.devnet_port}/deployment"
+    planned: list[tuple[str, list[str], Callable[[], Awaitable[bool]]]] = [
+        ("devnet", devnet, lambda: _answers(deployment)),
+        ("index", index, lambda: _has_indexed(urls.database_url)),
+        ("relay", ["relay"], lambda: _has_relayed(urls.redis_url)),
+        ("api", ["api", "--port", str(plan.api_port)], lambda: _answers(api)),
+        ("ws", ["ws", "--port", str(plan.ws_port)], lambda: _answers(ws)),
+    ]
+    return {
+        name: Service(name, arguments, environment, logs / f"{name}.log", healthy)
+        for name, arguments, healthy in planned
+        if plan.own_chain or name != "devnet"
+    }
+
+
+# -- health --------------------------------------------------------------------------------------
+
+
+async def _answers(url: str) -> bool:
+    try:
+        async with aiohttp.ClientSession() as session, session.get(url) as response:
+            return response.status == 200
+    except (aiohttp.ClientError, OSError):
+        return False
+
+
+async def _has_indexed(database_url: str) -> bool:
+    connection = await postgres.connect(database_url)
+    try:
+        query = "select block_number is not null from tidebook.cursors"
+        return bool(await connection.fetchval(query))
+    finally:
+        await connection.close()
+
+
+async def _has_relayed(redis_url: str) -> bool:
+    client: redis.Redis = redis.from_url(redis_url, protocol=2)
+    try:
+        return bool([key async for key in client.scan_iter("tidebook:*:relay")])
+    except RedisError:
+        return False
+    finally:
+        await client.aclose()
+
+
+# -- what the user sees --------------------------------------------------------------------------
+
+
+def _say(line: str) -> None:
+    print(f"tidebook: {line}", file=sys.stderr, flush=True)  # noqa: T201
+
+
+def _print_urls(plan: Plan, urls: embedded.Urls) -> None:
+    rows = [
+        ("GraphQL", f"http://{HOST}:{plan.api_port}/graphql"),
+        ("websocket", f"ws://{HOST}:{plan.ws_port}/ws"),
+        ("node", " ".join(plan.rpc_urls)),
+        ("Postgres", urls.database_url),
+        ("Redis", urls.redis_url),
+        ("logs", str(plan.storage.data_dir / "logs")),
+    ]
+    width = max(len(name) for name, _ in rows)
+    lines = [f"  {name:<{width}}  {where}" for name, where in rows]
+    print("\nTidebook is up. Ctrl-C stops it.\n", *lines, "", sep="\n", flush=True)  # noqa: T201
