@@ -1,0 +1,1 @@
+"""The live feed: Redis Streams to websockets."""

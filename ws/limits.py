@@ -1,0 +1,29 @@
+"""What one client, and all of them together, may take from us."""
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Limits:
+    """Named limits with their units. Those of Binance are Binance's numbers."""
+
+    connections: int = 10_000
+    """Open connections of this process; above it the handshake answers 503."""
+    streams_per_connection: int = 1024
+    inbound_per_s: int = 5
+    """Messages a client may send in a second; above it the connection closes with 1008."""
+    inbound_bytes: int = 64 * 1024
+    """Bytes of one message from a client; above it the connection closes with 1009."""
+    queue_bytes: int = 1024 * 1024
+    """Bytes waiting for one client; above it the connection closes with SLOW."""
+
+
+PING_INTERVAL_S = 20.0
+PONG_TIMEOUT_S = 60.0
+
+SLOW = 3008
+"""Close code: the client reads more slowly than its streams come. 3000 to 3499: reconnect."""
+RESTARTED = 1012
+"""Close code: the history we served has been replaced; take a new snapshot."""
+POLICY = 1008
+NOT_TEXT = 1003

@@ -1,0 +1,87 @@
+"""Uvicorn as a task of ours: typed errors before it starts, a quick and clean end."""
+
+import asyncio
+import contextlib
+import errno
+import signal
+import socket
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import uvicorn
+from starlette.applications import Starlette
+
+from ws.errors import CannotListen, PortInUse
+
+GRACE_S = 0.5
+"""Seconds that running requests have to finish once we are told to stop."""
+
+BACKLOG = 1024
+"""Connections the kernel keeps waiting for us to accept them."""
+
+
+async def run(
+    app: Starlette,
+    host: str,
+    port: int,
+    started: Callable[[int], None] | None = None,
+    **options: Any,
+) -> None:
+    """Serve `app` until SIGINT, SIGTERM or cancellation; `started(port)` once it answers.
+
+    Port 0 takes a free one. `options` are uvicorn's. Raises PortInUse or CannotListen.
+    """
+    with contextlib.closing(listen(host, port)) as listener:
+        config = uvicorn.Config(
+            app, log_level="warning", access_log=False, server_header=False, **options
+        )
+        config.timeout_graceful_shutdown = GRACE_S  # type: ignore[assignment]  # waits as told
+        server = _Server(config, lambda: started and started(listener.getsockname()[1]))
+        serving = asyncio.ensure_future(server.serve(sockets=[listener]))
+        try:
+            await asyncio.shield(serving)
+        except asyncio.CancelledError:
+            server.should_exit = True
+            await serving
+            raise
+
+
+def listen(host: str, port: int) -> socket.socket:
+    """A listening socket. Raises PortInUse, or CannotListen with the system's words."""
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    try:
+        return socket.create_server((host, port), family=family, backlog=BACKLOG)
+    except OSError as error:
+        if error.errno == errno.EADDRINUSE:
+            raise PortInUse(host, port) from error
+        words = error.strerror or str(error)
+        raise CannotListen(f"cannot listen on {host} port {port}: {words}") from error
+
+
+class _Server(uvicorn.Server):
+    """Says when it answers, and takes signals through the loop without raising them again."""
+
+    def __init__(self, config: uvicorn.Config, started: Callable[[], object]) -> None:
+        super().__init__(config)
+        self._tell_started = started
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        await super().startup(sockets)
+        self._tell_started()
+
+    @contextlib.contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        loop = asyncio.get_running_loop()
+        taken = []
+        with contextlib.suppress(NotImplementedError, RuntimeError, ValueError):
+            for one in (signal.SIGINT, signal.SIGTERM):  # not in a thread, not on Windows
+                loop.add_signal_handler(one, self._stop)
+                taken.append(one)
+        try:
+            yield
+        finally:
+            for one in taken:
+                loop.remove_signal_handler(one)
+
+    def _stop(self) -> None:
+        self.should_exit = True

@@ -1,0 +1,116 @@
+"""One reader per process: every stream of the chain, from where it stands.
+
+Each gateway has its own cursor, so replicas do not split the feed. It starts at the newest entries
+and from there misses nothing: a lost connection is dialled again and read on from the same ids.
+Only another epoch ends that: then the old history is gone, `on_new_history` is told, and the tail
+starts at the newest entries of the new one.
+"""
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+import msgspec
+import redis.asyncio as redis
+from redis.asyncio.retry import Retry
+from redis.backoff import NoBackoff
+from redis.exceptions import RedisError
+
+from indexer.wire import STREAMS, Message, stream_key
+
+_log = logging.getLogger("tidebook.ws")
+
+BLOCK_MS = 1_000
+"""Longest wait for an entry; after it the epoch is looked at."""
+READ_ENTRIES = 1_000
+"""Entries of one stream taken at once."""
+REDIAL_MIN_S, REDIAL_MAX_S = 0.05, 1.0
+ANSWER_TIMEOUT_S = 5.0
+"""Beyond the wait for entries: when a silent server counts as gone."""
+START = b"0-0"
+
+_decode = msgspec.json.Decoder(Message).decode
+
+
+class Tail:
+    """Reads until cancelled. Raises only what `on_messages` raises and what no server explains."""
+
+    def __init__(
+        self,
+        redis_url: str,
+        chain_id: int,
+        on_messages: Callable[[list[Message]], Awaitable[None]],
+        on_new_history: Callable[[], None],
+    ) -> None:
+        self._redis = redis.Redis.from_url(
+            redis_url,
+            protocol=2,  # with 3, XREAD answers in another shape
+            socket_timeout=BLOCK_MS / 1000 + ANSWER_TIMEOUT_S,
+            socket_connect_timeout=ANSWER_TIMEOUT_S,
+            retry=Retry(NoBackoff(), 0),
+        )
+        self._on_messages = on_messages
+        self._on_new_history = on_new_history
+        self._keys = [stream_key(chain_id, stream).encode() for stream in STREAMS]
+        self._cursors: dict[bytes, bytes] = {}
+        self.connected = False
+        self.epoch: str | None = None
+        self.seq = 0
+        """The newest message read or, at first, found."""
+
+    async def run(self) -> None:
+        """Follow the streams; dial again for as long as it takes."""
+        delay_s = REDIAL_MIN_S
+        try:
+            while True:
+                try:
+                    await self._check_epoch()
+                    self.connected = True
+                    delay_s = REDIAL_MIN_S
+                    while True:
+                        await self._read()
+                except (RedisError, OSError) as error:
+                    if self.connected:
+                        _log.warning("lost Redis (%s): dialling until it is back", error)
+                    self.connected = False
+                    await asyncio.sleep(delay_s)
+                    delay_s = min(2 * delay_s, REDIAL_MAX_S)
+        finally:
+            self.connected = False
+            await self._redis.aclose()
+
+    async def _read(self) -> None:
+        cursors: Any = self._cursors
+        replies: Any = await self._redis.xread(cursors, count=READ_ENTRIES, block=BLOCK_MS)
+        if not replies:
+            await self._check_epoch()
+            return
+        messages = [_decode(fields[b"m"]) for _, entries in replies for _, fields in entries]
+        messages.sort(key=lambda message: message.seq)
+        if self.epoch is not None and any(one.epoch != self.epoch for one in messages):
+            await self._check_epoch()
+            return
+        for key, entries in replies:
+            self._cursors[key] = entries[-1][0]
+        self.epoch = messages[-1].epoch
+        self.seq = messages[-1].seq
+        await self._on_messages(messages)
+
+    async def _check_epoch(self) -> None:
+        """Look at the newest entries: the same history goes on, another one begins."""
+        async with self._redis.pipeline(transaction=True) as pipe:
+            for key in self._keys:
+                pipe.xrevrange(key, count=1)
+            newest = dict(zip(self._keys, await pipe.execute(), strict=True))
+        ends = {key: entries[0] for key, entries in newest.items() if entries}
+        messages = [_decode(fields[b"m"]) for _, fields in ends.values()]
+        strange = [one for one in messages if one.epoch != self.epoch]
+        if self._cursors and (self.epoch is None or not strange):
+            return  # nothing there (yet), or the history we know
+        if self._cursors:
+            self._on_new_history()
+        last = max(strange, key=lambda message: message.seq, default=None)
+        self._cursors = {key: ends[key][0] if key in ends else START for key in self._keys}
+        self.epoch = last.epoch if last else None
+        self.seq = last.seq if last else 0
