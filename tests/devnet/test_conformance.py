@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import shutil
@@ -43,13 +44,20 @@ def find_anvil() -> str | None:
 
 @pytest.fixture(scope="module")
 def anvil() -> Iterator[Peer]:
+    with spawn_anvil() as peer:
+        yield peer
+
+
+@contextlib.contextmanager
+def spawn_anvil(*arguments: str) -> Iterator[Peer]:
+    """A running anvil; skips the test with the reason when there is none."""
     program = find_anvil()
     if program is None:
         pytest.skip("anvil is not installed: npm install @foundry-rs/anvil, or set TIDEBOOK_ANVIL")
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
-    command = [program, "--port", str(port), "--silent"]
+    command = [program, "--port", str(port), "--silent", *arguments]
     process = subprocess.Popen(command)
     try:
         url = f"http://127.0.0.1:{port}"
