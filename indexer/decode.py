@@ -36,7 +36,7 @@ _TRANSFER = {
     "fee": "feeAmount",
 }
 _DEBIT = {"account": "user", "token": "syntheticToken", "amount": "amount"}
-_EVENTS: dict[str, tuple[type[ev.Event], dict[str, str]]] = {
+EVENTS: dict[str, tuple[type[ev.Event], dict[str, str]]] = {
     "PoolCreated": (
         ev.MarketCreated,
         {
@@ -200,10 +200,10 @@ def _decoders() -> dict[str, Callable[[Log], ev.Event]]:
 
 def _generate(abi: abis.EventAbi) -> Callable[[Log], ev.Event]:
     """Compile `decode_one(log)` for one event shape."""
-    if abi.name not in _EVENTS:
+    if abi.name not in EVENTS:
         name = abi.name
         return lambda log: ev.Noted(log.transaction_hash, log.index, log.address, name)
-    event, wanted = _EVENTS[abi.name]
+    event, wanted = EVENTS[abi.name]
     words = [f for f in abi.fields if f.indexed] + [f for f in abi.fields if not f.indexed]
     topics = " + ".join(f"topics[{i}][2:]" for i in range(1, abi.topics))
     lines = [

@@ -8,7 +8,7 @@ import asyncio
 from collections.abc import AsyncIterator
 
 from indexer.chain.errors import BadAnswer, RpcError
-from indexer.chain.node import Node, Watch
+from indexer.chain.source import Source, Watch
 from indexer.decode import select
 from indexer.domain.block import Block
 from indexer.domain.log import Log
@@ -22,7 +22,7 @@ HEADERS_AT_ONCE = 100
 Found = list[tuple[Block, list[Log]]]
 
 
-async def backfill(node: Node, watch: Watch, start: Block, final: Block) -> AsyncIterator[Found]:
+async def backfill(node: Source, watch: Watch, start: Block, final: Block) -> AsyncIterator[Found]:
     """Blocks with logs after `start` up to and with `final`, range by range, in order."""
     fetch = asyncio.create_task(_range(node, watch, start.number + 1, FIRST_RANGE_BLOCKS, final))
     try:
@@ -39,7 +39,7 @@ async def backfill(node: Node, watch: Watch, start: Block, final: Block) -> Asyn
 
 
 async def _range(
-    node: Node, watch: Watch, first: int, size: int, final: Block
+    node: Source, watch: Watch, first: int, size: int, final: Block
 ) -> tuple[Found, int, int]:
     """One range from `first` on: what was found, its last block, and the size to try next."""
     while True:
@@ -60,7 +60,7 @@ async def _range(
     return found, last, size
 
 
-async def _with_headers(node: Node, logs: list[Log], last: int) -> Found:
+async def _with_headers(node: Source, logs: list[Log], last: int) -> Found:
     by_number: dict[int, list[Log]] = {last: []}
     for log in logs:
         by_number.setdefault(int(log.block_number, 16), []).append(log)

@@ -4,8 +4,8 @@ Logs at the head are asked for by block *hash*: a number names whatever block is
 """
 
 import asyncio
-from collections.abc import AsyncIterator, Iterable, Sequence
-from typing import Annotated, Any
+from collections.abc import AsyncIterator, Sequence
+from typing import Annotated
 
 import msgspec
 from eth_abi.abi import decode as decode_abi
@@ -14,7 +14,7 @@ from eth_abi.exceptions import DecodingError
 from indexer.chain.errors import BadAnswer, BlockGone, RpcError, Unreachable, WrongNode
 from indexer.chain.recording import RecordedBlock
 from indexer.chain.rpc import HttpTransport, Rpc, WebsocketTransport
-from indexer.decode import TRANSFER, created_markets
+from indexer.chain.source import Watch
 from indexer.domain.block import Block
 from indexer.domain.deployment import Deployment
 from indexer.domain.log import Log
@@ -46,34 +46,8 @@ class Header(msgspec.Struct, frozen=True, rename="camel"):
         )
 
 
-class Watch:
-    """Whose logs to ask for: the deployment's contracts and every order book seen so far.
-
-    May hold more than is canonical; `decode.select` has the last word.
-    """
-
-    def __init__(self, deployment: Deployment, markets: Iterable[Address]) -> None:
-        self.deployment = deployment
-        self.markets: set[Address] = set(markets)
-
-    def filters(self) -> list[dict[str, Any]]:
-        """eth_getLogs filters, to which the blocks are still to be added."""
-        contracts = self.deployment.contracts
-        found: list[dict[str, Any]] = [{"address": sorted({*contracts.addresses(), *self.markets})}]
-        if self.deployment.protocol == "gtx":  # its payouts show as token transfers only
-            payer = "0x" + "0" * 24 + contracts.balance_manager[2:]
-            found.append({"topics": [TRANSFER, payer]})
-        return found
-
-    def discover(self, logs: Iterable[Log]) -> set[Address]:
-        """Remember the order books created in `logs`; returns those that are new."""
-        new = created_markets(logs, self.deployment) - self.markets
-        self.markets |= new
-        return new
-
-
 class Node:
-    """One JSON-RPC endpoint. Raises the errors of chain/errors.py."""
+    """One JSON-RPC endpoint: the real `Source`. Raises the errors of chain/errors.py."""
 
     def __init__(self, rpc: Rpc, socket: WebsocketTransport | None, confirmations: int) -> None:
         self._rpc = rpc

@@ -14,7 +14,7 @@ from collections.abc import AsyncIterator, Iterable
 
 from indexer.chain.backfill import backfill
 from indexer.chain.errors import BadAnswer, BlockGone, ReorgTooDeep
-from indexer.chain.node import Node, Watch
+from indexer.chain.source import Source, Watch
 from indexer.decode import created_tokens, select
 from indexer.domain.block import Block
 from indexer.domain.canon import Canon
@@ -37,7 +37,7 @@ class Follower:
 
     def __init__(
         self,
-        node: Node,
+        node: Source,
         canon: Canon,
         deployment: Deployment,
         markets: Iterable[Address],

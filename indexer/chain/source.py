@@ -1,0 +1,68 @@
+"""Where blocks come from, as the steps see it. `node.Node` is the real one."""
+
+from collections.abc import AsyncIterator, Iterable, Sequence
+from typing import Any, Protocol
+
+from indexer.decode import TRANSFER, created_markets
+from indexer.domain.block import Block
+from indexer.domain.deployment import Deployment
+from indexer.domain.log import Log
+from indexer.domain.market import Token
+from indexer.domain.units import Address, Hash
+
+
+class Watch:
+    """Whose logs to ask for: the deployment's contracts and every order book seen so far.
+
+    May hold more than is canonical; `decode.select` has the last word.
+    """
+
+    def __init__(self, deployment: Deployment, markets: Iterable[Address]) -> None:
+        self.deployment = deployment
+        self.markets: set[Address] = set(markets)
+
+    def filters(self) -> list[dict[str, Any]]:
+        """eth_getLogs filters, to which the blocks are still to be added."""
+        contracts = self.deployment.contracts
+        found: list[dict[str, Any]] = [{"address": sorted({*contracts.addresses(), *self.markets})}]
+        if self.deployment.protocol == "gtx":  # its payouts show as token transfers only
+            payer = "0x" + "0" * 24 + contracts.balance_manager[2:]
+            found.append({"topics": [TRANSFER, payer]})
+        return found
+
+    def discover(self, logs: Iterable[Log]) -> set[Address]:
+        """Remember the order books created in `logs`; returns those that are new."""
+        new = created_markets(logs, self.deployment) - self.markets
+        self.markets |= new
+        return new
+
+
+class Source(Protocol):
+    """A chain as one node tells it. Every method may raise the errors of chain/errors.py."""
+
+    def heads(self) -> AsyncIterator[Block]:
+        """The head, now and whenever it changes; heads in between may be left out."""
+
+    async def head(self) -> Block:
+        """The newest block."""
+
+    async def finalized(self, head: Block) -> Block | None:
+        """The newest block that no reorg reaches; None if there is none yet."""
+
+    async def by_number(self, number: int) -> Block | None:
+        """The canonical block of that height now."""
+
+    async def by_numbers(self, numbers: Sequence[int]) -> list[Block]:
+        """The canonical blocks of those heights that exist, in order."""
+
+    async def by_hash(self, hash_: Hash) -> Block:
+        """Raises BlockGone."""
+
+    async def logs_of(self, block: Block, watch: Watch) -> list[Log]:
+        """Logs of one block that may concern us, by its hash. Raises BlockGone."""
+
+    async def logs_between(self, first: int, last: int, watch: Watch) -> list[Log]:
+        """Logs of finalized blocks that may concern us; RpcError where the range is too long."""
+
+    async def token(self, address: Address, at: Block) -> Token:
+        """What a token says of itself at a block."""

@@ -1,0 +1,149 @@
+"""Decoding: as strict as eth_abi, and clear about what is wrong."""
+
+from typing import Any
+
+import msgspec
+import pytest
+from eth_abi.abi import encode
+from hypothesis import given
+from hypothesis import strategies as st
+
+import abis
+from indexer.decode import EVENTS, SIDES, STATUSES, TIMES_IN_FORCE, MalformedLog, decode, select
+from indexer.domain import events as ev
+from indexer.domain.block import Block
+from indexer.domain.deployment import Contracts, Deployment
+from indexer.domain.log import Log
+from indexer.domain.units import Address, Hash
+
+BOOK = Address("0x" + "b0" * 20)
+MANAGER = Address("0x" + "ba" * 20)
+POOLS = Address("0x" + "ee" * 20)
+BLOCK = Block(7, Hash("0x" + "07" * 32), Hash("0x" + "06" * 32), 1_700_000_000)
+DEPLOYMENT = Deployment("gtx", 1, Contracts(POOLS, MANAGER), Address("0x" + "fe" * 20))
+
+
+def log_of(abi: abis.EventAbi, values: list[Any], address: Address = BOOK) -> Log:
+    """A log as a contract would write it, made by eth_abi."""
+    topics, words = [abi.topic0], b""
+    for field, value in zip(abi.fields, values, strict=True):
+        word = encode([field.type], [value])
+        if field.indexed:
+            topics.append("0x" + word.hex())
+        else:
+            words += word
+    return Log(
+        address, topics, "0x" + words.hex(), BLOCK.hash, "0x7", Hash("0x" + "aa" * 32), "0x3"
+    )
+
+
+def abi(name: str, words: int | None = None) -> abis.EventAbi:
+    return next(a for a in abis.registry().values() if a.name == name and words in (None, a.words))
+
+
+def value_of(field: abis.Field) -> st.SearchStrategy[Any]:
+    if field.name == "side":
+        return st.integers(0, 1)
+    if field.name == "status":
+        return st.integers(0, 5)
+    if field.name == "timeInForce":
+        return st.integers(0, 3)
+    if field.type == "bool":
+        return st.booleans()
+    if field.type == "address":
+        return st.binary(min_size=20, max_size=20).map(lambda b: "0x" + b.hex())
+    if field.type == "bytes32":
+        return st.binary(min_size=32, max_size=32)
+    if field.name in ("id", "currencyId"):  # a currency id is a token's address
+        return st.integers(0, 2**160 - 1)
+    return st.integers(0, 2 ** int(field.type.removeprefix("uint")) - 1)
+
+
+@pytest.mark.parametrize("shape", abis.registry().values(), ids=lambda a: f"{a.name}-{a.words}")
+@given(data=st.data())
+def test_every_event_says_what_eth_abi_wrote(shape: abis.EventAbi, data: st.DataObject) -> None:
+    values = [data.draw(value_of(field)) for field in shape.fields]
+    (event,) = decode(BLOCK, [log_of(shape, values)])
+    assert (event.address, event.log_index) == (BOOK, 3)
+    if shape.name not in EVENTS:
+        assert isinstance(event, ev.Noted)
+        assert event.name == shape.name
+        return
+    said = dict(zip([field.name for field in shape.fields], values, strict=True))
+    for ours, source in EVENTS[shape.name][1].items():
+        theirs, _, reading = source.partition(":")
+        expected = READINGS.get(reading, lambda value: value)(said.get(theirs, 0))
+        if isinstance(expected, bytes):
+            expected = "0x" + expected.hex()
+        assert getattr(event, ours) == expected, ours
+
+
+READINGS: dict[str, Any] = {
+    "token": lambda number: f"0x{number:040x}",
+    "SIDES": SIDES.__getitem__,
+    "STATUSES": STATUSES.__getitem__,
+    "TIMES_IN_FORCE": TIMES_IN_FORCE.__getitem__,
+    "TYPES": ("limit", "market").__getitem__,
+}
+
+
+BAD_WORDS = [
+    ("uint48 too large", 0, "ff" * 32, "expiry: uint48"),
+    ("no such status", 4, f"{9:064x}", "status: one of open/"),
+    ("no bool", 3, f"{2:064x}", "isMarketOrder: one of limit/market"),
+]
+
+
+@pytest.mark.parametrize(("what", "word", "text", "expected"), BAD_WORDS, ids=lambda v: str(v)[:20])
+def test_a_word_out_of_range_is_named(what: str, word: int, text: str, expected: str) -> None:
+    shape = abi("OrderPlaced", 5)
+    good = log_of(shape, [1, BOOK, 0, 5, 6, 7, False, 0])
+    at = {0: 2, 3: 3, 4: 4}[word]  # price, quantity, expiry, isMarketOrder, status
+    data = good.data[: 2 + 64 * at] + text + good.data[2 + 64 * (at + 1) :]
+    with pytest.raises(MalformedLog) as caught:
+        decode(BLOCK, [msgspec.structs.replace(good, data=data)])
+    assert expected in str(caught.value), what
+    assert f"block 7 ({BLOCK.hash}), log 0x3" in str(caught.value)
+    assert text in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("data", "found"),
+    [
+        ("0x", "3 topics and 0 bytes"),
+        ("0x" + "00" * 31, "3 topics and 31 bytes"),
+        ("0x" + "zz" * 32, "text that is not hex"),
+    ],
+)
+def test_data_of_the_wrong_form_is_told_with_expected_and_found(data: str, found: str) -> None:
+    good = log_of(abi("Deposit"), [BOOK, 5, 6])
+    with pytest.raises(MalformedLog, match="expected Deposit with 3 topics and 32 bytes") as caught:
+        decode(BLOCK, [msgspec.structs.replace(good, data=data)])
+    assert found in str(caught.value)
+
+
+def test_a_topic_that_no_abi_knows_becomes_an_unknown_event() -> None:
+    strange = msgspec.structs.replace(
+        log_of(abi("Deposit"), [BOOK, 5, 6]), topics=["0x" + "5a" * 32]
+    )
+    anonymous = msgspec.structs.replace(strange, topics=[])
+    events = decode(BLOCK, [strange, anonymous])
+    assert [type(event) for event in events] == [ev.Unknown, ev.Unknown]
+    assert isinstance(events[0], ev.Unknown)
+    assert events[0].topic0 == "0x" + "5a" * 32
+
+
+def test_a_market_counts_from_the_log_that_creates_it() -> None:
+    created = log_of(abi("PoolCreated"), [b"p" * 32, BOOK, MANAGER, POOLS], POOLS)
+    cancelled = log_of(abi("OrderCancelled"), [1, BOOK, 5, 3], BOOK)
+    assert select([cancelled, created, cancelled], DEPLOYMENT, ()) == [created, cancelled]
+    forged = msgspec.structs.replace(created, address=BOOK)
+    assert select([forged, cancelled], DEPLOYMENT, ()) == []
+
+
+def test_a_payout_counts_only_where_it_has_no_event_of_its_own() -> None:
+    paid = log_of(abi("Transfer"), [MANAGER, BOOK, 5], Address("0x" + "70" * 20))
+    received = log_of(abi("Transfer"), [BOOK, MANAGER, 5], Address("0x" + "70" * 20))
+    assert select([paid, received], DEPLOYMENT, ()) == [paid]
+    scalex = msgspec.structs.replace(DEPLOYMENT, protocol="scalex")
+    assert select([paid, received], scalex, ()) == []
