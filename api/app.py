@@ -5,6 +5,7 @@ import contextlib
 from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass
 from time import perf_counter
+from typing import Any
 
 from cross_web import HTTPException
 from prometheus_client import CollectorRegistry, Counter, Histogram, generate_latest
@@ -140,10 +141,10 @@ class _Endpoint(GraphQL[Context, None]):
     ) -> Context:
         return self.open_context()
 
-    async def run(self, request, context=None, root_value=None):  # type: ignore[no-untyped-def]
+    async def run(self, *args: Any, **kwargs: Any) -> Any:
         begin = perf_counter()
         try:
-            response = await super().run(request, context, root_value)
+            response = await super().run(*args, **kwargs)
         except HTTPException as refused:
             error = {"message": refused.reason, "extensions": {"code": BadInput.code}}
             response = JSONResponse({"errors": [error]}, refused.status_code)

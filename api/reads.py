@@ -97,13 +97,16 @@ def _listings() -> Select[Any]:
 
 
 async def _read_listings(snapshot: Snapshot, statement: Select[Any]) -> list[Listing]:
-    width, token = len(t.markets.c), len(t.tokens.c)
-    return [
-        Listing(
-            Market(*row[:width]), Token(*row[width : width + token]), Token(*row[width + token :])
+    parts = ((Market, t.markets), (Token, _base), (Token, _quote))
+    found = []
+    for row in await snapshot.read(statement):
+        values = iter(row)
+        market, base, quote = (
+            make(**{name: next(values) for name in table.c.keys()})  # noqa: SIM118
+            for make, table in parts
         )
-        for row in await snapshot.read(statement)
-    ]
+        found.append(Listing(market, base, quote))
+    return found
 
 
 async def listings(snapshot: Snapshot, limit: int) -> list[Listing]:

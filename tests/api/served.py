@@ -1,0 +1,41 @@
+"""What the API's tests are made of: an indexed chain, and the API served over a database."""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from typing import Any
+
+from api.app import Config, serve
+from indexer.domain.order import Trade
+from indexer.mirror.fold import Mirror
+
+Ask = Callable[..., Awaitable[Any]]
+
+
+@dataclass(frozen=True)
+class Indexed:
+    """A database with a whole recording in it, and the same recording folded in memory."""
+
+    database_url: str
+    chain_id: int
+    mirror: Mirror
+    trades: list[Trade]
+
+
+class serving:  # noqa: N801  # reads as a verb: async with serving(config) as url
+    """The API as its process runs it, for as long as a test needs it."""
+
+    def __init__(self, config: Config) -> None:
+        self._config = config
+
+    async def __aenter__(self) -> str:
+        port: asyncio.Future[int] = asyncio.get_running_loop().create_future()
+        self._task = asyncio.create_task(serve(self._config, port.set_result))
+        await asyncio.wait({self._task, port}, return_when=asyncio.FIRST_COMPLETED)
+        if self._task.done():
+            self._task.result()
+        return f"http://127.0.0.1:{port.result()}"
+
+    async def __aexit__(self, *_: object) -> None:
+        self._task.cancel()
+        await asyncio.wait({self._task})

@@ -1,0 +1,66 @@
+"""The process: it says when it answers, why it cannot start, and stops when told."""
+
+import asyncio
+import signal
+import sys
+import time
+
+import aiohttp
+import pytest
+
+from api.app import Config
+from api.errors import CannotListen, PortInUse
+from tests.api.served import Indexed, serving
+
+
+async def test_health_readiness_and_metrics(
+    base_url: str, http: aiohttp.ClientSession, indexed: Indexed
+) -> None:
+    async with http.get(f"{base_url}/health") as response:
+        assert (response.status, await response.json()) == (200, {"status": "ok", "database": True})
+    async with http.get(f"{base_url}/ready") as response:
+        assert (response.status, (await response.json())["status"]) == (200, "ready")
+    async with http.post(f"{base_url}/graphql", json={"query": "{ _meta { seq } }"}):
+        pass
+    async with http.get(f"{base_url}/metrics") as response:
+        assert 'tidebook_api_requests_total{status="200"} 1.0' in await response.text()
+
+
+async def test_the_chain_must_be_the_database_s(
+    http: aiohttp.ClientSession, indexed: Indexed
+) -> None:
+    async with (
+        serving(Config(indexed.database_url, 999, port=0)) as url,
+        http.get(f"{url}/ready") as response,
+    ):
+        assert response.status == 503
+        assert "expected 999" in (await response.json())["reason"]
+
+
+async def test_a_port_in_use_is_named(base_url: str) -> None:
+    port = int(base_url.rsplit(":", 1)[1])
+    with pytest.raises(PortInUse, match=rf"port {port} on 127\.0\.0\.1 is in use"):
+        await serving(Config("postgresql://", 1, port=port)).__aenter__()
+    with pytest.raises(CannotListen, match=r"203\.0\.113\.1"):
+        await serving(Config("postgresql://", 1, host="203.0.113.1", port=0)).__aenter__()
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+async def test_a_signal_ends_it_cleanly_within_a_second(number: signal.Signals) -> None:
+    program = (
+        "import asyncio; from api.app import Config, serve\n"
+        "tell = lambda port: print(port, flush=True)\n"
+        "asyncio.run(serve(Config('postgresql://nobody@127.0.0.1:1/none', 1, port=0), tell))"
+    )
+    process = await asyncio.create_subprocess_exec(
+        sys.executable, "-c", program, stdout=asyncio.subprocess.PIPE
+    )
+    assert process.stdout is not None
+    port = int(await process.stdout.readline())
+    async with aiohttp.ClientSession() as session:  # kept alive over the end
+        async with session.get(f"http://127.0.0.1:{port}/metrics") as response:
+            assert response.status == 200
+        begin = time.monotonic()
+        process.send_signal(number)
+        assert await process.wait() == 0
+    assert time.monotonic() - begin < 1
