@@ -92,7 +92,7 @@ class Chain:
                 ancestors=(),
             ),
         )
-        self.history = History(genesis)
+        self.history = History(genesis, engine.encode)
         self._ancestors.appendleft(genesis.hash)
         self._swept_at = 0
 
@@ -159,7 +159,7 @@ class Chain:
         keep = self.rules.state_history
         if keep and block.number - self._swept_at >= keep:
             self._swept_at = block.number
-            roots = [b.post_root for b in self.history.newest(keep)]
+            roots = self.history.newest_roots(keep)
             self.engine.sweep(roots + [s.post_root for s in self._snapshots.values()])
 
     def next_env(self, step_s: int | None = None) -> Env:
@@ -250,10 +250,10 @@ class Chain:
 
     def _refill_ancestors(self) -> None:
         while len(self._ancestors) < ANCESTOR_HASHES:
-            block = self.history.at(self.head.number - len(self._ancestors))
-            if block is None:
+            older = self.history.hash_at(self.head.number - len(self._ancestors))
+            if older is None:
                 return
-            self._ancestors.append(block.hash)
+            self._ancestors.append(older)
 
     # ------------------------------------------------------------------------------- snapshots
 

@@ -30,7 +30,7 @@ class Log:
 
 @dataclass(frozen=True, slots=True)
 class Tx:
-    """A transaction whose sender is known. `native` is the engine's own object."""
+    """A transaction whose sender is known. `native` is the engine's own object, or its bytes."""
 
     hash: bytes
     type: int

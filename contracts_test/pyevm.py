@@ -102,7 +102,7 @@ class PyEvmEngine:
                 postponed.append(tx)
                 continue
             try:
-                native = tx.native
+                native = self._native(tx)
                 vm.validate_transaction_against_header(header, native)
                 state.lock_changes()
                 computation = state.apply_transaction(native)
@@ -130,7 +130,7 @@ class PyEvmEngine:
         gas_used: int,
         natives: Sequence[Any] = (),
     ) -> Block:
-        tx_root, _ = make_trie_root_and_nodes([tx.native for tx in txs])
+        tx_root, _ = make_trie_root_and_nodes([self._native(tx) for tx in txs])
         receipt_root, _ = make_trie_root_and_nodes(natives)
         bloom = 0
         for receipt in receipts:
@@ -143,7 +143,7 @@ class PyEvmEngine:
             gas_used=gas_used,
         )
         encoded = rlp.encode(header)
-        body = sum(len(tx.native.encode()) + 3 for tx in txs)
+        body = sum(len(self.encode(tx)) + 3 for tx in txs)
         return Block(
             number=env.number,
             hash=keccak(encoded),
@@ -242,12 +242,20 @@ class PyEvmEngine:
         return _tx(native, sender)
 
     def encode(self, tx: Tx) -> bytes:
-        return bytes(tx.native.encode())
+        return tx.native if isinstance(tx.native, bytes) else bytes(tx.native.encode())
 
     def sign(self, fields: TxFields, key: bytes) -> Tx:
         private_key = keys.PrivateKey(key)
         native = self._unsigned(fields).as_signed_transaction(private_key, chain_id=self._chain_id)
         return _tx(native, private_key.public_key.to_canonical_address())
+
+    def _native(self, tx: Tx) -> Any:
+        """py-evm's object of a transaction; one that comes back from history has only its bytes."""
+        if not isinstance(tx.native, bytes):
+            return tx.native
+        native = PragueTransactionBuilder.decode(tx.native)
+        native.__dict__["sender"] = tx.sender
+        return native
 
     def impersonate(self, fields: TxFields, sender: bytes) -> Tx:
         # Signed by a key made of the address, so that equal fields of two senders differ in hash.

@@ -19,6 +19,7 @@ from contracts_test.accounts import ADDRESSES
 from contracts_test.chain import HeadChange
 from contracts_test.engine import Block, TxFields
 from contracts_test.exchange import SELL
+from contracts_test.history import HOT_BLOCKS
 from contracts_test.node import Config, Devnet, PortInUse, build_node
 from contracts_test.story import ChainBuilder, fork, mine, place
 from tests.devnet.conformance import TRANSFER
@@ -326,3 +327,17 @@ def test_a_block_takes_no_more_than_its_gas() -> None:
     while len(chain.pool):
         chain.mine()
     assert len(story.levels(SELL)) == 31
+
+
+def test_packed_history_reads_the_same_and_can_be_forked(chain: ChainBuilder) -> None:
+    inner = chain.chain
+    chain.run(place("alice", sell=1, at=100), mine(), place("bob", buy=1, at=100), mine())
+    depth = inner.head.number
+    before = list(inner.history.between(0, depth))
+    chain.run(mine(HOT_BLOCKS + 10))
+    after = list(inner.history.between(0, depth))
+    assert before == after, "transactions compare without the engine's own object"
+    trades = chain.trades()
+    assert len(trades) == 1
+    chain.run(fork(depth=HOT_BLOCKS + 11))
+    assert chain.trades() == trades
