@@ -14,6 +14,7 @@ import msgspec
 
 from indexer.domain.balance import Balance
 from indexer.domain.block import Block, BlockRef
+from indexer.domain.divergence import Divergence
 from indexer.domain.market import Market, Token
 from indexer.domain.order import Candle, Level, Order, OrderStatus, Trade
 from indexer.domain.units import Address, Amount, Hash, Price, Quantity
@@ -96,6 +97,7 @@ class Applied(msgspec.Struct, frozen=True):
     deltas: Deltas
     trades: tuple[Trade, ...] = ()
     order_changes: tuple[OrderChange, ...] = ()
+    divergences: tuple[Divergence, ...] = ()
 
 
 class Rewound(msgspec.Struct, frozen=True):

@@ -35,3 +35,6 @@ class Market(msgspec.Struct):
     lot_size: Quantity | None = None
     min_quantity: Quantity | None = None
     min_quote_amount: Amount | None = None
+    maker_fee_per_mille: int | None = None
+    """Learnt from transfers, as no event tells it; None until one was large enough to be clear."""
+    taker_fee_per_mille: int | None = None

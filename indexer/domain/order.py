@@ -68,6 +68,8 @@ class Level(msgspec.Struct):
     order_count: int = 0
     broken: bool = False
     """A splice has gone wrong here: reachability is walked, not counted."""
+    in_tree: bool = False
+    """In the contract's price tree, where an emptied level may stay behind (a *stale* one)."""
     updated_block: int = 0
     updated_log_index: int = 0
 
@@ -95,6 +97,9 @@ class Trade(msgspec.Struct, frozen=True):
     maker_fee: Amount | None
     taker_fee: Amount | None
     verified: bool | None = None
+    """The rules foresaw exactly this trade; None where events cannot decide."""
+    undecided: str | None = None
+    """Why `verified` is None."""
 
 
 class Candle(msgspec.Struct):

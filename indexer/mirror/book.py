@@ -8,9 +8,13 @@ at the first such cancel; this copy of the pointer operations does not.
 Every level also knows what a taker can reach from its head. On a sound level that is counted as
 it changes; once a splice was suspect the level is `broken`, and walked instead, until its list is
 empty.
+
+Each side's price tree is part of the book: the contracts leave emptied levels in it, and what they
+match next depends on them. A level's `in_tree` is the record, `bids` and `asks` are its index.
 """
 
-from collections.abc import Iterator
+from bisect import bisect_left, insort
+from collections.abc import Iterable, Iterator
 
 from indexer.domain.market import Market
 from indexer.domain.order import Level, Order, Side
@@ -20,17 +24,24 @@ from indexer.mirror.records import Records
 
 LevelKey = tuple[Side, Price]
 
+_NONE = Price(0)
+
 
 class Book:
     """The book of one market. Methods take the log index for the records' `updated_*` fields."""
 
-    def __init__(self, market: Market, base_unit: int) -> None:
+    def __init__(self, market: Market, base_unit: int, *, levels_stay: bool) -> None:
         self.market = market.address
         self.base = market.base
         self.quote = market.quote
         self.base_unit = base_unit
+        self.levels_stay = levels_stay
+        """An emptied level stays in the tree until it is cleaned."""
         self.orders: Records[int, Order] = Records()
         self.levels: Records[LevelKey, Level] = Records()
+        self.bids: list[Price] = []
+        self.asks: list[Price] = []
+        """The trees' prices, ascending."""
 
     # -- reading ---------------------------------------------------------------------------------
 
@@ -53,6 +64,31 @@ class Book:
         levels = [lv for (s, _), lv in self.levels.rows.items() if s == side and lv.quantity > 0]
         return sorted(levels, key=lambda lv: lv.price, reverse=side == "buy")
 
+    def head(self, side: Side, price: Price) -> int:
+        """The first order of a level's queue, 0 if it has none."""
+        level = self.levels.rows.get((side, price))
+        return level.head if level else 0
+
+    def best(self, side: Side) -> Price:
+        """The best price in a side's tree, stale levels included; 0 if it is empty."""
+        if side == "buy":
+            return self.bids[-1] if self.bids else _NONE
+        return self.asks[0] if self.asks else _NONE
+
+    def worse(self, side: Side, price: Price) -> Price:
+        """The tree's next worse price; 0 if `price` is the last one, or not in the tree."""
+        tree = self.bids if side == "buy" else self.asks
+        at = bisect_left(tree, price)
+        if at == len(tree) or tree[at] != price:
+            return _NONE
+        at += -1 if side == "buy" else 1
+        return tree[at] if 0 <= at < len(tree) else _NONE
+
+    def is_stale(self, side: Side, price: Price) -> bool:
+        """In the tree without an order."""
+        level = self.levels.rows.get((side, price))
+        return level is not None and level.in_tree and level.count == 0
+
     # -- the contracts' operations ---------------------------------------------------------------
 
     def append(self, order: Order) -> None:
@@ -64,6 +100,9 @@ class Book:
             level = self.levels.add(key, Level(self.market, order.side, order.price))
         if (level.head == 0) != (level.tail == 0):
             level.broken = True
+        if not level.in_tree:
+            level.in_tree = True
+            insort(self.bids if order.side == "buy" else self.asks, order.price)
         self.orders.add(order.order_id, order)
         if level.head == 0:
             level.head = order.order_id
@@ -117,8 +156,45 @@ class Book:
         self._stamp(level, order)
         if level.broken:
             self._walk(level, before)
-        if not (level.head or level.tail or level.count or level.volume):
-            self.levels.remove(key)
+        if level.count == 0 and not self.levels_stay:
+            self._leave_tree(level)
+        self._drop_if_blank(level)
+
+    def clean(self, side: Side, price: Price, by: Order) -> None:
+        """Take a level out of the tree if it is stale; `by` is the order that found it."""
+        if self.is_stale(side, price):
+            level = self.levels.touch((side, price))
+            self._leave_tree(level)
+            self._stamp(level, by)
+            self._drop_if_blank(level)
+
+    def _leave_tree(self, level: Level) -> None:
+        if level.in_tree:
+            level.in_tree = False
+            self._unindex(level.side, level.price)
+
+    def _drop_if_blank(self, level: Level) -> None:
+        if not (level.in_tree or level.head or level.tail or level.count or level.volume):
+            self.levels.remove((level.side, level.price))
+
+    # -- images ----------------------------------------------------------------------------------
+
+    def put_levels(self, images: Iterable[tuple[LevelKey, Level | None]]) -> None:
+        """Set levels outside any block (loading, rewinding), and the index with them."""
+        for key, image in images:
+            before = self.levels.rows.get(key)
+            was, will = before is not None and before.in_tree, image is not None and image.in_tree
+            self.levels.put([(key, image)])
+            if will and not was:
+                insort(self.bids if key[0] == "buy" else self.asks, key[1])
+            elif was and not will:
+                self._unindex(*key)
+
+    def _unindex(self, side: Side, price: Price) -> None:
+        tree = self.bids if side == "buy" else self.asks
+        at = bisect_left(tree, price)
+        assert tree[at] == price, f"{side} {price} is not in the tree's index"
+        del tree[at]
 
     # -- reachability ----------------------------------------------------------------------------
 

@@ -68,6 +68,11 @@ class Ledger:
                 if self._payouts_are_transfers and sender_ == self._manager:
                     self._withdraw(receiver, event.address, amount, block_number, event)
 
+    def available(self, account: Address, token: Address) -> int:
+        """What an account is free to spend of a token."""
+        balance = self.balances.get((account, token))
+        return 0 if balance is None else balance.available
+
     def _receive(self, block_number: int, event: ev.Transferred | ev.LockedTransferred) -> None:
         receiver = self._touch(event.receiver, event.token, block_number, event)
         receiver.available = Amount(receiver.available + event.amount - event.fee)

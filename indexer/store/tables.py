@@ -142,6 +142,7 @@ trades = Table(
     Column("maker_fee", Units),
     Column("taker_fee", Units),
     Column("verified", Boolean),
+    Column("undecided", Text),
     Index(None, "market", "block_number", "log_index"),
     Index(None, "maker", "block_number", "log_index"),
     Index(None, "taker", "block_number", "log_index"),
@@ -226,6 +227,8 @@ markets = Table(
     Column("lot_size", Units),
     Column("min_quantity", Units),
     Column("min_quote_amount", Units),
+    Column("maker_fee_per_mille", Integer),
+    Column("taker_fee_per_mille", Integer),
 )
 
 orders = Table(
@@ -269,6 +272,7 @@ levels = Table(
     _units("quantity"),
     Column("order_count", Integer, nullable=False),
     Column("broken", Boolean, nullable=False),
+    Column("in_tree", Boolean, nullable=False),
     *_updated(),
 )
 

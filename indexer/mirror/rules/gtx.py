@@ -1,0 +1,56 @@
+"""GTX ("ancestor"): rules A1 to A3, faults included."""
+
+from indexer.domain.effect import Cancel, Close, Expire, Fill, Revert
+from indexer.domain.order import Order
+from indexer.domain.units import Quantity
+from indexer.mirror.book import Book
+from indexer.mirror.rules.terms import Clean, Funds, Run, crosses, opposite
+
+LEVELS_STAY = True
+
+IDLE_PASSES = 3
+"""Passes without any effect after which the contract would run round for ever (A3)."""
+
+
+def match(book: Book, taker: Order, now: int, funds: Funds, lot: int) -> Run:
+    """Limit (A1) and market (A2) orders alike; balances never decide."""
+    side, limit = opposite(taker.side), taker.type == "limit"
+    if not limit and not book.best(side):  # A2
+        yield Revert("OrderHasNoLiquidity")
+        return
+    orders = book.orders.rows
+    rem = taker.quantity
+    last = last_rem = idle = 0
+    while rem > 0:
+        price = book.best(side)
+        if not price or (limit and not crosses(taker, price)):  # A3.1
+            break
+        if price == last and rem == last_rem:  # A3.2: stuck, so one worse, limit or not
+            price = book.worse(side, price)
+            if not price:
+                break
+        last, last_rem = price, rem  # A3.3
+        idle += 1
+        cur, steps = book.head(side, price), 0
+        while cur and rem > 0:  # A3.4
+            maker = orders[cur]
+            after = maker.next
+            idle = 0
+            steps += 1
+            if maker.expiry < now:  # a
+                yield Expire(cur)
+            elif maker.account == taker.account:  # b
+                yield Cancel(cur)
+            else:  # c
+                quantity = Quantity(min(rem, maker.quantity - maker.filled))
+                rem = Quantity(rem - quantity)
+                yield Fill(cur, price, quantity)
+            cur = after
+        if book.is_stale(side, price):  # A3.5
+            idle = 0
+            yield Clean(side, price)
+        if idle == IDLE_PASSES or steps > len(orders):
+            yield Revert("out of gas: the queue never ends")
+            return
+    if limit and not rem:  # A1; time in force is not in the event
+        yield Close(taker.order_id, taker.quantity, "filled")

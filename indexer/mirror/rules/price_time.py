@@ -1,0 +1,70 @@
+"""Our own contracts: price-time priority, by the numbers of contracts_test/RULES.md."""
+
+from indexer.domain.effect import Cancel, Close, Expire, Fill, Revert
+from indexer.domain.order import Order, OrderStatus
+from indexer.domain.units import Quantity
+from indexer.mirror.book import Book
+from indexer.mirror.rules.terms import Funds, Run, crosses, opposite
+
+LEVELS_STAY = False  # 2.1
+
+
+def match(book: Book, taker: Order, now: int, funds: Funds, lot: int) -> Run:
+    """Section 4, and the closing of 3.1 and 3.2."""
+    side, limit = opposite(taker.side), taker.type == "limit"
+    if not limit and not book.best(side):  # 3.2
+        yield Revert("NoLiquidity")
+        return
+    orders = book.orders.rows
+    rem = int(taker.quantity)
+    budget = 0 if limit else max(0, funds())  # 3.2: read once
+    broke = False
+    while rem > 0 and not broke:
+        price = book.best(side)
+        if not price or (limit and not crosses(taker, price)):  # 4.3
+            break
+        cur = book.head(side, price)
+        while cur and rem > 0:  # 4.4
+            maker = orders[cur]
+            after = maker.next
+            if maker.expiry < now:  # a
+                yield Expire(cur)
+            elif taker.time_in_force == "post_only":  # b
+                yield Revert("PostOnlyWouldTake")
+                return
+            elif maker.account == taker.account:  # c
+                yield Cancel(cur)
+            else:  # d
+                quantity = min(rem, maker.quantity - maker.filled)
+                if not limit:
+                    quantity = min(quantity, _affordable(book, taker, budget, price, lot))
+                    if not quantity:
+                        broke = True
+                        break
+                    budget -= _cost(book, taker, quantity, price)
+                rem -= quantity
+                yield Fill(cur, price, Quantity(quantity))
+            cur = after
+    yield from _close(taker, Quantity(taker.quantity - rem))
+
+
+def _close(taker: Order, filled: Quantity) -> Run:
+    status: OrderStatus = "partially_filled" if filled else "expired"
+    if filled == taker.quantity:
+        yield Close(taker.order_id, filled, "filled")
+    elif taker.time_in_force == "fok":
+        yield Revert("FillOrKillNotFilled")
+    elif taker.type == "market":
+        yield Close(taker.order_id, filled, status)
+    elif taker.time_in_force == "ioc":
+        yield Cancel(taker.order_id)
+
+
+def _affordable(book: Book, taker: Order, budget: int, price: int, lot: int) -> int:
+    """Base units in whole lots; exact, as a lot's cost is (1.1)."""
+    base = budget * book.base_unit // price if taker.side == "buy" else budget
+    return base // lot * lot
+
+
+def _cost(book: Book, taker: Order, quantity: int, price: int) -> int:
+    return quantity * price // book.base_unit if taker.side == "buy" else quantity

@@ -1,0 +1,145 @@
+"""ScaleX ("newest"): rules N1 to N4, dust fills and dead ends included."""
+
+from collections.abc import Generator
+
+from indexer.domain.effect import Cancel, Close, Effect, Expire, Fill, Revert
+from indexer.domain.order import Order, OrderStatus
+from indexer.domain.units import Price, Quantity
+from indexer.mirror.book import Book
+from indexer.mirror.rules.terms import Clean, Funds, Run, crosses, opposite
+
+LEVELS_STAY = True
+
+PASS_CAP = 10
+"""A pass that is numbered higher is an order's last one: at most eleven (N3.5, N4.5)."""
+
+
+def match(book: Book, taker: Order, now: int, funds: Funds, lot: int) -> Run:
+    if taker.type == "limit":
+        return _limit(book, taker, now, funds)
+    return (
+        _market_buy(book, taker, now, funds)
+        if taker.side == "buy"
+        else _market_sell(book, taker, now, funds)
+    )
+
+
+def _limit(book: Book, taker: Order, now: int, funds: Funds) -> Run:
+    """N1."""
+    filled = 0
+    if taker.time_in_force != "post_only":
+        filled = yield from _take(book, taker, now, funds)
+    if filled == taker.quantity:
+        yield Close(taker.order_id, taker.quantity, "filled")
+    elif taker.time_in_force == "fok":
+        yield Revert("FillOrKillNotFulfilled")
+    elif taker.time_in_force == "ioc":
+        yield Cancel(taker.order_id)
+    bid, ask = book.best("buy"), book.best("sell")  # of the trees, stale levels included
+    if bid and ask and bid >= ask:
+        yield Revert("NegativeSpreadCreated")
+
+
+def _market_sell(book: Book, taker: Order, now: int, funds: Funds) -> Run:
+    """N2."""
+    if not book.best("buy"):
+        yield Revert("OrderHasNoLiquidity")
+        return
+    filled = yield from _take(book, taker, now, funds)
+    status: OrderStatus = "partially_filled" if filled else "expired"
+    if filled == taker.quantity:
+        status = "filled"
+    yield Close(taker.order_id, Quantity(filled), status)
+
+
+def _take(book: Book, taker: Order, now: int, funds: Funds) -> Generator[Effect | Clean, None, int]:
+    """N3: a quantity in base. Returns what was filled."""
+    side, limit = opposite(taker.side), taker.type == "limit"
+    orders = book.orders.rows
+    rem = taker.quantity
+    filled = passes = 0
+    while rem > 0:
+        passes += 1
+        before = rem
+        price = book.best(side)
+        if not price or (limit and not crosses(taker, price)):  # N3.1
+            break
+        cur, steps = book.head(side, price), 0
+        while cur and rem > 0 and steps <= len(orders):  # N3.2
+            maker = orders[cur]
+            after = maker.next
+            steps += 1
+            if maker.expiry < now:  # a
+                yield Expire(cur)
+            elif maker.account != taker.account:  # b: the taker's own are passed over
+                quantity = min(rem, maker.quantity - maker.filled)
+                if not limit and funds() < quantity:  # c: short of base, so everything ends
+                    rem = Quantity(0)
+                    break
+                rem = Quantity(rem - quantity)
+                filled += quantity
+                yield Fill(cur, price, Quantity(quantity))
+            cur = after
+        if book.is_stale(side, price):  # N3.3
+            yield Clean(side, price)
+        if rem == before or passes > PASS_CAP:  # N3.4, N3.5
+            break
+    return filled
+
+
+def _market_buy(book: Book, taker: Order, now: int, funds: Funds) -> Run:
+    """N4: the quantity is in quote, and its remainders roll over the makers as dust."""
+    if not book.best("sell"):
+        yield Revert("OrderHasNoLiquidity")
+        return
+    left = int(taker.quantity)
+    bought = passes = 0
+    skip = Price(0)
+    while left > 0:
+        passes += 1
+        before = left
+        price = book.worse("sell", skip) if skip else book.best("sell")  # N4.1
+        if not price:
+            break
+        others, left, got = yield from _buy_level(book, taker, now, funds, price, left)
+        bought += got
+        if book.is_stale("sell", price):  # N4.3
+            yield Clean("sell", price)
+        if left == before:  # N4.4
+            if others:
+                break
+            skip = price
+        if passes > PASS_CAP:  # N4.5
+            break
+    yield Close(taker.order_id, Quantity(bought), "filled" if bought else "expired")
+
+
+def _buy_level(
+    book: Book, taker: Order, now: int, funds: Funds, price: Price, left: int
+) -> Generator[Effect | Clean, None, tuple[bool, int, int]]:
+    """N4.2: one pass over a level. Returns (met others' orders, quote left, base bought)."""
+    orders, unit = book.orders.rows, book.base_unit
+    others, bought, steps = False, 0, 0
+    cur = book.head("sell", price)
+    while cur and left > 0 and steps <= len(orders):
+        maker = orders[cur]
+        steps += 1
+        if maker.expiry < now:  # a
+            yield Expire(cur)
+        elif maker.account != taker.account:  # b: the taker's own are passed over
+            others = True
+            quantity = min(maker.quantity - maker.filled, left * unit // price)  # c
+            if not quantity:
+                break
+            cost = quantity * price // unit
+            available = max(0, funds())
+            if available < cost:  # d
+                quantity = available * unit // price
+                if not quantity:
+                    break
+                cost = quantity * price // unit
+            left -= cost
+            bought += quantity
+            yield Fill(cur, price, Quantity(quantity))  # e: even if the cost is 0
+        cur = maker.next
+    return others, left, bought
