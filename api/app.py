@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass
+from json import JSONDecodeError
 from time import perf_counter
 from typing import Any
 
@@ -19,8 +20,10 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 from starlette.websockets import WebSocket
 from strawberry.asgi import GraphQL
+from strawberry.http import GraphQLHTTPResponse
+from strawberry.types import ExecutionResult
 
-from api.errors import BadInput, explain
+from api.errors import BadInput, addressed, explain
 from api.limits import CHECK_TIMEOUT_S, BodyLimit
 from api.reads import position
 from api.schema import Context, build_schema
@@ -140,6 +143,19 @@ class _Endpoint(GraphQL[Context, None]):
         self, request: Request | WebSocket, response: Response | WebSocket
     ) -> Context:
         return self.open_context()
+
+    async def process_result(
+        self, request: Request, result: ExecutionResult
+    ) -> GraphQLHTTPResponse:
+        if result.errors:
+            result.errors = [addressed(error) for error in result.errors]
+        return await super().process_result(request, result)
+
+    def decode_json(self, data: str | bytes) -> object:
+        decoded = super().decode_json(data)
+        if not isinstance(decoded, (dict, list)):
+            raise JSONDecodeError("expected an object", "", 0)
+        return decoded
 
     async def run(self, *args: Any, **kwargs: Any) -> Any:
         begin = perf_counter()

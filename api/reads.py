@@ -97,16 +97,16 @@ def _listings() -> Select[Any]:
 
 
 async def _read_listings(snapshot: Snapshot, statement: Select[Any]) -> list[Listing]:
-    parts = ((Market, t.markets), (Token, _base), (Token, _quote))
-    found = []
-    for row in await snapshot.read(statement):
-        values = iter(row)
-        market, base, quote = (
-            make(**{name: next(values) for name in table.c.keys()})  # noqa: SIM118
-            for make, table in parts
+    market, token = t.markets.c.keys(), t.tokens.c.keys()
+    first, second = len(market), len(market) + len(token)
+    return [
+        Listing(
+            Market(**dict(zip(market, row[:first], strict=True))),
+            Token(**dict(zip(token, row[first:second], strict=True))),
+            Token(**dict(zip(token, row[second:], strict=True))),
         )
-        found.append(Listing(market, base, quote))
-    return found
+        for row in await snapshot.read(statement)
+    ]
 
 
 async def listings(snapshot: Snapshot, limit: int) -> list[Listing]:

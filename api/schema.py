@@ -7,7 +7,6 @@ from collections.abc import AsyncIterator
 from typing import Annotated, Any
 
 import strawberry
-from graphql import ExecutionResult as GraphQLResult
 from graphql import GraphQLError
 from sqlalchemy.ext.asyncio import AsyncEngine
 from strawberry.extensions import (
@@ -19,7 +18,7 @@ from strawberry.extensions import (
     ValidationCache,
 )
 from strawberry.schema.config import StrawberryConfig
-from strawberry.types import ExecutionContext, ExecutionResult
+from strawberry.types import ExecutionContext
 
 from api import arguments, limits, reads, types
 from api.errors import BadInput, Internal, addressed
@@ -224,15 +223,11 @@ def _block(position: Position | None) -> types.Block | None:
 
 
 class _Request(SchemaExtension):
-    """Around every operation: afterwards its snapshot ends and its errors get their addressee."""
+    """Around every operation: its snapshot ends with it."""
 
     async def on_operation(self) -> AsyncIterator[None]:
         yield
-        context = self.execution_context.context
-        await context.snapshot.close()
-        result = self.execution_context.result
-        if isinstance(result, (GraphQLResult, ExecutionResult)) and result.errors:
-            result.errors = [addressed(error) for error in result.errors]
+        await self.execution_context.context.snapshot.close()
 
 
 class _Schema(strawberry.Schema):

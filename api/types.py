@@ -8,6 +8,7 @@ from enum import Enum
 from typing import NewType
 
 import strawberry
+from graphql import GraphQLError
 
 from api.arguments import Cursor
 from api.limits import MAX_INTEGER
@@ -21,9 +22,9 @@ Long = NewType("Long", int)
 
 
 def parse_long(value: object) -> Long:
-    """A caller's integer. Raises ValueError, which GraphQL tells with the argument's name."""
+    """A caller's integer. Raises GraphQLError, which comes out with the argument's place."""
     if isinstance(value, bool) or not isinstance(value, int) or abs(value) > MAX_INTEGER:
-        raise ValueError(f"expected an integer of at most 53 bits, found {value!r:.40}")
+        raise GraphQLError(f"expected an integer of at most 53 bits, found {value!r:.40}")
     return Long(value)
 
 

@@ -82,10 +82,10 @@ def build(config: Config) -> Starlette:
                 app.state.on_failure()
 
         feeding.add_done_callback(ended)
+        await gateway.prepare()
         yield
         feeding.cancel()
-        with contextlib.suppress(asyncio.CancelledError):
-            await feeding
+        await asyncio.wait({feeding})
 
     async def bare(websocket: WebSocket) -> None:
         path = websocket.path_params.get("streams", "")

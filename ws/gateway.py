@@ -19,6 +19,11 @@ _log = logging.getLogger("tidebook.ws")
 REFRESH_S = 5.0
 """Seconds between looks for new markets; one that appears in the stream is looked up at once."""
 
+PREPARE_S = 2.0
+"""Seconds that a start waits for Redis before it serves without."""
+BURST_BYTES = 16 * 1024
+"""Bytes of events of one channel queued before their senders get a turn."""
+
 
 class Gateway:
     """Markets, tail and hub of one process."""
@@ -35,7 +40,6 @@ class Gateway:
 
     async def run(self) -> None:
         """Feed the hub until cancelled. An unexpected error ends it, and so should the process."""
-        await self._refresh()
         refreshing = asyncio.create_task(self._keep_refreshing())
         try:
             await self.tail.run()
@@ -45,7 +49,14 @@ class Gateway:
                 await refreshing
             await self._engine.dispose()
 
+    async def prepare(self) -> None:
+        """Wait until a subscriber would miss nothing; not for long if a server is away."""
+        await self._refresh()
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(self.tail.positioned.wait(), PREPARE_S)
+
     async def _publish(self, messages: list[Message]) -> None:
+        unsent_bytes = 0
         for message in messages:
             self.metrics.messages.labels(message.stream).inc()
             market = message.market
@@ -62,7 +73,12 @@ class Gateway:
             if listing is None:
                 self.metrics.unlisted.inc()
             elif self.hub.wants(channel):
-                self.hub.publish(channel, payload(channel.kind, message, listing))
+                event = payload(channel.kind, message, listing)
+                self.hub.publish(channel, event)
+                unsent_bytes += len(event)
+            if unsent_bytes > BURST_BYTES:
+                unsent_bytes = 0
+                await asyncio.sleep(0)  # the senders' turn: a burst makes nobody slow
 
     def _dismiss(self) -> None:
         self.hub.dismiss("history was rebuilt: reconnect and take a new snapshot")

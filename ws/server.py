@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import errno
+import logging
 import signal
 import socket
 from collections.abc import Callable, Iterator
@@ -35,6 +36,7 @@ async def run(
         config = uvicorn.Config(
             app, log_level="warning", access_log=False, server_header=False, **options
         )
+        logging.getLogger("uvicorn.error").addFilter(_is_no_refusal)
         config.timeout_graceful_shutdown = GRACE_S  # type: ignore[assignment]  # waits as told
         server = _Server(config, lambda: started and started(listener.getsockname()[1]))
         serving = asyncio.ensure_future(server.serve(sockets=[listener]))
@@ -44,6 +46,11 @@ async def run(
             server.should_exit = True
             await serving
             raise
+
+
+def _is_no_refusal(record: logging.LogRecord) -> bool:
+    """Uvicorn takes a refused handshake for one that we forgot to complete."""
+    return "without completing handshake" not in record.getMessage()
 
 
 def listen(host: str, port: int) -> socket.socket:

@@ -55,6 +55,8 @@ class Tail:
         self._keys = [stream_key(chain_id, stream).encode() for stream in STREAMS]
         self._cursors: dict[bytes, bytes] = {}
         self.connected = False
+        self.positioned = asyncio.Event()
+        """Set once we know where to read on: nothing published after it is missed."""
         self.epoch: str | None = None
         self.seq = 0
         """The newest message read or, at first, found."""
@@ -67,6 +69,7 @@ class Tail:
                 try:
                     await self._check_epoch()
                     self.connected = True
+                    self.positioned.set()
                     delay_s = REDIAL_MIN_S
                     while True:
                         await self._read()

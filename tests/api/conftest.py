@@ -2,7 +2,9 @@
 
 import asyncio
 import itertools
-from collections.abc import AsyncIterator
+import threading
+from collections.abc import AsyncIterator, Iterator
+from concurrent.futures import Future
 from pathlib import Path
 from typing import Any
 
@@ -58,11 +60,22 @@ async def _index(server_url: str, recording: Recording) -> str:
     return database_url
 
 
-@pytest.fixture
-async def base_url(indexed: Indexed) -> AsyncIterator[str]:
-    """The API over the indexed chain, on a free port."""
-    async with serving(Config(indexed.database_url, indexed.chain_id, port=0)) as url:
-        yield url
+@pytest.fixture(scope="session")
+def base_url(indexed: Indexed) -> Iterator[str]:
+    """The API over the indexed chain, on a free port, in a thread and a loop of its own."""
+    url: Future[str] = Future()
+    done = threading.Event()
+
+    async def run() -> None:
+        async with serving(Config(indexed.database_url, indexed.chain_id, port=0)) as served:
+            url.set_result(served)
+            await asyncio.to_thread(done.wait)
+
+    thread = threading.Thread(target=asyncio.run, args=(run(),))
+    thread.start()
+    yield url.result(timeout=10)
+    done.set()
+    thread.join()
 
 
 @pytest.fixture

@@ -31,7 +31,8 @@ class serving:  # noqa: N801  # reads as a verb: async with serving(config) as u
     async def __aenter__(self) -> str:
         port: asyncio.Future[int] = asyncio.get_running_loop().create_future()
         self._task = asyncio.create_task(serve(self._config, port.set_result))
-        await asyncio.wait({self._task, port}, return_when=asyncio.FIRST_COMPLETED)
+        waiting: set[asyncio.Future[Any]] = {self._task, port}
+        await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED)
         if self._task.done():
             self._task.result()
         return f"http://127.0.0.1:{port.result()}"

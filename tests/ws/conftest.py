@@ -1,0 +1,37 @@
+"""A gateway over a database with one market and a Valkey database of its own."""
+
+from collections.abc import AsyncIterator
+
+import aiohttp
+import pytest
+
+from tests.ws.served import CHAIN_ID, Chain, serving
+from ws.app import Config
+
+
+@pytest.fixture
+async def chain(database_url: str, redis_url: str) -> AsyncIterator[Chain]:
+    """A chain with the market WETH-USDC."""
+    chain = Chain(database_url, redis_url)
+    await chain.redis.flushdb()
+    await chain.list_market()
+    yield chain
+    await chain.redis.aclose()
+
+
+@pytest.fixture
+def config(chain: Chain, database_url: str, redis_url: str) -> Config:
+    return Config(database_url, redis_url, CHAIN_ID, port=0)
+
+
+@pytest.fixture
+async def gateway(config: Config) -> AsyncIterator[str]:
+    """A gateway's `host:port`, once it reads Redis."""
+    async with serving(config) as address:
+        yield address
+
+
+@pytest.fixture
+async def http() -> AsyncIterator[aiohttp.ClientSession]:
+    async with aiohttp.ClientSession() as session:
+        yield session

@@ -1,0 +1,263 @@
+"""A real gateway on a real Valkey, heard through the websockets library."""
+
+import asyncio
+import json
+import socket
+from dataclasses import replace
+from itertools import pairwise
+from typing import Any
+
+import aiohttp
+import msgspec
+import pytest
+from websockets.asyncio.client import ClientConnection, connect
+from websockets.exceptions import ConnectionClosed, InvalidStatus
+
+from indexer.domain.units import Address
+from indexer.wire import stream_key
+from tests.ws.served import CHAIN_ID, MARKET, Chain, serving
+from ws.app import Config, serve
+from ws.errors import PortInUse
+from ws.limits import RESTARTED, SLOW, Limits
+
+
+async def hear(client: ClientConnection) -> Any:
+    async with asyncio.timeout(5):
+        return json.loads(await client.recv())
+
+
+async def hear_out(client: ClientConnection) -> None:
+    while True:
+        await hear(client)
+
+
+async def subscribe(client: ClientConnection, *streams: str) -> None:
+    await client.send(json.dumps({"method": "SUBSCRIBE", "params": streams, "id": 1}))
+    assert await hear(client) == {"result": None, "id": 1}
+
+
+async def test_a_subscriber_hears_trades_and_diffs(gateway: str, chain: Chain) -> None:
+    async with connect(f"ws://{gateway}/ws") as client:
+        await subscribe(client, "wethusdc@trade", "wethusdc@depth")
+        trade = await chain.trade(2_000_500_000)
+        assert await hear(client) == {
+            "e": "trade",
+            "E": 1_735_700_835_000,
+            "s": "WETHUSDC",
+            "t": 156 << 20 | trade.data["log_index"],
+            "p": "2000.5",
+            "q": "1",
+            "T": 1_735_700_835_000,
+            "m": True,
+            "M": True,
+        }
+        await chain.bid(1_999_000_000, 5 * 10**17)
+        diff = await hear(client)
+        assert (diff["e"], diff["b"], diff["a"]) == ("depthUpdate", [["1999", "0.5"]], [])
+
+
+async def test_diffs_are_chained_without_gap_through_a_reorg(gateway: str, chain: Chain) -> None:
+    async with connect(f"ws://{gateway}/ws/wethusdc@depth/wethusdc@trade") as client:
+        await chain.bid(1_999_000_000, 7)
+        await chain.trade(2_000_000_000, op="retract")
+        await chain.bid(1_999_000_000, 0, op="retract")
+        await chain.bid(1_998_000_000, 9)
+        diffs = [await hear(client) for _ in range(3)]
+    assert [one["e"] for one in diffs] == ["depthUpdate"] * 3
+    for before, after in pairwise(diffs):
+        assert after["pu"] == before["u"]
+        assert after["U"] == after["pu"] + 1
+    assert [one["b"][0][1] for one in diffs] == [
+        "0.000000000000000007",
+        "0",
+        "0.000000000000000009",
+    ]
+
+
+async def test_a_combined_stream_wraps_in_the_client_s_own_names(
+    gateway: str, chain: Chain
+) -> None:
+    streams = f"weth-usdc@trade/{MARKET}@depth"
+    async with connect(f"ws://{gateway}/stream?streams={streams}") as client:
+        await chain.trade(2_000_000_000)
+        first = await hear(client)
+        await chain.bid(1, 1)
+        second = await hear(client)
+    assert (first["stream"], first["data"]["e"]) == ("weth-usdc@trade", "trade")
+    assert (second["stream"], second["data"]["e"]) == (f"{MARKET}@depth", "depthUpdate")
+
+
+async def test_after_unsubscribing_there_is_silence(gateway: str, chain: Chain) -> None:
+    async with connect(f"ws://{gateway}/ws/wethusdc@trade/wethusdc@depth") as client:
+        await client.send('{"method":"UNSUBSCRIBE","params":["wethusdc@trade"],"id":"u"}')
+        assert await hear(client) == {"result": None, "id": "u"}
+        await chain.trade(1)
+        await chain.bid(1, 1)
+        assert (await hear(client))["e"] == "depthUpdate"
+
+
+async def test_a_market_created_meanwhile_is_looked_up(gateway: str, chain: Chain) -> None:
+    newer = Address("0x" + "a2" * 20)
+    await chain.list_market(newer, "WETH-USDC-2")
+    await chain.trade(1, market=newer)
+    async with asyncio.timeout(5):
+        while True:
+            try:
+                async with connect(f"ws://{gateway}/ws/weth-usdc-2@trade") as client:
+                    await chain.trade(2, market=newer)
+                    assert (await hear(client))["s"] == "WETHUSDC2"
+                    return
+            except InvalidStatus:
+                await asyncio.sleep(0.05)
+
+
+async def test_an_unknown_stream_in_the_url_is_a_400(gateway: str) -> None:
+    with pytest.raises(InvalidStatus) as refused:
+        await connect(f"ws://{gateway}/ws/btcusdt@trade")
+    assert refused.value.response.status_code == 400
+    body = json.loads(refused.value.response.body or b"")
+    assert body == {"code": 2, "msg": "Invalid request: invalid stream btcusdt@trade"}
+
+
+async def test_what_was_published_before_is_not_repeated(config: Config, chain: Chain) -> None:
+    await chain.trade(1_000_000)
+    async with serving(config) as gateway, connect(f"ws://{gateway}/ws/wethusdc@trade") as client:
+        await wait_for_redis(gateway)
+        await chain.trade(2_000_000)
+        assert (await hear(client))["p"] == "2"
+
+
+async def wait_for_redis(gateway: str, *, up: bool = True) -> dict[str, Any]:
+    """Until /health says that Redis is, or is not, there."""
+    async with asyncio.timeout(5), aiohttp.ClientSession() as http:
+        while True:
+            async with http.get(f"http://{gateway}/health") as response:
+                told: dict[str, Any] = await response.json()
+                assert response.status == (200 if told["redis"] else 503)
+                if told["redis"] == up:
+                    return told
+            await asyncio.sleep(0.02)
+
+
+async def test_a_rebuilt_history_closes_its_listeners_and_goes_on(
+    gateway: str, chain: Chain
+) -> None:
+    async with connect(f"ws://{gateway}/ws/wethusdc@trade") as client:
+        await chain.trade(1_000_000)
+        await hear(client)
+        await chain.rebuild("e2")
+        await chain.trade(2_000_000)
+        with pytest.raises(ConnectionClosed) as closed:
+            await hear(client)
+        assert closed.value.rcvd is not None
+        assert closed.value.rcvd.code == RESTARTED
+    async with connect(f"ws://{gateway}/ws/wethusdc@trade") as client:
+        await chain.trade(3_000_000)
+        assert (await hear(client))["p"] == "3"
+    assert (await wait_for_redis(gateway))["epoch"] == "e2"
+
+
+async def test_redis_may_go_and_come_back(config: Config, chain: Chain) -> None:
+    """A proxy stands for the server: it is cut, entries come in meanwhile, none is lost."""
+    path = config.redis_url.removeprefix("unix://").partition("?")[0]
+    database = config.redis_url.partition("?")[2]
+    cut: set[asyncio.StreamWriter] = set()
+
+    async def pipe(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        while data := await reader.read(65536):
+            writer.write(data)
+        writer.close()
+
+    async def relay(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        up_reader, up_writer = await asyncio.open_unix_connection(path)
+        cut.update((writer, up_writer))
+        await asyncio.gather(pipe(reader, up_writer), pipe(up_reader, writer))
+
+    async def open_proxy(port: int) -> asyncio.Server:
+        return await asyncio.start_server(relay, "127.0.0.1", port)
+
+    proxy = await open_proxy(0)
+    port = proxy.sockets[0].getsockname()[1]
+    through = replace(config, redis_url=f"redis://127.0.0.1:{port}/{database.removeprefix('db=')}")
+    async with serving(through) as gateway:
+        await wait_for_redis(gateway)
+        async with connect(f"ws://{gateway}/ws/wethusdc@trade") as client:
+            await chain.trade(1_000_000)
+            await hear(client)
+            proxy.close()
+            for writer in cut:
+                writer.close()
+            await wait_for_redis(gateway, up=False)
+            await chain.trade(2_000_000)
+            await chain.trade(3_000_000)
+            proxy = await open_proxy(port)
+            assert [(await hear(client))["p"] for _ in range(2)] == ["2", "3"]
+    proxy.close()
+
+
+async def test_a_slow_reader_is_closed_and_nobody_else_notices(
+    config: Config, chain: Chain
+) -> None:
+    limits = Limits(queue_bytes=20_000)
+    async with serving(replace(config, limits=limits)) as gateway:
+        await wait_for_redis(gateway)
+        host, port = gateway.split(":")
+        narrow = socket.socket()
+        narrow.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+        narrow.connect((host, int(port)))
+        url = f"ws://{gateway}/ws/wethusdc@depth"
+        async with connect(url, sock=narrow, max_queue=1) as slow, connect(url) as quick:
+            bids = [[str(10**9 + i), str(10**18), 1] for i in range(500)]
+            for _ in range(400):
+                await chain.publish("depth", "apply", {"bids": bids, "asks": []})
+                await hear(quick)
+            with pytest.raises(ConnectionClosed) as closed:
+                await hear_out(slow)
+        assert closed.value.rcvd is not None
+        assert closed.value.rcvd.code == SLOW
+
+
+async def test_connections_are_limited(config: Config) -> None:
+    async with serving(replace(config, limits=Limits(connections=1))) as gateway:
+        client = await connect(f"ws://{gateway}/ws")
+        with pytest.raises(InvalidStatus) as refused:
+            await connect(f"ws://{gateway}/ws")
+        assert refused.value.response.status_code == 503
+        await client.close()
+
+
+async def test_health_and_metrics(gateway: str, chain: Chain, http: aiohttp.ClientSession) -> None:
+    await wait_for_redis(gateway)
+    async with connect(f"ws://{gateway}/ws/wethusdc@trade") as client:
+        await chain.trade(1)
+        await hear(client)
+        health = await wait_for_redis(gateway)
+        assert (health["seq"], health["connections"], health["markets"]) == (1, 1, 1)
+        async with http.get(f"http://{gateway}/metrics") as response:
+            text = await response.text()
+    assert 'tidebook_ws_messages_total{stream="trades"} 1.0' in text
+    assert "tidebook_ws_connections 1.0" in text
+
+
+async def test_a_port_in_use_is_named(gateway: str, config: Config) -> None:
+    port = int(gateway.split(":")[1])
+    with pytest.raises(PortInUse, match=rf"port {port} on 127\.0\.0\.1 is in use"):
+        async with serving(replace(config, port=port)):
+            pass
+
+
+async def test_stopping_closes_the_clients_within_a_second(config: Config) -> None:
+    async with serving(config) as gateway:
+        client = await connect(f"ws://{gateway}/ws")
+        begin = asyncio.get_running_loop().time()
+    assert asyncio.get_running_loop().time() - begin < 1
+    await client.wait_closed()
+    assert client.close_code == RESTARTED
+
+
+async def test_a_fault_of_ours_ends_the_process(config: Config, chain: Chain) -> None:
+    task = asyncio.create_task(serve(config))
+    await asyncio.sleep(0.5)
+    await chain.redis.xadd(stream_key(CHAIN_ID, "trades"), {"m": "{}"})
+    with pytest.raises(msgspec.ValidationError, match="missing required field"):
+        await asyncio.wait_for(task, 5)
