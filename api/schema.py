@@ -21,12 +21,13 @@ from strawberry.schema.config import StrawberryConfig
 from strawberry.types import ExecutionContext
 
 from api import arguments, limits, reads, types
+from api.candles import INTERVALS, read_candles
 from api.errors import BadInput, Internal, addressed
 from api.limits import DEFAULT_ROWS, MAX_ROWS
 from api.loaders import Loaders
 from api.reads import Position
+from api.scalars import LONG, Long, OrderStatus, Side
 from api.snapshot import Snapshot
-from api.types import Long
 from indexer.domain.units import Address, Hash
 
 _log = logging.getLogger("tidebook.api")
@@ -83,8 +84,8 @@ class Query:
         info: Info,
         market: OptionalNamed = None,
         account: str | None = None,
-        status: list[types.OrderStatus] | None = None,
-        side: types.Side | None = None,
+        status: list[OrderStatus] | None = None,
+        side: Side | None = None,
         limit: Limit = DEFAULT_ROWS,
         after: After = None,
     ) -> list[types.Order]:
@@ -165,12 +166,12 @@ class Query:
         until: Until = None,
         limit: Limit = DEFAULT_ROWS,
     ) -> list[types.Candle]:
-        if interval not in reads.INTERVALS:
-            raise BadInput("interval", "one of " + " ".join(reads.INTERVALS), interval)
+        if interval not in INTERVALS:
+            raise BadInput("interval", "one of " + " ".join(INTERVALS), interval)
         limit = arguments.rows("limit", limit)
         since_s, until_s = arguments.time("from", since), arguments.time("to", until)
         listing = await info.context.loaders.listing("market", market)
-        found = await reads.candles(
+        found = await read_candles(
             info.context.snapshot,
             listing.market.address,
             interval,
@@ -245,7 +246,7 @@ def build_schema() -> strawberry.Schema:
     """The schema with its limits. One serves a process; requests bring their Context."""
     return _Schema(
         Query,
-        config=StrawberryConfig(scalar_map={Long: types.LONG}),
+        config=StrawberryConfig(scalar_map={Long: LONG}),
         extensions=[
             _Request,
             lambda: MaxTokensLimiter(limits.MAX_QUERY_TOKENS),

@@ -9,6 +9,7 @@ import aiohttp
 import pytest
 
 from api import reads
+from api.candles import INTERVALS
 from api.limits import MAX_ROWS
 from indexer.domain.order import Order, Trade
 from indexer.domain.units import to_decimal
@@ -178,7 +179,7 @@ def open_time(interval: str, time: int) -> int:
         case "1w":
             return int((day - timedelta(days=at.weekday())).timestamp())
         case _:
-            return time - time % reads.INTERVALS[interval]
+            return time - time % INTERVALS[interval]
 
 
 def candles_of(trades: Iterable[Trade], interval: str) -> list[dict[str, Any]]:
@@ -200,7 +201,7 @@ def candles_of(trades: Iterable[Trade], interval: str) -> list[dict[str, Any]]:
 CANDLE = "openTime open high low close volume quoteVolume takerBuyVolume trades"
 
 
-@pytest.mark.parametrize("interval", reads.INTERVALS)
+@pytest.mark.parametrize("interval", INTERVALS)
 async def test_candles_of_every_interval_follow_from_trades(
     ask: Ask, indexed: Indexed, interval: str
 ) -> None:
