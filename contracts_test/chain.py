@@ -225,9 +225,15 @@ class Chain:
         """
         removed = self._pop(depth)
         self.branch()
-        again = [tuple(tx for tx in block.txs if keep(tx)) for block in reversed(removed)]
-        added = tuple(self._mine_one(txs) for txs in [*again, ()])
-        change = HeadChange(removed, added)
+        left: list[Tx] = []
+        added = []
+        for block in [*reversed(removed), None]:
+            txs = left + [tx for tx in (block.txs if block is not None else ()) if keep(tx)]
+            mined = self._mine_one(txs)
+            added.append(mined)
+            # what this branch has no room for yet goes into its next block
+            left = [tx for tx in txs if tx not in mined.txs]
+        change = HeadChange(removed, tuple(added))
         self._changed(change)
         return change
 

@@ -14,6 +14,7 @@ from starlette.routing import Route, WebSocketRoute
 from starlette.websockets import WebSocket, WebSocketDisconnect
 
 from contracts_test import chaos as knobs
+from contracts_test.engine import StatePruned
 from contracts_test.exchange import Exchange
 from contracts_test.rpc.errors import InvalidRequest
 from contracts_test.rpc.node import Node
@@ -59,7 +60,7 @@ def build_app(node: Node, exchange: Exchange | None) -> Starlette:
             if not isinstance(values, dict):
                 raise knobs.UnknownKnob("the body is a JSON object")
             state = knobs.turn(node.chain, node.chaos, request.path_params["knob"], values)
-        except (knobs.UnknownKnob, msgspec.DecodeError) as error:
+        except (knobs.UnknownKnob, StatePruned, msgspec.DecodeError) as error:
             return JSONResponse({"error": str(error)}, 400, headers=_HEADERS)
         return JSONResponse(state, headers=_HEADERS)
 

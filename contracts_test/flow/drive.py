@@ -206,6 +206,10 @@ class Driver:
             ]
         )
 
+    def forget_nonces(self) -> None:
+        """They are asked for again before the next sending."""
+        self._nonces.clear()
+
     async def mine(self) -> None:
         """Asks the node for a block."""
         await self._ask([("anvil_mine", [])])
@@ -218,7 +222,7 @@ class Driver:
 async def run(exchange: Exchange, transport: Transport, config: FlowConfig) -> None:
     """Trades at a steady rate until cancelled; an unreachable node is waited for."""
     driver = Driver(exchange, transport, config.seed)
-    opened = False
+    opened = away = False
     owed = 0.0
     last = time.monotonic()
     while True:
@@ -234,9 +238,12 @@ async def run(exchange: Exchange, transport: Transport, config: FlowConfig) -> N
             last = now
             await driver.send_intents(driver.flow.turns(int(owed)))
             owed -= int(owed)
+            away = False
         except (OSError, NodeRefused) as error:
-            _log.warning("the node does not answer: %s", error)
-            driver._nonces.clear()
+            if not away:  # said once, not every tick
+                _log.warning("the node does not answer, waiting for it: %s", error)
+            away = True
+            driver.forget_nonces()
         await asyncio.sleep(config.tick_s)
 
 
