@@ -9,6 +9,7 @@ import sys
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import aiohttp
 import redis.asyncio as redis
@@ -104,7 +105,7 @@ def _services(plan: Plan, urls: embedded.Urls, logs: Path) -> dict[str, Service]
         ("index", index, lambda: _has_indexed(urls.database_url)),
         ("relay", ["relay"], lambda: _has_relayed(urls.redis_url)),
         ("api", ["api", "--port", str(plan.api_port)], lambda: _answers(api)),
-        ("ws", ["ws", "--port", str(plan.ws_port)], lambda: _answers(ws)),
+        ("ws", ["ws", "--port", str(plan.ws_port)], lambda: _feeds(ws, urls.database_url)),
     ]
     return {
         name: Service(name, arguments, environment, logs / f"{name}.log", healthy)
@@ -125,10 +126,24 @@ async def _answers(url: str) -> bool:
 
 
 async def _has_indexed(database_url: str) -> bool:
+    """The writer has come to the head once, and tells what happens there."""
+    return bool(await _ask(database_url, "select live from tidebook.cursors"))
+
+
+async def _feeds(url: str, database_url: str) -> bool:
+    """The gateway answers, and knows the markets there are."""
+    try:
+        async with aiohttp.ClientSession() as session, session.get(url) as response:
+            known = (await response.json())["markets"] if response.status == 200 else -1
+    except (aiohttp.ClientError, OSError):
+        return False
+    return bool(known >= await _ask(database_url, "select count(*) from tidebook.markets"))
+
+
+async def _ask(database_url: str, query: str) -> Any:
     connection = await postgres.connect(database_url)
     try:
-        query = "select block_number is not null from tidebook.cursors"
-        return bool(await connection.fetchval(query))
+        return await connection.fetchval(query)
     finally:
         await connection.close()
 

@@ -60,6 +60,8 @@ class Gateway:
         for message in messages:
             self.metrics.messages.labels(message.stream).inc()
             market = message.market
+            if message.stream == "system" and (market or message.op == "snapshot"):
+                await self._refresh()  # a market came or went, or a backfill brought some
             if market is None:
                 continue
             if self.directory.at(market) is None and market not in self._unlisted:
