@@ -32,18 +32,33 @@ def recordings() -> Path:
 @pytest.fixture
 async def empty_database_url(servers: embedded.Urls) -> str:
     """A database without a schema."""
+    return await _create_database(servers)
+
+
+@pytest.fixture
+async def database_url(servers: embedded.Urls) -> str:
+    """A database with the schema and nothing in it."""
+    return await _migrated(servers)
+
+
+@pytest.fixture
+async def other_database_url(servers: embedded.Urls) -> str:
+    """A second one of the same kind, for what must end equal."""
+    return await _migrated(servers)
+
+
+async def _migrated(servers: embedded.Urls) -> str:
+    url = await _create_database(servers)
+    await migrations.upgrade(url)
+    return url
+
+
+async def _create_database(servers: embedded.Urls) -> str:
     name = f"test_{next(_numbers)}"
     connection: Any = await asyncpg.connect(servers.database_url)
     await connection.execute(f"create database {name}")
     await connection.close()
     return servers.database_url.replace("/postgres?", f"/{name}?")
-
-
-@pytest.fixture
-async def database_url(empty_database_url: str) -> str:
-    """A database with the schema and nothing in it."""
-    await migrations.upgrade(empty_database_url)
-    return empty_database_url
 
 
 @pytest.fixture

@@ -1,0 +1,119 @@
+"""Recorded blocks as a chain that is still at the head: advances, rollbacks and restarts."""
+
+import json
+from collections.abc import AsyncIterator, Iterable, Sequence
+from pathlib import Path
+from typing import Any
+
+import asyncpg
+
+from indexer.chain.recording import Recording
+from indexer.decode import created_markets, select
+from indexer.domain.block import Finality
+from indexer.domain.canon import Canon
+from indexer.domain.deployment import Deployment
+from indexer.domain.step import Advance, Finalize, Rollback, Step
+from indexer.domain.units import Address
+from indexer.follow import follow
+from indexer.mirror.fold import Mirror
+from indexer.store import postgres
+from indexer.store.export import export
+from indexer.store.writer import open_store
+
+
+class Chain:
+    """The first blocks of a recording as advances. The first is final, as a start's anchor is."""
+
+    def __init__(self, file: Path, last: int) -> None:
+        recording = Recording(file)
+        self.deployment: Deployment = recording.deployment
+        tokens = tuple(t for a in self.deployment.tokens if (t := self.deployment.token(a)))
+        markets: set[Address] = set()
+        self.advances: list[Advance] = []
+        for recorded in recording.blocks():
+            if recorded.number > last:
+                break
+            logs = select(recorded.logs, self.deployment, markets)
+            markets |= created_markets(logs, self.deployment)
+            finality: Finality = "latest" if self.advances else "finalized"
+            self.advances.append(Advance(recorded.block, tuple(logs), tokens, finality))
+
+    def to(self, first: int, last: int) -> list[Step]:
+        """Advances from one height to another."""
+        return list(self.advances[first : last + 1])
+
+    def back_to(self, number: int) -> Step:
+        return Rollback(self.advances[number].block)
+
+    def finalize(self, number: int) -> Step:
+        return Finalize(self.advances[number].block.ref)
+
+
+class _Script:
+    def __init__(self, canon: Canon, batches: Iterable[Sequence[Step]]) -> None:
+        self.node_head = 0
+        self._canon = canon
+        self._batches = batches
+
+    async def batches(self) -> AsyncIterator[Sequence[Step]]:
+        for batch in self._batches:
+            for step in batch:
+                match step:
+                    case Advance(block=block):
+                        self._canon.advance(block)
+                        self.node_head = block.number
+                    case Rollback(ancestor=ancestor):
+                        self._canon.rollback(ancestor.ref)
+                    case Finalize(block=ref):
+                        self._canon.finalize(ref)
+            yield batch
+
+
+async def play(database_url: str, chain: Chain, *batches: Sequence[Step]) -> None:
+    """One life of a writer: load, take the batches, end."""
+    store = await open_store(database_url, chain.deployment)
+    try:
+        await follow(store, lambda canon, _: _Script(canon, batches))
+    finally:
+        await store.close()
+
+
+async def load(database_url: str, chain: Chain) -> Mirror:
+    """The mirror that a start would have."""
+    store = await open_store(database_url, chain.deployment)
+    try:
+        return (await store.load())[1]
+    finally:
+        await store.close()
+
+
+async def exported(database_url: str) -> dict[str, Any]:
+    connection = await postgres.connect(database_url)
+    try:
+        return await export(connection)
+    finally:
+        await connection.close()
+
+
+async def tables(database_url: str) -> dict[str, list[Any]]:
+    """Every row of every table that a chain decides, in a fixed order."""
+    names = "tokens markets orders levels balances candles events trades order_changes"
+    names += " level_changes balance_changes"
+    connection = await postgres.connect(database_url)
+    try:
+        return {
+            name: await connection.fetch(f"select x::text from tidebook.{name} x order by 1")
+            for name in names.split()
+        }
+    finally:
+        await connection.close()
+
+
+async def messages(database_url: str) -> list[dict[str, Any]]:
+    """The outbox, in the order of its seq."""
+    connection: asyncpg.Connection[asyncpg.Record] = await asyncpg.connect(database_url)
+    try:
+        rows = await connection.fetch("select message from tidebook.outbox order by seq")
+        return [json.loads(row["message"]) for row in rows]
+    finally:
+        await connection.close()

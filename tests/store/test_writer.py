@@ -1,0 +1,139 @@
+"""The writer: one step, one transaction, one number; recovery is starting."""
+
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import pytest
+
+from indexer.store.errors import WrongChain, WrongDeployment
+from tests.store.chains import Chain, exported, load, messages, play, tables
+
+LAST = 140
+
+
+@pytest.fixture(scope="module")
+def chain(recordings: Path) -> Chain:
+    return Chain(recordings / "gtx_chaos.jsonl.gz", LAST)
+
+
+@pytest.fixture
+async def clean(chain: Chain, other_database_url: str) -> dict[str, list[Any]]:
+    """All tables after a run that nothing disturbed."""
+    await play(other_database_url, chain, chain.to(0, LAST))
+    return await tables(other_database_url)
+
+
+async def test_reorgs_leave_what_the_winning_branch_alone_would(
+    chain: Chain, clean: dict[str, list[Any]], database_url: str
+) -> None:
+    await play(
+        database_url,
+        chain,
+        chain.to(0, 60),
+        [chain.back_to(55), *chain.to(56, 80)],
+        [chain.back_to(20)],  # a head that is our ancestor: a rollback with no advance
+        chain.to(21, 100),
+        [chain.finalize(70), chain.back_to(71), *chain.to(72, LAST)],
+    )
+    assert await tables(database_url) == clean
+
+
+async def test_a_start_after_any_end_goes_on_as_if_there_had_been_none(
+    chain: Chain, clean: dict[str, list[Any]], database_url: str
+) -> None:
+    await play(database_url, chain, chain.to(0, 50))
+    await play(database_url, chain, chain.to(51, 90), [chain.finalize(40)])
+    await play(database_url, chain, [chain.back_to(45)])  # undoes what two earlier lives did
+    await play(database_url, chain, chain.to(46, 60), chain.to(61, LAST))
+    assert await tables(database_url) == clean
+
+
+async def test_a_loaded_mirror_is_the_mirror_that_was_saved(
+    chain: Chain, database_url: str
+) -> None:
+    await play(database_url, chain, chain.to(0, 90), [chain.finalize(60)])
+    loaded = await load(database_url, chain)
+    assert [applied.block.number for applied in loaded.journal] == list(range(61, 91))
+    await play(database_url, chain, chain.to(91, LAST), [chain.back_to(90)])
+    again = await load(database_url, chain)
+    assert again.journal == loaded.journal
+    for market, book in loaded.books.items():
+        assert again.books[market].orders.rows == book.orders.rows
+        assert again.books[market].levels.rows == book.levels.rows
+    assert again.ledger.balances.rows == loaded.ledger.balances.rows
+
+
+async def test_messages_are_numbered_without_gap_and_chained_by_channel(
+    chain: Chain, database_url: str
+) -> None:
+    await play(database_url, chain, chain.to(0, 60), [chain.back_to(50)])
+    await play(database_url, chain, chain.to(51, 80))
+    told = await messages(database_url)
+    assert [message["seq"] for message in told] == list(range(1, len(told) + 1))
+    newest: dict[tuple[Any, ...], int] = {}
+    for message in told:
+        data = message["data"]
+        channel = (message["stream"], data.get("account") or message["market"])
+        if message["stream"] == "system":
+            channel = ("system",)
+        assert message["prev_seq"] == newest.get(channel, 0), message
+        newest[channel] = message["seq"]
+
+
+async def test_a_client_of_messages_alone_ends_with_the_book(
+    chain: Chain, database_url: str
+) -> None:
+    await play(database_url, chain, chain.to(0, 90))
+    await play(database_url, chain, [chain.back_to(40), *chain.to(41, 70)], [chain.back_to(66)])
+    books: dict[str, dict[str, dict[str, list[Any]]]] = {}
+    trades: list[tuple[int, int]] = []
+    for message in await messages(database_url):
+        data = message["data"]
+        if message["stream"] == "depth":
+            book = books.setdefault(message["market"], {"bids": {}, "asks": {}})
+            for side in ("bids", "asks"):
+                book[side].update({level[0]: level for level in data[side]})
+        elif message["stream"] == "trades":
+            name = (data["block_number"], data["log_index"])
+            if message["op"] == "apply":
+                trades.append(name)
+            else:
+                assert trades.pop() == name, "retracted newest first"
+    state = await exported(database_url)
+    for market in state["markets"]:
+        book = books.get(market["address"], {"bids": {}, "asks": {}})
+        for side in ("bids", "asks"):
+            kept = [level for level in book[side].values() if level[1] != "0"]
+            kept.sort(key=lambda level: int(level[0]), reverse=side == "bids")
+            assert kept == market[side]
+    assert sorted(trades) == sorted(
+        (trade["block_number"], trade["log_index"])
+        for market in state["markets"]
+        for trade in market["trades"]
+    )
+
+
+async def test_a_rollback_is_told_between_brackets(chain: Chain, database_url: str) -> None:
+    await play(database_url, chain, chain.to(0, 60))
+    before = len(await messages(database_url))
+    await play(database_url, chain, [chain.back_to(57)])
+    begin, *retracted, end = (await messages(database_url))[before:]
+    assert begin["data"]["event"] == "reorg.begin"
+    assert (begin["data"]["ancestor"]["number"], begin["data"]["depth"]) == (57, 3)
+    assert end["data"]["event"] == "reorg.end"
+    assert retracted
+    assert {message["op"] for message in retracted} == {"retract"}
+    heights = [message["block"]["number"] for message in retracted]
+    assert heights == sorted(heights, reverse=True)
+
+
+async def test_a_database_of_other_contracts_is_refused(chain: Chain, database_url: str) -> None:
+    await play(database_url, chain, chain.to(0, 3))
+    before = await tables(database_url)
+    for change, error in (({"chain_id": 1}, WrongChain), ({"protocol": "scalex"}, WrongDeployment)):
+        other = Chain.__new__(Chain)
+        other.deployment = msgspec.structs.replace(chain.deployment, **change)
+        with pytest.raises(error, match="use another database"):
+            await play(database_url, other)
+    assert await tables(database_url) == before
