@@ -8,6 +8,13 @@ interface IDecimals {
     function decimals() external view returns (uint8);
 }
 
+struct TradingRules {
+    uint128 minTradeAmount;
+    uint128 minAmountMovement;
+    uint128 minPriceMovement;
+    uint128 minOrderSize;
+}
+
 /// @notice One market with price-time priority. RULES.md is its specification.
 /// @dev Inside, quantities count lots and prices count ticks; `unit` is the quote amount of one lot
 /// at one tick. createPool only accepts grids on which `unit` is whole, so no amount is ever
@@ -19,6 +26,7 @@ interface IDecimals {
 contract OrderBook {
     using Ticks for mapping(uint256 => uint256);
 
+    event TradingRulesUpdated(bytes32 indexed poolId, TradingRules newRules);
     event OrderPlaced(
         uint48 indexed orderId,
         address indexed user,
@@ -58,6 +66,7 @@ contract OrderBook {
     error FillOrKillNotFilled(uint256 missing);
     error PostOnlyWouldTake(uint256 price);
     error NotOrderOwner(uint256 id);
+    error NotPoolManager(address caller);
     error OrderNotOpen(uint256 id, uint256 status);
     error OrderNotExpired(uint256 id);
 
@@ -82,6 +91,7 @@ contract OrderBook {
     uint256 public constant DEFAULT_LIFETIME_S = 90 days;
 
     BalanceManager public immutable balanceManager;
+    address public immutable poolManager;
     address public immutable base;
     address public immutable quote;
     uint256 public immutable lotSize;
@@ -145,12 +155,23 @@ contract OrderBook {
             revert InexactGrid(lotSize_, tickSize_, whole);
         }
         balanceManager = balanceManager_;
+        poolManager = msg.sender;
         base = base_;
         quote = quote_;
         lotSize = lotSize_;
         tickSize = tickSize_;
         minOrder = minOrder_;
         unit = unit_;
+    }
+
+    /// @notice Says the rules once, after the pool manager has said that this market exists: who
+    /// follows a book from its PoolCreated on would miss what a constructor says.
+    function announceRules(bytes32 poolId) external returns (TradingRules memory rules) {
+        if (msg.sender != poolManager) revert NotPoolManager(msg.sender);
+        rules = TradingRules(
+            uint128(lotSize), uint128(lotSize), uint128(tickSize), uint128(minOrder)
+        );
+        emit TradingRulesUpdated(poolId, rules);
     }
 
     // ------------------------------------------------------------------------------- commands

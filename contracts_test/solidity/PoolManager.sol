@@ -2,17 +2,10 @@
 pragma solidity 0.8.37;
 
 import {BalanceManager} from "./BalanceManager.sol";
-import {OrderBook} from "./OrderBook.sol";
+import {OrderBook, TradingRules} from "./OrderBook.sol";
 
 /// @notice Creates markets and remembers them.
 contract PoolManager {
-    struct TradingRules {
-        uint128 minTradeAmount;
-        uint128 minAmountMovement;
-        uint128 minPriceMovement;
-        uint128 minOrderSize;
-    }
-
     event PoolCreated(
         bytes32 indexed poolId, address orderBook, address baseCurrency, address quoteCurrency
     );
@@ -44,16 +37,16 @@ contract PoolManager {
         if (base == quote) revert SameCurrency(base);
         bytes32 poolId = keccak256(abi.encode(base, quote));
         if (orderBookOf[poolId] != address(0)) revert PoolAlreadyExists(base, quote);
-        address book = address(
-            new OrderBook(balanceManager, base, quote, lotSize, tickSize, minOrder)
-        );
+        OrderBook created =
+            new OrderBook(balanceManager, base, quote, lotSize, tickSize, minOrder);
+        address book = address(created);
         orderBookOf[poolId] = book;
         _books.push(book);
         balanceManager.setOperator(book);
         _list(base);
         _list(quote);
         emit PoolCreated(poolId, book, base, quote);
-        emit TradingRulesUpdated(poolId, TradingRules(lotSize, lotSize, tickSize, minOrder));
+        emit TradingRulesUpdated(poolId, created.announceRules(poolId));
         return book;
     }
 

@@ -110,6 +110,7 @@ class Rig:
     def __init__(self) -> None:
         node, exchange = build_node(Config(genesis_timestamp=1_700_000_000, timestamp_step_s=1))
         assert exchange is not None
+        self.node = node
         self.chain: Chain = node.chain
         self.exchange: Exchange = exchange
         self.market: Market = exchange.markets[0]
