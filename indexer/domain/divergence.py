@@ -21,9 +21,11 @@ DivergenceKind = Literal[
     "unexpected_cancel",
     "unexpected_expiry",
     "unexpected_status",
+    "impossible",
 ]
 """`wrong_*`: in its place came another. `missing_*`: the chain did not say it. `unexpected_*`:
-the rules did not. A fill that is wrong in more than one way is named by the first of the three."""
+the rules did not. `impossible`: an order left a queue that has none; the contract would revert.
+A fill that is wrong in more than one way is named by the first of the three."""
 
 
 class Divergence(msgspec.Struct, frozen=True):

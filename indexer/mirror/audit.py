@@ -1,10 +1,12 @@
 """The second witness: the rules say what a placed order must do, and the chain's logs are held
 against it, effect by effect.
 
-The rules run in step with the logs. The next effect is foreseen from the state as it was before
-that effect's own log, funds included, and never from the log itself. When chain and rules disagree
-the chain wins: what happened is folded, the rules go on from there, and the disagreement is kept
-as a `Divergence`.
+As long as both agree the rules run in step with the logs: the next effect is foreseen from the
+state before that effect's own logs, funds included, and never from those logs. (So a repayment or
+a changed fee rate in the middle of an order's matching is known in time.) At the first disagreement
+the chain wins and is folded, and the rest of the order's effects are foreseen on a draft of the
+book as both last knew it: each later log is still judged on its own. The next order is foreseen
+from the chain's state again.
 """
 
 from typing import assert_never
@@ -13,11 +15,13 @@ from indexer.domain.block import Block
 from indexer.domain.divergence import Divergence, DivergenceKind
 from indexer.domain.effect import Cancel, Close, Effect, Expire, Fill, Revert
 from indexer.domain.events import Event
-from indexer.domain.order import Order
-from indexer.domain.units import Address
+from indexer.domain.market import Market
+from indexer.domain.order import Order, Side
+from indexer.domain.units import Address, Price
 from indexer.mirror.book import Book
+from indexer.mirror.draft import Draft, Purse, foresee
 from indexer.mirror.ledger import Ledger
-from indexer.mirror.rules.terms import Clean, Funds, Rules, Run, crosses, opposite
+from indexer.mirror.rules.terms import Clean, Funds, Rules, Run, View, crosses, opposite
 
 INCOMPLETE = "the history of this market does not begin with its first order"
 
@@ -30,23 +34,18 @@ class Audit:
         self._rules = rules
         self._ledger = ledger
         self._block = block
-        self._book: Book | None = None
-        self._taker: Order | None = None
-        self._run: Run | None = None
+        self._matching: _Matching | None = None
         self._due: Effect | None = None
         """What the rules foresee next."""
-        self._ahead: list[Effect | None] = []
-        """What they foresee after it, where a disagreement made us look further."""
-        self._passed: Effect | None = None
-        """Foreseen, but another came in its place."""
-        self._last: Event | None = None
-        self._strays: list[tuple[Book, Order, Order]] = []
+        self._dirty: list[tuple[Book, Side, Price, Order]] = []
+        """Levels to be cleaned after a disagreement, and the order that emptied them."""
 
     # -- what the fold tells us ------------------------------------------------------------------
 
-    def begin(self, book: Book, taker: Order, lot: int, event: Event) -> None:
+    def begin(self, book: Book, taker: Order, market: Market, event: Event) -> None:
         """An order has been placed, and stands in the book as the contract put it there."""
-        self.end()
+        if self._matching is not None or self._dirty:
+            self.end()
         if undecided(book):
             return
         if taker.type == "limit" and taker.time_in_force in ("gtc", "post_only"):
@@ -54,45 +53,55 @@ class Audit:
             if not price or not crosses(taker, price):
                 return  # it rests, which is all that most orders do
         token = book.quote if taker.side == "buy" else book.base
-        self._book, self._taker, self._last = book, taker, event
-        self._run = self._rules.match(
-            book, taker, self._block.timestamp, self._funds(taker.account, token), lot
-        )
+        view = View(book, self._funds(taker.account, token))
+        run = self._rules.match(view, taker, self._block.timestamp, market.lot_size or 1)
+        self._matching = _Matching(book, taker, market, view, run, event)
         self.go_on()
 
     def met(self, book: Book, taker_id: int, found: Effect, event: Event) -> bool:
         """Whether the rules foresaw what the chain says. To be asked before it is folded."""
-        taker = self._taker
-        if taker is None or taker.order_id != taker_id or self._book is not book:
+        matching = self._matching
+        if matching is None or matching.taker.order_id != taker_id or matching.book is not book:
             return self._outside(book, taker_id, found, event)
-        self._last = event
-        return found == self._due or self._disagree(taker, found, event)
+        matching.last = event
+        if found == self._due and matching.rest is None:
+            return True
+        return self._disagree(matching, found, event)
 
     def go_on(self) -> None:
         """Let the rules go on after an effect that `met` has seen and the fold has folded."""
-        self._due = self._ahead.pop(0) if self._ahead else self._next()
+        matching = self._matching
+        if matching is None:
+            return
+        if matching.rest is not None:
+            self._due = matching.rest[0] if matching.rest else None
+            return
+        if matching.taker.type == "market":
+            matching.available = matching.view.funds()
+        for effect in matching.run:
+            if not isinstance(effect, Clean):
+                self._due = effect
+                return
+            matching.book.clean(effect.side, effect.price, matching.taker)
+        self._due = None
 
     def end(self) -> None:
         """Nothing more comes of the running order: whatever is still due is missing."""
-        if self._run is not None:
-            self._end_run(self._run)
-        for book, order, by in self._strays:
-            book.clean(order.side, order.price, by)
-        self._strays.clear()
-
-    def _end_run(self, run: Run) -> None:
-        taker, event = self._taker, self._last
-        assert taker is not None
-        assert event is not None
-        if self._due is not None:
-            self._report(_MISSING[type(self._due)], taker, self._due, None, event)
-        run.close()
-        self._book = self._taker = self._run = self._due = self._passed = self._last = None
-        self._ahead.clear()
+        matching = self._matching
+        if matching is not None:
+            if self._due is not None:
+                for due in self._foreseen(matching):
+                    self._missing(matching, due)
+            matching.run.close()
+            self._matching = self._due = None
+        for book, side, price, by in self._dirty:
+            book.clean(side, price, by)
+        self._dirty.clear()
 
     def running(self, book: Book) -> Order | None:
         """The order that is matching in `book`."""
-        return self._taker if self._book is book else None
+        matching = self._matching
+        return matching.taker if matching is not None and matching.book is book else None
 
     def cancelled(self, book: Book, order: Order, event: Event) -> bool:
         """Ask for an OrderCancelled: part of the matching, or somebody's own wish?
@@ -110,37 +119,65 @@ class Audit:
             self._outside(book, order.order_id, found, event)
         return False
 
+    def contradicted(self, order: Order, found: Effect, event: Event) -> None:
+        """Tell of an effect that this book cannot have had: its order queues nowhere."""
+        self._report("impossible", order, None, found, event)
+
     def _part(self, book: Book, found: Effect, event: Event) -> bool:
-        taker = self.running(book)
-        if taker is None or self._due is None:
+        matching, due = self._matching, self._due
+        if matching is None or matching.book is not book or due is None:
             return False
-        if found != self._due and _subject(found) != _subject(self._due) and found != self._peek():
+        theirs = found == due or _subject(found) == _subject(due)
+        if not theirs and found not in self._foreseen(matching)[:2]:
             self.end()
             return False
-        self.met(book, taker.order_id, found, event)
+        self.met(book, matching.taker.order_id, found, event)
         return True
 
     # -- disagreement ----------------------------------------------------------------------------
 
-    def _disagree(self, taker: Order, found: Effect, event: Event) -> bool:
+    def _foreseen(self, matching: "_Matching") -> list[Effect]:
+        """All that is due, from here to the order's end."""
+        if matching.rest is None:
+            matching.rest = [] if self._due is None else self._draft(matching, self._due)
+        return matching.rest
+
+    def _draft(self, matching: "_Matching", due: Effect) -> list[Effect]:
+        book, taker, view = matching.book, matching.taker, matching.view
+        draft = Draft(book)
+        purse = Purse(matching.available, book.base_unit, self._refund_rate(matching))
+        view.book, view.funds = draft, lambda: purse.available
+        draft.perform(taker, due)
+        purse.pay(taker, due)
+        rest = [due]
+        for effect in foresee(draft, matching.run, taker, purse):
+            if isinstance(effect, Clean):
+                self._dirty.append((book, effect.side, effect.price, taker))
+            else:
+                rest.append(effect)
+        return rest
+
+    def _refund_rate(self, matching: "_Matching") -> int | None:
+        receives = matching.taker.account == self._ledger.fee_receiver
+        return matching.market.maker_fee_per_mille if receives else 0
+
+    def _disagree(self, matching: "_Matching", found: Effect, event: Event) -> bool:
         """Name the difference, and decide what is due after it."""
-        due = self._due
-        following = self._peek()
-        assert self._book is not None
-        self._stray(self._book, found, taker)
-        if due is not None and found == following:  # one was left out
-            self._report(_MISSING[type(due)], taker, due, None, event)
+        rest = self._foreseen(matching)
+        self._stray(matching.book, found, matching.taker)
+        if found in rest[:2]:
+            while rest.pop(0) != found:  # the one before it was left out
+                self._missing(matching, self._due)
             return True
-        if found == self._passed:  # the one before was put in
-            self._passed = None
-            self._ahead.insert(0, due)
+        if found == matching.passed:  # the one before it was put in
+            matching.passed = None
             return True
+        due = rest[0] if rest else None
         if due is not None and (type(due) is type(found) or _subject(due) == _subject(found)):
-            self._report(_difference(due, found), taker, due, found, event)
-            self._passed = due
+            self._report(_difference(due, found), matching.taker, due, found, event)
+            matching.passed = rest.pop(0)
             return False
-        self._report(_UNEXPECTED[type(found)], taker, due, found, event)
-        self._ahead.insert(0, due)
+        self._report(_UNEXPECTED[type(found)], matching.taker, due, found, event)
         return False
 
     def _outside(self, book: Book, order_id: int, found: Effect, event: Event) -> bool:
@@ -152,20 +189,15 @@ class Audit:
         self._stray(book, found, order)
         return False
 
-    def _peek(self) -> Effect | None:
-        if not self._ahead:
-            self._ahead.append(self._next())
-        return self._ahead[0]
+    def _stray(self, book: Book, found: Effect, by: Order) -> None:
+        """The rules do not clean a level that they did not expect to be emptied: `end` does."""
+        order = book.orders.get(_subject(found))
+        if order is not None and order is not by:
+            self._dirty.append((book, order.side, order.price, by))
 
-    def _next(self) -> Effect | None:
-        if self._run is None or self._taker is None or self._book is None:
-            return None
-        for effect in self._run:
-            if isinstance(effect, Clean):
-                self._book.clean(effect.side, effect.price, self._taker)
-            else:
-                return effect
-        return None
+    def _missing(self, matching: "_Matching", due: Effect | None) -> None:
+        assert due is not None, "nothing is due"
+        self._report(_MISSING[type(due)], matching.taker, due, None, matching.last)
 
     def _report(
         self,
@@ -188,14 +220,31 @@ class Audit:
             )
         )
 
-    def _stray(self, book: Book, found: Effect, by: Order) -> None:
-        """The rules do not clean a level that they did not expect to be emptied: `end` does."""
-        order = book.orders.get(_subject(found))
-        if order is not None and order is not by:
-            self._strays.append((book, order, by))
-
     def _funds(self, account: Address, token: Address) -> Funds:
         return lambda: self._ledger.available(account, token)
+
+
+class _Matching:
+    """One order, from its OrderPlaced to its last effect."""
+
+    __slots__ = ("available", "book", "last", "market", "passed", "rest", "run", "taker", "view")
+
+    def __init__(
+        self, book: Book, taker: Order, market: Market, view: View, run: Run, last: Event
+    ) -> None:
+        self.book = book
+        self.taker = taker
+        self.market = market
+        self.view = view
+        self.run = run
+        self.last = last
+        """The newest log of it."""
+        self.available = 0
+        """What a market order had to spend when its next effect was foreseen."""
+        self.rest: list[Effect] | None = None
+        """All that is due, foreseen on a draft; None while chain and rules agree."""
+        self.passed: Effect | None = None
+        """What was due, but another came in its place."""
 
 
 def undecided(book: Book) -> str | None:

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, assert_never
 from indexer.domain import events as ev
 from indexer.domain.block import Block
 from indexer.domain.change import Applied, Delta, Deltas, OrderChange, OrderChangeKind
-from indexer.domain.effect import Close, Fill
+from indexer.domain.effect import Cancel, Close, Expire, Fill
 from indexer.domain.order import Order, OrderStatus, Trade
 from indexer.domain.units import Address, Amount, Hash, Quantity, quote_amount
 from indexer.mirror.audit import Audit, undecided
@@ -156,7 +156,7 @@ class BlockFold:
             book.append(order)
             settle_status(order)
         self._tell("placed", order, event)
-        self._audit.begin(book, order, self._mirror.markets.rows[book.market].lot_size or 1, event)
+        self._audit.begin(book, order, self._mirror.markets.rows[book.market], event)
 
     def _trade(self, event: ev.Traded) -> None:
         book = self._book(event.address)
@@ -198,8 +198,9 @@ class BlockFold:
         order.quote_filled = Amount(order.quote_filled + trade.quote_amount)
         if order.type == "limit":
             book.fill(order, trade.quantity)
-            if order.filled >= order.quantity:
-                book.unlink(order)
+            if order.filled >= order.quantity and not book.unlink(order):
+                found = Fill(trade.maker_order_id, trade.price, trade.quantity)
+                self._audit.contradicted(order, found, event)
             settle_status(order)
         else:
             order.filled = Quantity(order.filled + trade.quantity)
@@ -227,7 +228,8 @@ class BlockFold:
 
     def _expire(self, book: Book, order: Order, event: ev.StatusAsserted) -> None:
         foreseen = self._audit.expired(book, order, event)
-        book.unlink(order)
+        if not book.unlink(order):
+            self._audit.contradicted(order, Expire(order.order_id), event)
         if order.status not in ("cancelled", "filled"):
             order.status = "expired"
         self._tell("expired", order, event)
@@ -240,7 +242,8 @@ class BlockFold:
         if order.type == "market":
             raise Impossible(f"market order {order.order_id} cancelled", "a limit order")
         foreseen = self._audit.cancelled(book, order, event)
-        book.unlink(order)
+        if not book.unlink(order):
+            self._audit.contradicted(order, Cancel(order.order_id), event)
         book.clean(order.side, order.price, order)
         order.status = "cancelled"
         self._tell("cancelled", order, event)
@@ -261,16 +264,13 @@ class BlockFold:
         """The balance manager's rates are one for all its markets."""
         markets = self._mirror.markets
         market = markets.rows[trade.market]
-        known = market.maker_fee_per_mille, market.taker_fee_per_mille
-        spent, received = trade.quote_amount, trade.quantity
+        spent: int = trade.quote_amount
+        received: int = trade.quantity
         if trade.taker_side == "sell":
-            spent, received = Amount(received), Quantity(spent)
-        maker, taker = known
-        if trade.maker_fee is not None:
-            maker = learn(maker, spent, trade.maker_fee)
-        if trade.taker_fee is not None:
-            taker = learn(taker, received, trade.taker_fee)
-        if (maker, taker) != known:
+            spent, received = received, spent
+        maker = learn(market.maker_fee_per_mille, spent, trade.maker_fee)
+        taker = learn(market.taker_fee_per_mille, received, trade.taker_fee)
+        if maker != market.maker_fee_per_mille or taker != market.taker_fee_per_mille:
             for address in markets.rows:
                 other = markets.touch(address)
                 other.maker_fee_per_mille, other.taker_fee_per_mille = maker, taker

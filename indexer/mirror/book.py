@@ -19,7 +19,6 @@ from collections.abc import Iterable, Iterator
 from indexer.domain.market import Market
 from indexer.domain.order import Level, Order, Side
 from indexer.domain.units import Price, Quantity
-from indexer.mirror.errors import Impossible
 from indexer.mirror.records import Records
 
 LevelKey = tuple[Side, Price]
@@ -122,18 +121,24 @@ class Book:
 
     def fill(self, order: Order, quantity: Quantity) -> None:
         """Take `quantity` from a limit order, and from its level."""
-        level = self.levels.touch((order.side, order.price))
         order.filled = Quantity(order.filled + quantity)
+        key = (order.side, order.price)
+        if key not in self.levels:
+            return  # nobody queues where it is said to: the audit has told
+        level = self.levels.touch(key)
         level.volume -= quantity
         if order.queued:
             level.quantity = Quantity(level.quantity - quantity)
         self._stamp(level, order)
 
-    def unlink(self, order: Order) -> None:
-        """Take an order out of its level's list, exactly as wrongly as the contract does."""
+    def unlink(self, order: Order) -> bool:
+        """Take an order out of its level's list, exactly as wrongly as the contract does.
+
+        False, with the lists as they were, if the level is empty: the contract would have reverted.
+        """
         key = (order.side, order.price)
         if key not in self.levels or self.levels.rows[key].count == 0:
-            raise Impossible(f"order {order.order_id} left an empty level", "a level with orders")
+            return False
         level = self.levels.touch(key)
         before: tuple[int, ...] = ()
         if not order.queued or level.broken:
@@ -159,6 +164,7 @@ class Book:
         if level.count == 0 and not self.levels_stay:
             self._leave_tree(level)
         self._drop_if_blank(level)
+        return True
 
     def clean(self, side: Side, price: Price, by: Order) -> None:
         """Take a level out of the tree if it is stale; `by` is the order that found it."""

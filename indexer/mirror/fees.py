@@ -8,12 +8,14 @@ def fee(amount: int, rate: int) -> int:
     return amount * rate // PER_MILLE
 
 
-def learn(known: int | None, amount: int, charged: int) -> int | None:
-    """The rate in per mille, after a fill of `amount` that was `charged`.
+def learn(known: int | None, amount: int, charged: int | None) -> int | None:
+    """The rate in per mille, after a fill of `amount` that was `charged` (None: not reported).
 
     A small amount fits several rates: it confirms or refutes, but is only clear from 1,000 on.
     """
-    if not amount or (known is not None and fee(amount, known) == charged):
+    if known is not None and amount * known // PER_MILLE == charged:
+        return known
+    if charged is None or not amount:
         return known
     lowest = -(-PER_MILLE * charged // amount)
     highest = -(-PER_MILLE * (charged + 1) // amount) - 1

@@ -33,7 +33,7 @@ class Ledger:
     def __init__(self, protocol: Protocol, manager: Address, fee_receiver: Address) -> None:
         self._payouts_are_transfers = protocol == "gtx"
         self._manager = manager
-        self._fee_receiver = fee_receiver
+        self.fee_receiver = fee_receiver
         self.balances: Records[AccountKey, Balance] = Records()
 
     def apply(self, block_number: int, event: LedgerEvent) -> None:
@@ -77,7 +77,7 @@ class Ledger:
         receiver = self._touch(event.receiver, event.token, block_number, event)
         receiver.available = Amount(receiver.available + event.amount - event.fee)
         if event.fee:  # the fee receiver's credit has no event of its own
-            fees = self._touch(self._fee_receiver, event.token, block_number, event)
+            fees = self._touch(self.fee_receiver, event.token, block_number, event)
             fees.available = Amount(fees.available + event.fee)
 
     def _withdraw(

@@ -3,8 +3,7 @@
 from indexer.domain.effect import Cancel, Close, Expire, Fill, Revert
 from indexer.domain.order import Order
 from indexer.domain.units import Quantity
-from indexer.mirror.book import Book
-from indexer.mirror.rules.terms import Clean, Funds, Run, crosses, opposite
+from indexer.mirror.rules.terms import Clean, Run, View, crosses, opposite
 
 LEVELS_STAY = True
 
@@ -12,28 +11,27 @@ IDLE_PASSES = 3
 """Passes without any effect after which the contract would run round for ever (A3)."""
 
 
-def match(book: Book, taker: Order, now: int, funds: Funds, lot: int) -> Run:
+def match(view: View, taker: Order, now: int, lot: int) -> Run:
     """Limit (A1) and market (A2) orders alike; balances never decide."""
     side, limit = opposite(taker.side), taker.type == "limit"
-    if not limit and not book.best(side):  # A2
+    if not limit and not view.book.best(side):  # A2
         yield Revert("OrderHasNoLiquidity")
         return
-    orders = book.orders.rows
     rem = taker.quantity
     last = last_rem = idle = 0
     while rem > 0:
-        price = book.best(side)
+        price = view.book.best(side)
         if not price or (limit and not crosses(taker, price)):  # A3.1
             break
         if price == last and rem == last_rem:  # A3.2: stuck, so one worse, limit or not
-            price = book.worse(side, price)
+            price = view.book.worse(side, price)
             if not price:
                 break
         last, last_rem = price, rem  # A3.3
         idle += 1
-        cur, steps = book.head(side, price), 0
-        while cur and rem > 0:  # A3.4
-            maker = orders[cur]
+        cur, steps, most = view.book.head(side, price), 0, len(view.book.orders.rows)
+        while cur and rem > 0 and steps <= most:  # A3.4
+            maker = view.book.orders.rows[cur]
             after = maker.next
             idle = 0
             steps += 1
@@ -46,10 +44,10 @@ def match(book: Book, taker: Order, now: int, funds: Funds, lot: int) -> Run:
                 rem = Quantity(rem - quantity)
                 yield Fill(cur, price, quantity)
             cur = after
-        if book.is_stale(side, price):  # A3.5
+        if view.book.is_stale(side, price):  # A3.5
             idle = 0
             yield Clean(side, price)
-        if idle == IDLE_PASSES or steps > len(orders):
+        if idle == IDLE_PASSES or steps > most:
             yield Revert("out of gas: the queue never ends")
             return
     if limit and not rem:  # A1; time in force is not in the event

@@ -3,29 +3,27 @@
 from indexer.domain.effect import Cancel, Close, Expire, Fill, Revert
 from indexer.domain.order import Order, OrderStatus
 from indexer.domain.units import Quantity
-from indexer.mirror.book import Book
-from indexer.mirror.rules.terms import Funds, Run, crosses, opposite
+from indexer.mirror.rules.terms import Run, View, crosses, opposite
 
 LEVELS_STAY = False  # 2.1
 
 
-def match(book: Book, taker: Order, now: int, funds: Funds, lot: int) -> Run:
+def match(view: View, taker: Order, now: int, lot: int) -> Run:
     """Section 4, and the closing of 3.1 and 3.2."""
     side, limit = opposite(taker.side), taker.type == "limit"
-    if not limit and not book.best(side):  # 3.2
+    if not limit and not view.book.best(side):  # 3.2
         yield Revert("NoLiquidity")
         return
-    orders = book.orders.rows
     rem = int(taker.quantity)
-    budget = 0 if limit else max(0, funds())  # 3.2: read once
+    budget = 0 if limit else max(0, view.funds())  # 3.2: read once
     broke = False
     while rem > 0 and not broke:
-        price = book.best(side)
+        price = view.book.best(side)
         if not price or (limit and not crosses(taker, price)):  # 4.3
             break
-        cur = book.head(side, price)
+        cur = view.book.head(side, price)
         while cur and rem > 0:  # 4.4
-            maker = orders[cur]
+            maker = view.book.orders.rows[cur]
             after = maker.next
             if maker.expiry < now:  # a
                 yield Expire(cur)
@@ -37,11 +35,11 @@ def match(book: Book, taker: Order, now: int, funds: Funds, lot: int) -> Run:
             else:  # d
                 quantity = min(rem, maker.quantity - maker.filled)
                 if not limit:
-                    quantity = min(quantity, _affordable(book, taker, budget, price, lot))
+                    quantity = min(quantity, _affordable(view, taker, budget, price, lot))
                     if not quantity:
                         broke = True
                         break
-                    budget -= _cost(book, taker, quantity, price)
+                    budget -= _cost(view, taker, quantity, price)
                 rem -= quantity
                 yield Fill(cur, price, Quantity(quantity))
             cur = after
@@ -60,11 +58,11 @@ def _close(taker: Order, filled: Quantity) -> Run:
         yield Cancel(taker.order_id)
 
 
-def _affordable(book: Book, taker: Order, budget: int, price: int, lot: int) -> int:
+def _affordable(view: View, taker: Order, budget: int, price: int, lot: int) -> int:
     """Base units in whole lots; exact, as a lot's cost is (1.1)."""
-    base = budget * book.base_unit // price if taker.side == "buy" else budget
+    base = budget * view.book.base_unit // price if taker.side == "buy" else budget
     return base // lot * lot
 
 
-def _cost(book: Book, taker: Order, quantity: int, price: int) -> int:
-    return quantity * price // book.base_unit if taker.side == "buy" else quantity
+def _cost(view: View, taker: Order, quantity: int, price: int) -> int:
+    return quantity * price // view.book.base_unit if taker.side == "buy" else quantity

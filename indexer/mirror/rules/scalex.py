@@ -5,8 +5,7 @@ from collections.abc import Generator
 from indexer.domain.effect import Cancel, Close, Effect, Expire, Fill, Revert
 from indexer.domain.order import Order, OrderStatus
 from indexer.domain.units import Price, Quantity
-from indexer.mirror.book import Book
-from indexer.mirror.rules.terms import Clean, Funds, Run, crosses, opposite
+from indexer.mirror.rules.terms import Clean, Run, View, crosses, opposite
 
 LEVELS_STAY = True
 
@@ -14,82 +13,77 @@ PASS_CAP = 10
 """A pass that is numbered higher is an order's last one: at most eleven (N3.5, N4.5)."""
 
 
-def match(book: Book, taker: Order, now: int, funds: Funds, lot: int) -> Run:
+def match(view: View, taker: Order, now: int, lot: int) -> Run:
     if taker.type == "limit":
-        return _limit(book, taker, now, funds)
-    return (
-        _market_buy(book, taker, now, funds)
-        if taker.side == "buy"
-        else _market_sell(book, taker, now, funds)
-    )
+        return _limit(view, taker, now)
+    return _market_buy(view, taker, now) if taker.side == "buy" else _market_sell(view, taker, now)
 
 
-def _limit(book: Book, taker: Order, now: int, funds: Funds) -> Run:
+def _limit(view: View, taker: Order, now: int) -> Run:
     """N1."""
     filled = 0
     if taker.time_in_force != "post_only":
-        filled = yield from _take(book, taker, now, funds)
+        filled = yield from _take(view, taker, now)
     if filled == taker.quantity:
         yield Close(taker.order_id, taker.quantity, "filled")
     elif taker.time_in_force == "fok":
         yield Revert("FillOrKillNotFulfilled")
     elif taker.time_in_force == "ioc":
         yield Cancel(taker.order_id)
-    bid, ask = book.best("buy"), book.best("sell")  # of the trees, stale levels included
+    bid, ask = view.book.best("buy"), view.book.best("sell")  # of the trees, stale levels included
     if bid and ask and bid >= ask:
         yield Revert("NegativeSpreadCreated")
 
 
-def _market_sell(book: Book, taker: Order, now: int, funds: Funds) -> Run:
+def _market_sell(view: View, taker: Order, now: int) -> Run:
     """N2."""
-    if not book.best("buy"):
+    if not view.book.best("buy"):
         yield Revert("OrderHasNoLiquidity")
         return
-    filled = yield from _take(book, taker, now, funds)
+    filled = yield from _take(view, taker, now)
     status: OrderStatus = "partially_filled" if filled else "expired"
     if filled == taker.quantity:
         status = "filled"
     yield Close(taker.order_id, Quantity(filled), status)
 
 
-def _take(book: Book, taker: Order, now: int, funds: Funds) -> Generator[Effect | Clean, None, int]:
+def _take(view: View, taker: Order, now: int) -> Generator[Effect | Clean, None, int]:
     """N3: a quantity in base. Returns what was filled."""
     side, limit = opposite(taker.side), taker.type == "limit"
-    orders = book.orders.rows
     rem = taker.quantity
     filled = passes = 0
     while rem > 0:
         passes += 1
         before = rem
-        price = book.best(side)
+        price = view.book.best(side)
         if not price or (limit and not crosses(taker, price)):  # N3.1
             break
-        cur, steps = book.head(side, price), 0
-        while cur and rem > 0 and steps <= len(orders):  # N3.2
-            maker = orders[cur]
+        cur, steps, most = view.book.head(side, price), 0, len(view.book.orders.rows)
+        while cur and rem > 0 and steps <= most:  # N3.2
+            maker = view.book.orders.rows[cur]
             after = maker.next
             steps += 1
             if maker.expiry < now:  # a
                 yield Expire(cur)
             elif maker.account != taker.account:  # b: the taker's own are passed over
                 quantity = min(rem, maker.quantity - maker.filled)
-                if not limit and funds() < quantity:  # c: short of base, so everything ends
+                if not limit and view.funds() < quantity:  # c: short of base, so everything ends
                     rem = Quantity(0)
                     break
                 rem = Quantity(rem - quantity)
                 filled += quantity
                 yield Fill(cur, price, Quantity(quantity))
             cur = after
-        if book.is_stale(side, price):  # N3.3
+        if view.book.is_stale(side, price):  # N3.3
             yield Clean(side, price)
         if rem == before or passes > PASS_CAP:  # N3.4, N3.5
             break
     return filled
 
 
-def _market_buy(book: Book, taker: Order, now: int, funds: Funds) -> Run:
+def _market_buy(view: View, taker: Order, now: int) -> Run:
     """N4: the quantity is in quote, and its remainders roll over the makers as dust."""
-    if not book.best("sell"):
+    if not view.book.best("sell"):
         yield Revert("OrderHasNoLiquidity")
         return
     left = int(taker.quantity)
@@ -98,12 +92,12 @@ def _market_buy(book: Book, taker: Order, now: int, funds: Funds) -> Run:
     while left > 0:
         passes += 1
         before = left
-        price = book.worse("sell", skip) if skip else book.best("sell")  # N4.1
+        price = view.book.worse("sell", skip) if skip else view.book.best("sell")  # N4.1
         if not price:
             break
-        others, left, got = yield from _buy_level(book, taker, now, funds, price, left)
+        others, left, got = yield from _buy_level(view, taker, now, price, left)
         bought += got
-        if book.is_stale("sell", price):  # N4.3
+        if view.book.is_stale("sell", price):  # N4.3
             yield Clean("sell", price)
         if left == before:  # N4.4
             if others:
@@ -115,14 +109,14 @@ def _market_buy(book: Book, taker: Order, now: int, funds: Funds) -> Run:
 
 
 def _buy_level(
-    book: Book, taker: Order, now: int, funds: Funds, price: Price, left: int
+    view: View, taker: Order, now: int, price: Price, left: int
 ) -> Generator[Effect | Clean, None, tuple[bool, int, int]]:
     """N4.2: one pass over a level. Returns (met others' orders, quote left, base bought)."""
-    orders, unit = book.orders.rows, book.base_unit
-    others, bought, steps = False, 0, 0
-    cur = book.head("sell", price)
-    while cur and left > 0 and steps <= len(orders):
-        maker = orders[cur]
+    unit = view.book.base_unit
+    others, bought, steps, most = False, 0, 0, len(view.book.orders.rows)
+    cur = view.book.head("sell", price)
+    while cur and left > 0 and steps <= most:
+        maker = view.book.orders.rows[cur]
         steps += 1
         if maker.expiry < now:  # a
             yield Expire(cur)
@@ -132,7 +126,7 @@ def _buy_level(
             if not quantity:
                 break
             cost = quantity * price // unit
-            available = max(0, funds())
+            available = max(0, view.funds())
             if available < cost:  # d
                 quantity = available * unit // price
                 if not quantity:

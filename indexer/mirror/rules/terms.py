@@ -1,9 +1,10 @@
 """Words that every protocol's rules are written in.
 
-Rules are a generator over a book: they yield the next effect of an order's matching and go on once
-it has happened. Whoever drives them makes it happen: in an audit the chain did (mirror/audit.py),
-in a simulation a draft of the book does (mirror/simulate.py). So rules always read the state that
-the contract reads at that point, other logs' balance changes included, and touch nothing.
+Rules are a generator over a `View` of a book: they yield the next effect of an order's matching
+and go on once it has happened. Whoever drives them makes it happen: in an audit the chain did
+(mirror/audit.py), in a simulation a draft of the book does (mirror/draft.py). So rules always read
+the state that the contract reads at that point, other logs' balance changes included, and touch
+nothing.
 """
 
 from collections.abc import Callable, Generator
@@ -27,6 +28,16 @@ class Clean(msgspec.Struct, frozen=True, gc=False):
     price: Price
 
 
+class View:
+    """What rules may read. A driver may put another book under them while they wait."""
+
+    __slots__ = ("book", "funds")
+
+    def __init__(self, book: Book, funds: Funds) -> None:
+        self.book = book
+        self.funds = funds
+
+
 Run = Generator[Effect | Clean, None, None]
 
 
@@ -36,7 +47,7 @@ class Rules(Protocol):
     LEVELS_STAY: bool
     """A level emptied by a fill stays in the price tree until a taker or a cancel cleans it."""
 
-    def match(self, book: Book, taker: Order, now: int, funds: Funds, lot: int) -> Run:
+    def match(self, view: View, taker: Order, now: int, lot: int) -> Run:
         """The effects of `taker`, which has just been placed, at block time `now`.
 
         `lot`: base units per lot of the market, 1 where it has none.
