@@ -86,7 +86,7 @@ async def test_the_mirror_foresees_every_log_of_the_order_flow() -> None:
     check_levels(mirror, ChainBuilder(node.chain, exchange), exchange)
 
 
-@pytest.mark.parametrize("seed", [3, 4])
+@pytest.mark.parametrize("seed", [3])
 def test_the_mirror_foresees_every_log_of_a_wild_day(seed: int) -> None:
     oracle = rig().reset()
     draw = random.Random(seed)

@@ -40,9 +40,9 @@ from tests.devnet.oracle import BUY, EXPIRED, SELL, Oracle, Refused, Said
 TRADERS = (1, 2, 3, 9)  # 9 receives the fees, and trades too
 TICK = 500_000  # two lots are worth the minimum order, one is not
 LOTS_EACH = 60
-EXAMPLES = 25
+EXAMPLES = 20
 SEEDS = (1, 2)
-LONG_DAY = 400
+LONG_DAY = 250
 pytestmark = pytest.mark.filterwarnings("ignore:The recursion limit")  # py-evm raises it
 
 
