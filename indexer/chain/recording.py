@@ -131,32 +131,34 @@ class Playback:
         markets: set[Address] = set()
         batch: list[Step] = []
         logs = 0
-        for recorded in self._recording.blocks():
-            block = recorded.block
-            selected = select(recorded.logs, deployment, markets)
-            markets |= created_markets(selected, deployment)
-            if canon.head is not None and block.number <= canon.head.number:
-                self._check_same(block)
-                continue
-            if canon.head is not None and block.parent_hash != canon.head.hash:
-                raise self._foreign(block)
-            self.node_head = block.number
-            canon.restart(block)
-            batch.append(Advance(block, tuple(selected), tokens, "finalized"))
-            logs += len(selected)
-            if logs >= BATCH_LOGS:
-                yield batch
-                batch, logs = [], 0
+        try:
+            for recorded in self._recording.blocks():
+                selected = select(recorded.logs, deployment, markets)
+                markets |= created_markets(selected, deployment)
+                if self._is_known(recorded.block):
+                    continue
+                self.node_head = recorded.number
+                canon.restart(recorded.block)
+                batch.append(Advance(recorded.block, tuple(selected), tokens, "finalized"))
+                logs += len(selected)
+                if logs >= BATCH_LOGS:
+                    yield batch
+                    batch, logs = [], 0
+        except BadRecording:
+            if batch:
+                yield batch  # whatever came before the damage is sound
+            raise
         if batch:
             yield batch
 
-    def _check_same(self, block: Block) -> None:
+    def _is_known(self, block: Block) -> bool:
+        """Whether canon has the block; raises BadRecording if it has another in its place."""
         head = self._canon.head
-        if head is not None and block.number == head.number and block.hash != head.hash:
-            raise self._foreign(block)
-
-    def _foreign(self, block: Block) -> BadRecording:
-        return BadRecording(
+        if head is None or block.parent_hash == head.hash:
+            return False
+        if block.number < head.number or block.hash == head.hash:
+            return True
+        raise BadRecording(
             f"{self._recording.path}: block {block.ref} does not continue the database's chain, "
-            f"whose head is {self._canon.head and self._canon.head.ref}: use another --data-dir"
+            f"whose head is {head.ref}: use another --data-dir"
         )

@@ -1,0 +1,122 @@
+"""The relay: every message once, whatever happens to it or to Redis."""
+
+import asyncio
+import json
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+import redis.asyncio as redis
+
+from indexer.relay import relay
+from indexer.wire import STREAMS, stream_key
+from tests.store.chains import Chain, messages, play
+
+CHAIN_ID = 31337
+
+
+@pytest.fixture(scope="module")
+def chain(recordings: Path) -> Chain:
+    return Chain(recordings / "gtx_chaos.jsonl.gz", 90)
+
+
+@pytest.fixture
+async def streams(redis_url: str) -> AsyncIterator["redis.Redis"]:
+    client: redis.Redis = redis.from_url(redis_url, protocol=2)
+    await client.flushdb()
+    yield client
+    await client.aclose()
+
+
+@asynccontextmanager
+async def relaying(database_url: str, redis_url: str) -> AsyncIterator[None]:
+    """A relay at work; it is cut off at an arbitrary await when the block ends."""
+    task = asyncio.create_task(relay(database_url, redis_url))
+    yield
+    task.cancel()
+    await asyncio.gather(task, return_exceptions=True)
+
+
+async def entries(client: "redis.Redis") -> list[tuple[int, str]]:
+    """Everything in all streams by seq: (seq, message)."""
+    found: list[tuple[int, str]] = []
+    for stream in STREAMS:
+        for entry_id, fields in await client.xrange(stream_key(CHAIN_ID, stream)):
+            found.append((int(entry_id.split(b"-")[0]), fields[b"m"].decode()))
+    return sorted(found)
+
+
+async def until(condition: Callable[[], Awaitable[bool]]) -> None:
+    async with asyncio.timeout(20):
+        while not await condition():
+            await asyncio.sleep(0.01)
+
+
+async def outbox(database_url: str) -> list[tuple[int, Any]]:
+    return [(message["seq"], message) for message in await messages(database_url)]
+
+
+async def assert_equal(database_url: str, client: "redis.Redis") -> None:
+    """Redis gets to hold the outbox, entry by entry."""
+    wanted = await outbox(database_url)
+
+    async def level() -> bool:
+        return len(await entries(client)) >= len(wanted)
+
+    await until(level)
+    assert [(seq, json.loads(text)) for seq, text in await entries(client)] == wanted
+
+
+async def test_what_the_writer_commits_is_told_at_once(
+    chain: Chain, database_url: str, redis_url: str, streams: "redis.Redis"
+) -> None:
+    await play(database_url, chain, chain.to(0, 40))
+    async with relaying(database_url, redis_url):
+        await assert_equal(database_url, streams)
+        await play(database_url, chain, chain.to(41, 60), [chain.back_to(50)])
+        await assert_equal(database_url, streams)
+
+
+async def test_relays_that_are_cut_off_anywhere_double_nothing(
+    chain: Chain, database_url: str, redis_url: str, streams: "redis.Redis"
+) -> None:
+    await play(database_url, chain, chain.to(0, 90))
+    for pause_ms in range(0, 120, 10):
+        async with relaying(database_url, redis_url):
+            await asyncio.sleep(pause_ms / 1000)  # where it is then is the point
+    async with relaying(database_url, redis_url):
+        await assert_equal(database_url, streams)
+
+
+async def test_a_redis_that_was_emptied_is_filled_from_postgres(
+    chain: Chain, database_url: str, redis_url: str, streams: "redis.Redis"
+) -> None:
+    await play(database_url, chain, chain.to(0, 60))
+    async with relaying(database_url, redis_url):
+        await assert_equal(database_url, streams)
+    await streams.flushdb()
+    async with relaying(database_url, redis_url):
+        await assert_equal(database_url, streams)
+
+
+async def test_the_streams_of_another_history_go(
+    chain: Chain,
+    database_url: str,
+    other_database_url: str,
+    redis_url: str,
+    streams: "redis.Redis",
+) -> None:
+    await play(database_url, chain, chain.to(0, 60))
+    await play(other_database_url, chain, chain.to(0, 30))
+    async with relaying(database_url, redis_url):
+        await assert_equal(database_url, streams)
+    async with relaying(other_database_url, redis_url):
+        wanted = await outbox(other_database_url)
+
+        async def replaced() -> bool:
+            return len(await entries(streams)) == len(wanted)
+
+        await until(replaced)
+        await assert_equal(other_database_url, streams)

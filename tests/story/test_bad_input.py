@@ -1,0 +1,198 @@
+"""Bad input gets one clear line and exit 2, and nothing stored is touched."""
+
+import gzip
+import json
+import socket
+from collections.abc import Awaitable, Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import asyncpg
+import pytest
+from aiohttp import web
+
+from tests.story.market import free_port, run
+
+Refused = Callable[..., Awaitable[str]]
+
+
+@pytest.fixture
+def refused(monkeypatch: pytest.MonkeyPatch, database_url: str) -> Refused:
+    """Run a command that must be refused; the one line it says."""
+    monkeypatch.setenv("TIDEBOOK_DATABASE_URL", database_url)
+
+    async def ask(*arguments: str) -> str:
+        code, out, err = await run(*arguments)
+        assert code == 2, (code, err)
+        assert out == b""
+        assert err.count("\n") == 1, err
+        assert err.startswith("tidebook: ")
+        return err
+
+    return ask
+
+
+@pytest.fixture
+def recording(tmp_path: Path, recordings: Path) -> Path:
+    """A recording of one's own to damage."""
+    copy = tmp_path / "chain.jsonl.gz"
+    copy.write_bytes((recordings / "gtx_chaos.jsonl.gz").read_bytes())
+    return copy
+
+
+def rewritten(file: Path, edit: Callable[[list[str]], list[str]]) -> str:
+    with gzip.open(file, "rt") as lines:
+        text = lines.read().splitlines(keepends=True)
+    with gzip.open(file, "wt") as out:
+        out.writelines(edit(text))
+    return str(file)
+
+
+def cut_off(file: Path) -> None:
+    file.write_bytes(file.read_bytes()[:-20_000])
+
+
+def swap_parent(lines: list[str]) -> list[str]:
+    block = json.loads(lines[300])
+    block["parentHash"] = "0x" + "00" * 32
+    lines[300] = json.dumps(block) + "\n"
+    return lines
+
+
+async def test_a_recording_that_is_cut_off_keeps_what_came_before(
+    refused: Refused, recording: Path, database_url: str
+) -> None:
+    cut_off(recording)
+    said = await refused("replay", str(recording))
+    assert "not a whole gzip file" in said
+    assert str(recording) in said
+    kept = json.loads((await run("export"))[1])
+    assert 500 < kept["block"]["number"] < 573
+    assert any(market["trades"] for market in kept["markets"])
+
+
+@pytest.mark.parametrize(
+    ("edit", "expected"),
+    [
+        (lambda lines: [], "expected a header line, found an empty file"),
+        (lambda lines: lines[1:], "line 1 is no header"),
+        (lambda lines: [lines[0], "{}\n"], "line 2 is no block"),
+        (lambda lines: [*lines[:9], lines[9][:50]], "line 10 is cut off"),
+        (lambda lines: [*lines[:50], *lines[51:]], "line 51: block 50 has parent"),
+        (swap_parent, "line 301: block 299 has parent 0x0000"),
+        (
+            lambda lines: [
+                lines[0].replace('"fee_receiver": "0x', '"fee_receiver": "0'),
+                *lines[1:],
+            ],
+            "fee_receiver: expected an address",
+        ),
+        (lambda lines: [lines[0].replace('"gtx"', '"uniswap"'), *lines[1:]], "'uniswap'"),
+    ],
+)
+async def test_a_damaged_recording_is_named_with_its_line(
+    refused: Refused, recording: Path, edit: Callable[[list[str]], list[str]], expected: str
+) -> None:
+    assert expected in await refused("replay", rewritten(recording, edit))
+
+
+async def test_a_missing_recording(refused: Refused) -> None:
+    assert "/nowhere.jsonl.gz: No such file" in await refused("replay", "/nowhere.jsonl.gz")
+
+
+async def test_another_chain_than_the_databases(
+    refused: Refused, recording: Path, database_url: str
+) -> None:
+    code, _, err = await run("replay", str(recording))
+    assert code == 0, err
+    before = (await run("export"))[1]
+    other = rewritten(recording, lambda lines: [lines[0].replace("31337", "1"), *lines[1:]])
+    assert "chain_id: the database holds chain 31337" in await refused("replay", other)
+    assert (await run("export"))[1] == before
+
+
+async def test_a_database_newer_than_the_code(
+    refused: Refused, recording: Path, database_url: str
+) -> None:
+    connection = await asyncpg.connect(database_url)
+    await connection.execute("update tidebook.alembic_version set version_num = '9999'")
+    await connection.close()
+    assert "revision 9999" in await refused("replay", str(recording))
+    assert "revision 9999" in await refused("migrate")
+
+
+async def test_nothing_indexed_yet(refused: Refused) -> None:
+    assert "holds no chain yet" in await refused("export")
+    assert "holds no chain yet" in await refused("status")
+
+
+async def test_a_database_that_is_not_there(
+    refused: Refused, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("TIDEBOOK_DATABASE_URL", f"postgresql://127.0.0.1:{free_port()}/none")
+    assert "TIDEBOOK_DATABASE_URL: no connection" in await refused("export")
+
+
+async def test_a_wrong_rpc_url(refused: Refused, tmp_path: Path) -> None:
+    deployment = tmp_path / "deployment.json"
+    deployment.write_text(json.dumps(DEPLOYMENT))
+    named = ("--deployment", str(deployment))
+    assert "--rpc (TIDEBOOK_RPC_URLS) is missing" in await refused("index", *named)
+    assert "expected http" in await refused("index", *named, "--rpc", "localhost:8545")
+    url = f"ws://127.0.0.1:{free_port()}"
+    assert f"no usable answer from {url}" in await refused("index", *named, "--rpc", url)
+    assert "--deployment (TIDEBOOK_DEPLOYMENT): /none: No such file" in await refused(
+        "index", "--rpc", url, "--deployment", "/none"
+    )
+
+
+DEPLOYMENT: dict[str, Any] = {
+    "protocol": "gtx",
+    "chain_id": 5,
+    "contracts": {"pool_manager": "0x" + "01" * 20, "balance_manager": "0x" + "02" * 20},
+    "fee_receiver": "0x" + "03" * 20,
+}
+
+
+async def test_a_node_of_another_chain(refused: Refused, tmp_path: Path) -> None:
+    async def answer(request: web.Request) -> web.Response:
+        asked = await request.json()
+        return web.json_response({"jsonrpc": "2.0", "id": asked["id"], "result": "0x1"})
+
+    app = web.Application()
+    app.router.add_post("/", answer)
+    runner = web.AppRunner(app)
+    await runner.setup()
+    port = free_port()
+    await web.TCPSite(runner, "127.0.0.1", port).start()
+    deployment = tmp_path / "deployment.json"
+    deployment.write_text(json.dumps(DEPLOYMENT))
+    said = await refused(
+        "index", "--rpc", f"http://127.0.0.1:{port}", "--deployment", str(deployment)
+    )
+    await runner.cleanup()
+    assert "follows chain 1, the deployment says chain_id 5" in said
+
+
+@pytest.fixture
+def taken() -> Iterator[int]:
+    """A port that somebody listens on."""
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        port: int = server.getsockname()[1]
+        yield port
+
+
+@pytest.mark.parametrize("flag", ["--api-port", "--ws-port", "--devnet-port"])
+async def test_a_port_in_use_is_named(
+    refused: Refused, taken: int, flag: str, tmp_path: Path
+) -> None:
+    said = await refused("up", "--data-dir", str(tmp_path / "home"), flag, str(taken))
+    assert f"port {taken} on 127.0.0.1 is in use" in said
+    assert flag in said
+    assert not (tmp_path / "home").exists()
+
+
+async def test_words_that_the_command_does_not_know(refused: Refused) -> None:
+    assert "No such command 'dance'" in await refused("dance")
+    assert "--port" in await refused("api", "--port", "99999")
+    assert "--from" in await refused("record", "x", "--to", "3")
