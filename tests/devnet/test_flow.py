@@ -81,7 +81,7 @@ async def test_a_paced_flow_over_http_survives_reorgs_and_an_outage() -> None:
 
 async def until(devnet: Devnet, height: int) -> None:
     async with asyncio.timeout(20):
-        while devnet.chain.head.number < height:  # noqa: ASYNC110 - blocks come by themselves
+        while devnet.chain.head.number < height:
             await asyncio.sleep(0.05)
 
 

@@ -43,7 +43,8 @@ async def entries(client: "redis.Redis") -> list[tuple[int, str]]:
     """Everything in all streams by seq: (seq, message)."""
     found: list[tuple[int, str]] = []
     for stream in STREAMS:
-        for entry_id, fields in await client.xrange(stream_key(CHAIN_ID, stream)):
+        kept: Any = await client.xrange(stream_key(CHAIN_ID, stream))
+        for entry_id, fields in kept:
             found.append((int(entry_id.split(b"-")[0]), fields[b"m"].decode()))
     return sorted(found)
 

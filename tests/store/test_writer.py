@@ -74,7 +74,7 @@ async def test_messages_are_numbered_without_gap_and_chained_by_channel(
     newest: dict[tuple[Any, ...], int] = {}
     for message in told:
         data = message["data"]
-        channel = (message["stream"], data.get("account") or message["market"])
+        channel: tuple[Any, ...] = (message["stream"], data.get("account") or message["market"])
         if message["stream"] == "system":
             channel = ("system",)
         assert message["prev_seq"] == newest.get(channel, 0), message
