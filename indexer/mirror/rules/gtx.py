@@ -1,11 +1,15 @@
 """GTX ("ancestor"): rules A1 to A3, faults included."""
 
 from indexer.domain.effect import Cancel, Close, Expire, Fill, Revert
+from indexer.domain.market import Market
 from indexer.domain.order import Order
 from indexer.domain.units import Quantity
 from indexer.mirror.rules.terms import Clean, Run, View, crosses, opposite
 
 LEVELS_STAY = True
+REFUNDS = False
+RELEASES_EXPIRED = False
+CUTS_MARKET_ORDERS = False  # A2
 
 IDLE_PASSES = 3
 """Passes without any effect after which the contract would run round for ever (A3)."""
@@ -16,6 +20,10 @@ def match(view: View, taker: Order, now: int, lot: int) -> Run:
     side, limit = opposite(taker.side), taker.type == "limit"
     if not limit and not view.book.best(side):  # A2
         yield Revert("OrderHasNoLiquidity")
+        return
+    if limit and taker.time_in_force == "post_only":  # I5
+        if view.book.best(side) and crosses(taker, view.book.best(side)):
+            yield Revert("PostOnlyWouldTake")
         return
     rem = taker.quantity
     last = last_rem = idle = 0
@@ -50,5 +58,16 @@ def match(view: View, taker: Order, now: int, lot: int) -> Run:
         if idle == IDLE_PASSES or steps > most:
             yield Revert("out of gas: the queue never ends")
             return
-    if limit and not rem:  # A1; time in force is not in the event
+    if limit and not rem:  # A1
         yield Close(taker.order_id, taker.quantity, "filled")
+    elif limit and taker.time_in_force == "fok":  # never in an event, which does not tell of it
+        yield Revert("FillOrKillNotFulfilled")
+    elif limit and taker.time_in_force == "ioc":
+        yield Cancel(taker.order_id)
+
+
+def refuses(taker: Order, market: Market, base_unit: int, now: int) -> str | None:
+    """Zero quantity or price; its trading rules are in no event."""
+    if taker.quantity <= 0:
+        return "InvalidQuantity"
+    return "InvalidPrice" if taker.type == "limit" and taker.price <= 0 else None

@@ -1,11 +1,15 @@
 """Our own contracts: price-time priority, by the numbers of contracts_test/RULES.md."""
 
 from indexer.domain.effect import Cancel, Close, Expire, Fill, Revert
+from indexer.domain.market import Market
 from indexer.domain.order import Order, OrderStatus
-from indexer.domain.units import Quantity
+from indexer.domain.units import Quantity, quote_amount
 from indexer.mirror.rules.terms import Run, View, crosses, opposite
 
 LEVELS_STAY = False  # 2.1
+REFUNDS = True  # 5.1
+RELEASES_EXPIRED = True  # 4.4a
+CUTS_MARKET_ORDERS = True  # 4.4d
 
 
 def match(view: View, taker: Order, now: int, lot: int) -> Run:
@@ -66,3 +70,22 @@ def _affordable(view: View, taker: Order, budget: int, price: int, lot: int) -> 
 
 def _cost(view: View, taker: Order, quantity: int, price: int) -> int:
     return quantity * price // view.book.base_unit if taker.side == "buy" else quantity
+
+
+def refuses(taker: Order, market: Market, base_unit: int, now: int) -> str | None:
+    """1.2, 2.3, and the value of 3.1."""
+    tick, lot = market.tick_size or 1, market.lot_size or 1
+    lots, off_lot = divmod(taker.quantity, lot)
+    if off_lot or not 0 < lots < 1 << 64:
+        return "InvalidQuantity"
+    if taker.type == "market":
+        return None if taker.time_in_force in ("ioc", "fok") else "InvalidTimeInForce"
+    ticks, off_tick = divmod(taker.price, tick)
+    if off_tick or not 0 < ticks < 1 << 32:
+        return "InvalidPrice"
+    if taker.expiry < now:
+        return "InvalidExpiry"
+    value = quote_amount(taker.quantity, taker.price, base_unit)
+    if value < (market.min_quote_amount or 0):
+        return "OrderTooSmall"
+    return "OrderTooLarge" if value >= 1 << 128 else None

@@ -3,11 +3,15 @@
 from collections.abc import Generator
 
 from indexer.domain.effect import Cancel, Close, Effect, Expire, Fill, Revert
+from indexer.domain.market import Market
 from indexer.domain.order import Order, OrderStatus
-from indexer.domain.units import Price, Quantity
+from indexer.domain.units import Price, Quantity, quote_amount
 from indexer.mirror.rules.terms import Clean, Run, View, crosses, opposite
 
 LEVELS_STAY = True
+REFUNDS = False
+RELEASES_EXPIRED = False
+CUTS_MARKET_ORDERS = True  # N3.2c, N4.2d
 
 PASS_CAP = 10
 """A pass that is numbered higher is an order's last one: at most eleven (N3.5, N4.5)."""
@@ -137,3 +141,17 @@ def _buy_level(
             yield Fill(cur, price, Quantity(quantity))  # e: even if the cost is 0
         cur = maker.next
     return others, left, bought
+
+
+def refuses(taker: Order, market: Market, base_unit: int, now: int) -> str | None:
+    """Tick and least sizes; lots are not enforced."""
+    in_quote = taker.type == "market" and taker.side == "buy"
+    if taker.quantity <= 0:
+        return "InvalidQuantity"
+    if taker.type == "limit" and (taker.price <= 0 or taker.price % (market.tick_size or 1)):
+        return "InvalidPriceIncrement"
+    if not in_quote and taker.quantity < (market.min_quantity or 0):
+        return "OrderTooSmall"
+    value = taker.quantity if in_quote else quote_amount(taker.quantity, taker.price, base_unit)
+    sized = in_quote or taker.type == "limit"
+    return "OrderTooSmall" if sized and value < (market.min_quote_amount or 0) else None

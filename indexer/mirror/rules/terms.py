@@ -13,6 +13,7 @@ from typing import Protocol
 import msgspec
 
 from indexer.domain.effect import Effect
+from indexer.domain.market import Market
 from indexer.domain.order import Order, Side
 from indexer.domain.units import Price
 from indexer.mirror.book import Book
@@ -46,12 +47,21 @@ class Rules(Protocol):
 
     LEVELS_STAY: bool
     """A level emptied by a fill stays in the price tree until a taker or a cancel cleans it."""
+    REFUNDS: bool
+    """What a limit buyer locked above the price it got comes back with the fill."""
+    RELEASES_EXPIRED: bool
+    """An expired order's funds come back when it leaves its queue."""
+    CUTS_MARKET_ORDERS: bool
+    """A market order short of funds fills what it can; else its tx reverts."""
 
     def match(self, view: View, taker: Order, now: int, lot: int) -> Run:
         """The effects of `taker`, which has just been placed, at block time `now`.
 
         `lot`: base units per lot of the market, 1 where it has none.
         """
+
+    def refuses(self, taker: Order, market: Market, base_unit: int, now: int) -> str | None:
+        """Why the contract would not even take the order, by its name for it; None if it would."""
 
 
 def opposite(side: Side) -> Side:
