@@ -16,13 +16,13 @@ from starlette.websockets import WebSocket, WebSocketDisconnect
 from contracts_test import chaos as knobs
 from contracts_test.engine import StatePruned
 from contracts_test.exchange import Exchange
+from contracts_test.parse import parse
 from contracts_test.rpc.errors import InvalidRequest
 from contracts_test.rpc.node import Node
 
 MAX_BODY_BYTES = 64 * 1024 * 1024
 MAX_QUEUED_MESSAGES = 10_000
 _encode = msgspec.json.Encoder().encode
-_decode = msgspec.json.Decoder().decode
 _HEADERS = {"access-control-allow-origin": "*", "access-control-allow-headers": "*"}
 
 
@@ -56,7 +56,7 @@ def build_app(node: Node, exchange: Exchange | None) -> Starlette:
     async def chaos_turn(request: Request) -> Response:
         try:
             body = await request.body()
-            values = _decode(body) if body else {}
+            values = parse(body) if body else {}
             if not isinstance(values, dict):
                 raise knobs.UnknownKnob("the body is a JSON object")
             state = knobs.turn(node.chain, node.chaos, request.path_params["knob"], values)
@@ -85,7 +85,7 @@ def build_app(node: Node, exchange: Exchange | None) -> Starlette:
 
 def _answer(node: Node, body: bytes | str, push: Any = None) -> bytes:
     try:
-        request = _decode(body)
+        request = parse(body)
     except msgspec.DecodeError:
         refusal = InvalidRequest("Invalid request")
         return _encode({"jsonrpc": "2.0", "id": None, "error": refusal.as_json()})

@@ -43,6 +43,8 @@ Effect = Say | Join | Leave | HangUp
 METHODS = ("SUBSCRIBE", "UNSUBSCRIBE", "LIST_SUBSCRIPTIONS", "SET_PROPERTY", "GET_PROPERTY")
 MAX_ID_CHARS = 36
 MAX_SHOWN_CHARS = 64
+MAX_BRACKETS = 64
+"""Opening brackets in a message: a parser's stack is C's, and no request needs three."""
 
 UNKNOWN_PROPERTY, WRONG_TYPE, INVALID_REQUEST, INVALID_JSON = range(4)
 
@@ -155,6 +157,8 @@ class Session:
 
 
 def _parse(text: str) -> dict[str, Any]:
+    if text.count("[") + text.count("{") > MAX_BRACKETS:
+        raise Refused(INVALID_JSON, f"Invalid JSON: more than {MAX_BRACKETS} brackets")
     try:
         request = msgspec.json.decode(text)
     except (msgspec.DecodeError, RecursionError, UnicodeEncodeError) as error:
