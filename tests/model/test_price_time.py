@@ -19,7 +19,7 @@ from indexer.domain.deployment import Contracts, Deployment
 from indexer.domain.effect import Fill
 from indexer.domain.execution import Execution, Intent
 from indexer.domain.market import Token
-from indexer.domain.order import Side, TimeInForce
+from indexer.domain.order import OrderStatus, OrderType, Side, TimeInForce
 from indexer.domain.units import Address, Amount, Hash, Price, Quantity
 from indexer.mirror.fold import Mirror
 from indexer.mirror.simulate import simulate
@@ -34,7 +34,14 @@ BOOK, BASE, QUOTE, FEES, MANAGER = 0xB00C, 0xBA5E, 0x60D, 0xFEE, 0xBA1
 TRADERS = (1, 2, 3, FEES)
 SIDES: tuple[Side, Side] = ("buy", "sell")
 FORCES: tuple[TimeInForce, ...] = ("gtc", "ioc", "fok", "post_only")
-STATUSES = ("open", "partially_filled", "filled", "cancelled", "rejected", "expired")
+STATUSES: tuple[OrderStatus, ...] = (
+    "open",
+    "partially_filled",
+    "filled",
+    "cancelled",
+    "rejected",
+    "expired",
+)
 FUNDS_LOTS = 60
 
 
@@ -94,7 +101,7 @@ def event(tx: Hash, index: int, log: list[Any]) -> Any:
     match name:
         case "OrderPlaced":
             id_, who, side, price, quantity, expiry, market, status, _, _, force = words
-            kind = ("limit", "market")[market]
+            kind: OrderType = "market" if market else "limit"
             return ev.OrderPlaced(
                 *book,
                 id_,
@@ -103,19 +110,19 @@ def event(tx: Hash, index: int, log: list[Any]) -> Any:
                 price,
                 quantity,
                 expiry,
-                kind,  # type: ignore[arg-type]
+                kind,
                 STATUSES[status],
-                FORCES[force],  # type: ignore[arg-type]
+                FORCES[force],
             )
         case "OrderMatched":
             who, buy, sell, side, now, price, quantity = words
             return ev.Traded(*book, address(who), buy, sell, SIDES[side], now, price, quantity)
         case "UpdateOrder":
             id_, now, filled, status = words
-            return ev.StatusAsserted(*book, id_, now, filled, STATUSES[status])  # type: ignore[arg-type]
+            return ev.StatusAsserted(*book, id_, now, filled, STATUSES[status])
         case "OrderCancelled":
             id_, who, now, status = words
-            return ev.OrderCancelled(*book, id_, address(who), now, STATUSES[status])  # type: ignore[arg-type]
+            return ev.OrderCancelled(*book, id_, address(who), now, STATUSES[status])
         case "Lock" | "Unlock":
             who, token, amount = words
             kind_ = ev.Locked if name == "Lock" else ev.Unlocked
