@@ -7,7 +7,7 @@ a reorg, a rollback and `evm_revert` all arrive as one `HeadChange`.
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from eth_hash.auto import keccak
@@ -15,7 +15,7 @@ from eth_hash.auto import keccak
 from contracts_test.accounts import ADDRESSES, INITIAL_BALANCE_WEI
 from contracts_test.clock import Clock
 from contracts_test.engine import Block, Edit, Engine, Env, InvalidTransaction, Tx
-from contracts_test.history import History
+from contracts_test.history import History, Packed
 from contracts_test.pool import Pool
 
 GAS_LIMIT = 30_000_000
@@ -52,6 +52,17 @@ class Rules:
     gas_limit: int = GAS_LIMIT
     state_history: int = 1_024
     """Blocks whose state can still be asked for; 0 keeps every state."""
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """What a chain's next blocks depend on besides the blocks before them."""
+
+    branch: int
+    clock: tuple[int, int | None, int]
+    coinbase: bytes
+    gas_limit: int
+    next_base_fee: int | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -283,7 +294,7 @@ class Chain:
         self._snapshots = {k: v for k, v in self._snapshots.items() if k < number}
         removed = self._pop(self.head.number - block.number)
         self.head.post_root = snapshot.post_root
-        self.pool = Pool()
+        self.pool.clear()
         for tx in snapshot.pool:
             self.pool.add(tx)
         self.clock.offset_s = snapshot.offset_s
@@ -291,6 +302,29 @@ class Chain:
         self.branch()
         self._changed(HeadChange(removed, ()))
         return True
+
+    # ------------------------------------------------------------------------------- surviving
+
+    @property
+    def settings(self) -> Settings:
+        """What a kept chain needs besides blocks, states and pool to go on as it would have."""
+        return Settings(
+            self._branch, self.clock.hands, self.coinbase, self.rules.gas_limit, self.next_base_fee
+        )
+
+    def restore(self, blocks: Sequence[Packed], settings: Settings, waiting: Iterable[Tx]) -> None:
+        """Becomes the chain that was kept; the engine has its states already."""
+        self.history.restore(blocks)
+        self._ancestors.clear()
+        self._refill_ancestors()
+        self._swept_at = self.head.number
+        self._branch = settings.branch
+        self.clock.hands = settings.clock
+        self.coinbase = settings.coinbase
+        self.next_base_fee = settings.next_base_fee
+        self.set_gas_limit(settings.gas_limit)
+        for tx in waiting:
+            self.pool.add(tx)
 
     # ----------------------------------------------------------------------------------- state
 

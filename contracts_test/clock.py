@@ -49,6 +49,15 @@ class Clock:
             return parent + self.step_s + self._pending_s
         return max(parent + 1, self.now())
 
+    @property
+    def hands(self) -> tuple[int, int | None, int]:
+        """Everything that was set by hand; the rest is the wall clock's."""
+        return self.offset_s, self._next, self._pending_s
+
+    @hands.setter
+    def hands(self, hands: tuple[int, int | None, int]) -> None:
+        self.offset_s, self._next, self._pending_s = hands
+
     def consumed(self) -> None:
         """A block was mined: what was set for one block is over."""
         if self._next is not None and self.step_s is None:

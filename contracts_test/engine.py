@@ -6,7 +6,7 @@ place by implementing `Engine`; state is named by its root, blocks are values.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence, Set
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
@@ -225,4 +225,12 @@ class Engine(Protocol):
 
     def sweep(self, keep: Iterable[bytes]) -> int:
         """Drops every state not reachable from these roots; returns the nodes dropped."""
+        ...
+
+    def nodes(self, roots: Iterable[bytes], known: Set[bytes]) -> dict[bytes, bytes]:
+        """The parts of these states, by hash, without those under a known hash."""
+        ...
+
+    def adopt(self, nodes: Mapping[bytes, bytes]) -> None:
+        """Takes parts of states in, as `nodes` gave them away."""
         ...

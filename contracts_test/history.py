@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import pickle
 import zlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 
 from contracts_test.engine import Block, Tx
@@ -17,9 +17,12 @@ HOT_BLOCKS = 128  # how many stay unpacked behind the head
 
 
 @dataclass(frozen=True, slots=True)
-class _Packed:
+class Packed:
+    """A block as small as it gets; what is asked for often stays outside."""
+
     hash: bytes
     post_root: bytes
+    tx_hashes: tuple[bytes, ...]
     packed: bytes
 
 
@@ -28,7 +31,7 @@ class History:
 
     def __init__(self, genesis: Block, encode: Callable[[Tx], bytes]) -> None:
         self._encode = encode
-        self._blocks: list[Block | _Packed] = [genesis]
+        self._blocks: list[Block | Packed] = [genesis]
         self._by_hash: dict[bytes, int] = {genesis.hash: 0}
         self._txs: dict[bytes, tuple[int, int]] = {}
 
@@ -36,6 +39,18 @@ class History:
     def head(self) -> Block:
         """The newest block."""
         return self._open(len(self._blocks) - 1)
+
+    def restore(self, blocks: Sequence[Packed]) -> None:
+        """Takes the place of everything so far, genesis included."""
+        self._blocks = list(blocks)
+        self._by_hash = {block.hash: number for number, block in enumerate(blocks)}
+        self._txs = {
+            tx_hash: (number, index)
+            for number, block in enumerate(blocks)
+            for index, tx_hash in enumerate(block.tx_hashes)
+        }
+        for number in range(max(0, len(blocks) - HOT_BLOCKS), len(blocks)):
+            self._blocks[number] = self._open(number)
 
     def push(self, block: Block) -> None:
         """Appends a child of the head."""
@@ -46,7 +61,8 @@ class History:
         for index, tx in enumerate(block.txs):
             self._txs[tx.hash] = (block.number, index)
         if block.number > HOT_BLOCKS:
-            self._pack(block.number - HOT_BLOCKS)
+            deep = block.number - HOT_BLOCKS
+            self._blocks[deep] = self.packed(deep)
 
     def pop(self) -> Block:
         """Takes the head off."""
@@ -64,6 +80,14 @@ class History:
     def hash_at(self, number: int) -> bytes | None:
         """The hash of the block of this number."""
         return self._blocks[number].hash if 0 <= number < len(self._blocks) else None
+
+    def hashes_from(self, number: int) -> list[bytes]:
+        """The hashes of all blocks from this number on."""
+        return [block.hash for block in self._blocks[number:]]
+
+    def root_at(self, number: int) -> bytes | None:
+        """The state after the block of this number."""
+        return self._blocks[number].post_root if 0 <= number < len(self._blocks) else None
 
     def by_hash(self, block_hash: bytes) -> Block | None:
         """The canonical block with this hash; retracted blocks are not found."""
@@ -88,18 +112,23 @@ class History:
         """The states after the last `count` blocks."""
         return [block.post_root for block in self._blocks[-count:]]
 
-    def _pack(self, number: int) -> None:
+    def portable(self, tx: Tx) -> Tx:
+        """A transaction for pickling: with its bytes in place of the engine's own object."""
+        return replace(tx, native=self._encode(tx))
+
+    def packed(self, number: int) -> Packed:
+        """The block of this number, which there has to be."""
         block = self._blocks[number]
-        if isinstance(block, _Packed):
-            return
-        # The engine's own objects are not for pickling; their bytes are, and it knows those too.
-        txs = tuple(replace(tx, native=self._encode(tx)) for tx in block.txs)
+        if isinstance(block, Packed):
+            return block
+        txs = tuple(map(self.portable, block.txs))
         packed = zlib.compress(pickle.dumps(replace(block, txs=txs)), 1)
-        self._blocks[number] = _Packed(block.hash, block.post_root, packed)
+        return Packed(block.hash, block.post_root, tuple(tx.hash for tx in txs), packed)
 
     def _open(self, number: int) -> Block:
         block = self._blocks[number]
-        if isinstance(block, _Packed):
+        if isinstance(block, Packed):
             found: Block = pickle.loads(zlib.decompress(block.packed))
+            found.post_root = block.post_root  # `anvil_set*` may have changed it since
             return found
         return block

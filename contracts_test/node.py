@@ -12,6 +12,7 @@ import socket
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
     from starlette.applications import Starlette
 
     from contracts_test.flow.drive import FlowConfig
+    from contracts_test.keeper import Keeper
 
 BOOT_GAS = 5_000_000
 BOOT_FEE = 10**12
@@ -47,6 +49,9 @@ class Config:
 
     Equal `genesis_timestamp` and `timestamp_step_s` give equal block hashes; with neither, blocks
     carry wall-clock time. `block_time_s` 0 mines every transaction at once.
+
+    With a `data_dir` the chain is kept in `<data_dir>/devnet` and goes on from there at the next
+    start, also after a kill; without one it ends with the process.
     """
 
     host: str = "127.0.0.1"
@@ -59,14 +64,49 @@ class Config:
     finalized_distance: int = 8
     state_history: int = 1_024
     deploy: bool = True
+    data_dir: Path | None = None
     access_log: bool = field(default=False, kw_only=True)
 
 
 def build_node(config: Config) -> tuple[Node, Exchange | None]:
-    """A node without a server, the exchange deployed in its first block."""
+    """A node without a server, the exchange deployed in its first block.
+
+    With a `data_dir` the kept node, which has a `keeper` to be closed in the end. Raises
+    DataDirError when that directory can not be used.
+    """
+    if config.data_dir is None:
+        node = _fresh_node(config, config.genesis_timestamp)
+        return node, deploy(node.chain) if config.deploy else None
+    from contracts_test.keeper import Keeper
+
+    keeper = Keeper(config.data_dir)
+    try:
+        return _kept_node(config, keeper)
+    except BaseException:
+        keeper.close()
+        raise
+
+
+def _kept_node(config: Config, keeper: Keeper) -> tuple[Node, Exchange | None]:
+    about = keeper.load()
+    if about is None:
+        node = _fresh_node(config, config.genesis_timestamp)
+        exchange = deploy(node.chain) if config.deploy else None
+        keeper.begin(node, exchange)
+        return node, exchange
+    if about.chain_id != config.chain_id:
+        raise keeper.other_chain("chain id", about.chain_id, config.chain_id)
+    if config.genesis_timestamp not in (None, about.genesis_timestamp):
+        began, asked = about.genesis_timestamp, config.genesis_timestamp
+        raise keeper.other_chain("genesis timestamp", began, asked)
+    node = _fresh_node(config, about.genesis_timestamp)
+    keeper.restore(node)
+    return node, about.exchange()
+
+
+def _fresh_node(config: Config, genesis: int | None) -> Node:
     from contracts_test.pyevm import PyEvmEngine  # py-evm takes half a second to import
 
-    genesis = config.genesis_timestamp
     if genesis is None:
         genesis = int(time.time()) - 1
     rules = Rules(
@@ -78,9 +118,7 @@ def build_node(config: Config) -> tuple[Node, Exchange | None]:
         state_history=config.state_history,
     )
     chain = Chain(PyEvmEngine(config.chain_id), rules)
-    node = Node(chain, Chaos())
-    exchange = deploy(chain) if config.deploy else None
-    return node, exchange
+    return Node(chain, Chaos())
 
 
 def deploy(chain: Chain) -> Exchange:
@@ -201,20 +239,28 @@ class Devnet:
             task.result()
 
     async def stop(self) -> None:
-        """Closes connections and frees the port."""
+        """Closes connections, frees the port and the directory."""
         if self._server is not None:
             self._server.should_exit = True
         serving, others = self._tasks[:1], self._tasks[1:]
         for task in others:
             task.cancel()
-        await asyncio.gather(*serving)
-        await asyncio.gather(*others, return_exceptions=True)
-        if self._socket is not None:
-            self._socket.close()
-        self._tasks.clear()
+        try:
+            await asyncio.gather(*serving)
+            await asyncio.gather(*others, return_exceptions=True)
+        finally:
+            if self._socket is not None:
+                self._socket.close()
+            self._tasks.clear()
+            if self.node.keeper is not None:
+                self.node.keeper.close()
 
     async def __aenter__(self) -> Devnet:
-        await self.start()
+        try:
+            await self.start()
+        except BaseException:
+            await self.stop()
+            raise
         return self
 
     async def __aexit__(

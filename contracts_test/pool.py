@@ -16,6 +16,8 @@ class Pool:
     def __init__(self) -> None:
         self._by_hash: dict[bytes, Tx] = {}
         self._by_slot: dict[tuple[bytes, int], Tx] = {}
+        self.touched: dict[bytes, None] | None = None
+        """Hashes that came or went, in order, for whoever puts a dict here and empties it."""
 
     def __len__(self) -> int:
         return len(self._by_hash)
@@ -29,10 +31,12 @@ class Pool:
             if tx.max_fee_per_gas * 100 < old.max_fee_per_gas * REPLACEMENT_PERCENT:
                 raise InvalidTransaction("replacement transaction underpriced")
             del self._by_hash[old.hash]
+            self._touch(old.hash)
         elif len(self) >= MAX_WAITING:
             raise InvalidTransaction(f"the pool is full: {MAX_WAITING} transactions wait")
         self._by_hash[tx.hash] = tx
         self._by_slot[tx.sender, tx.nonce] = tx
+        self._touch(tx.hash)
 
     def get(self, tx_hash: bytes) -> Tx | None:
         """A waiting transaction."""
@@ -48,7 +52,17 @@ class Pool:
         if tx is None:
             return False
         del self._by_slot[tx.sender, tx.nonce]
+        self._touch(tx_hash)
         return True
+
+    def clear(self) -> None:
+        """Forgets everything."""
+        for tx in self.all():
+            self.drop(tx.hash)
+
+    def _touch(self, tx_hash: bytes) -> None:
+        if self.touched is not None:
+            self.touched[tx_hash] = None
 
     def mined(self, txs: Iterable[Tx]) -> None:
         """Forgets these, and whatever waited with the same sender and nonce."""
@@ -56,6 +70,7 @@ class Pool:
             waiting = self._by_slot.pop((tx.sender, tx.nonce), None)
             if waiting is not None:
                 del self._by_hash[waiting.hash]
+                self._touch(waiting.hash)
 
     def next_nonce(self, sender: bytes, nonce: int) -> int:
         """The nonce after all that waits without a gap from `nonce` on."""

@@ -9,7 +9,7 @@ are the node's affair, and a block needs its parent's state root and nothing els
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence, Set
 from typing import Any
 
 import rlp
@@ -320,6 +320,14 @@ class PyEvmEngine:
         for key in dead:
             del self._nodes[key]
         return len(dead)
+
+    def nodes(self, roots: Iterable[bytes], known: Set[bytes]) -> dict[bytes, bytes]:
+        found = self._nodes
+        needed = reachable(found, roots, known)  # codes among them, known or not
+        return {key: found[key] for key in needed if key in found and key not in known}
+
+    def adopt(self, nodes: Mapping[bytes, bytes]) -> None:
+        self._nodes.update(nodes)
 
     def _read(self, root: bytes) -> PragueState:
         """A state nobody changes, kept while the same root is asked for."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Set
 from typing import Any
 
 import rlp  # type: ignore[import-untyped]
@@ -11,13 +11,18 @@ from eth_hash.auto import keccak
 _EMPTY_CODE = keccak(b"")
 
 
-def reachable(nodes: Mapping[bytes, bytes], roots: Iterable[bytes]) -> set[bytes]:
-    """Keys of all nodes, storage tries and codes under `roots`; shared ones are visited once."""
+def reachable(
+    nodes: Mapping[bytes, bytes], roots: Iterable[bytes], known: Set[bytes] = frozenset()
+) -> set[bytes]:
+    """Keys of all nodes, storage tries and codes under `roots`; shared ones are visited once.
+
+    Nothing at or below a key in `known` is looked at, so what a block added costs what it added.
+    """
     alive: set[bytes] = set()
     todo: list[tuple[bytes, bool]] = [(root, True) for root in roots]  # (key, holds accounts)
     while todo:
         key, accounts = todo.pop()
-        if key in alive or key not in nodes:
+        if key in alive or key in known or key not in nodes:
             continue
         alive.add(key)
         _walk(rlp.decode(nodes[key]), accounts, alive, todo)

@@ -26,7 +26,7 @@ PATRON = 8  # which of the ten accounts gives the traders their ether
 ORDER_GAS = 1_500_000
 MAX_FEE = 10**12
 BATCH = 100
-LOG_RANGE = 1_000
+LOG_RANGE = 250  # a node in this process does nothing else meanwhile
 
 
 class NodeRefused(Exception):
@@ -117,15 +117,29 @@ class Driver:
     # -------------------------------------------------------------------------------- sending
 
     async def open(self, mine: bool) -> None:
-        """Gives the traders ether and tokens. `mine` asks the node for blocks in between."""
+        """Gives the traders ether and tokens. `mine` asks the node for blocks in between.
+
+        On a chain that was traded on before they get what is missing, be it nothing.
+        """
         patron = ADDRESSES[PATRON]
-        await self._send(
-            [(patron, t.address, ETHER_PER_TRADER, b"", 21_000) for t in self.flow.traders]
-        )
-        await self._settle(patron, mine)
-        opening = self.flow.opening()
-        await self.send_intents(opening, gas=150_000)
-        await self._settle(opening[-1].sender, mine)
+        addresses = [t.address for t in self.flow.traders]
+        balances = await self._ask([("eth_getBalance", [_hex(a), "latest"]) for a in addresses])
+        poor = [
+            address
+            for address, answer in zip(addresses, balances, strict=True)
+            if int(_result(answer), 16) < ETHER_PER_TRADER // 2
+        ]
+        if poor:
+            await self._send([(patron, a, ETHER_PER_TRADER, b"", 21_000) for a in poor])
+            await self._settle(patron, mine)
+        await self._learn_nonces(set(addresses))
+        opening = self.flow.opening(self._nonces)
+        if opening:
+            await self.send_intents(opening, gas=150_000)
+            await self._settle(opening[-1].sender, mine)
+        await self.learn()
+        if self.flow.books.count():
+            self.flow.resume(self._seen[0] if self._seen else 0)
 
     async def send_intents(self, intents: Sequence[Intent], gas: int = ORDER_GAS) -> None:
         """Signs and sends; what the node refuses is logged and its sender's nonce read anew."""
@@ -154,18 +168,18 @@ class Driver:
         unknown = sorted(senders - self._nonces.keys())
         if not unknown:
             return
-        calls = [("eth_getTransactionCount", ["0x" + a.hex(), "pending"]) for a in unknown]
+        calls = [("eth_getTransactionCount", [_hex(a), "pending"]) for a in unknown]
         for address, answer in zip(unknown, await self._ask(calls), strict=True):
             self._nonces[address] = int(_result(answer), 16)
 
     async def _settle(self, sender: bytes, mine: bool) -> None:
         """Waits until everything a sender sent is in a block."""
+        await self._learn_nonces({sender})
         wanted = self._nonces[sender]
         while True:
             if mine:
                 await self._ask([("anvil_mine", [])])
-            address = "0x" + sender.hex()
-            (answer,) = await self._ask([("eth_getTransactionCount", [address, "latest"])])
+            (answer,) = await self._ask([("eth_getTransactionCount", [_hex(sender), "latest"])])
             if int(_result(answer), 16) >= wanted:
                 return
             await asyncio.sleep(0 if mine else 0.1)
@@ -191,7 +205,7 @@ class Driver:
             wanted = {
                 "fromBlock": hex(start),
                 "toBlock": hex(min(start + LOG_RANGE - 1, number)),
-                "address": ["0x" + m.book.hex() for m in self._exchange.markets],
+                "address": [_hex(m.book) for m in self._exchange.markets],
                 "topics": [BOOK_TOPICS],
             }
             (answer,) = await self._ask([("eth_getLogs", [wanted])])
@@ -282,6 +296,10 @@ async def burst(
     await driver.learn()
     await driver.set_automine(True)
     return driver
+
+
+def _hex(value: bytes) -> str:
+    return "0x" + value.hex()
 
 
 def _result(answer: dict[str, Any]) -> Any:

@@ -6,7 +6,7 @@ give equal orders.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from random import Random
 
@@ -62,6 +62,7 @@ class Flow:
 
     def __init__(self, exchange: Exchange, seed: int) -> None:
         self.exchange = exchange
+        self.seed = seed
         self.random = Random(f"tidebook order flow {seed}")
         self.books = Books()
         # Cents per whole base token: one walk per asset, so that markets of one asset move together
@@ -87,14 +88,32 @@ class Flow:
 
     # -------------------------------------------------------------------------------- opening
 
-    def opening(self) -> list[Intent]:
-        """What gives every trader something to trade with; ether has to be there already."""
+    def opening(self, nonces: Mapping[bytes, int]) -> list[Intent]:
+        """What gives every trader something to trade with; ether has to be there already.
+
+        These are the first things a trader ever sends: its nonce says how much is done already.
+        """
         return [
             Intent(trader.address, step)
             for trader in self.traders
+            for step in self._fortunes(trader)[nonces[trader.address] :]
+        ]
+
+    def _fortunes(self, trader: Trader) -> list[Step]:
+        return [
+            step
             for token in self.exchange.tokens
             for step in funding(self.exchange, trader.address, token, _fortune(token))
         ]
+
+    def resume(self, height: int) -> None:
+        """Goes on in a market that stands: prices from its books, and draws not drawn before."""
+        self.random.seed(f"tidebook order flow {self.seed} from {height}")
+        for market in self.exchange.markets:
+            bid, ask = (self.books.best(market.book, side) for side in (BUY, SELL))
+            if market.quote.symbol != "IDRX" and bid is not None and ask is not None:
+                mid = (bid.price + ask.price) // 2
+                self._cents[market.base.symbol] = mid * 100 // 10**market.quote.decimals
 
     # ---------------------------------------------------------------------------------- turns
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from contracts_test.accounts import KEY_OF
 from contracts_test.chain import Chain
@@ -22,6 +22,9 @@ from contracts_test.rpc.params import BlockId
 from contracts_test.rpc.registry import Method
 from contracts_test.rpc.view import View
 from contracts_test.rpc.watching import Push, Watchers
+
+if TYPE_CHECKING:
+    from contracts_test.keeper import Keeper
 
 MAX_BATCH = 10_000
 METHODS: dict[str, Method] = {
@@ -47,6 +50,7 @@ class Node:
         self.interval_s: float = 0
         self.on_interval: list[Callable[[], None]] = []
         self.watchers = Watchers(self)
+        self.keeper: Keeper | None = None
         self.instance_id = chain.head.hash
 
     @property
@@ -136,9 +140,13 @@ class Node:
         if method is None or (method.duplex and push is None):
             raise MethodNotFound("Method not found")
         arguments = method.arguments(params)
-        if method.duplex:
-            return method.handler(self, push, *arguments)
-        return method.handler(self, *arguments)
+        try:
+            if method.duplex:
+                return method.handler(self, push, *arguments)
+            return method.handler(self, *arguments)
+        finally:
+            if self.keeper is not None:
+                self.keeper.write()  # before the caller is told
 
     def forget(self, push: Push) -> None:
         """A websocket is gone: so are its subscriptions."""
