@@ -6,6 +6,7 @@ Exit codes: 0 done, 1 it failed, 2 it was asked for something impossible (one li
 import asyncio
 import functools
 import inspect
+import os
 import sys
 from collections.abc import Callable, Coroutine
 from pathlib import Path
@@ -148,7 +149,7 @@ def up(storage: Storage, chain: Chain, flow: Flow, **ports: int) -> None:
     _run(run(Plan(storage, chain, flow, **ports)))
 
 
-@tidebook.command()
+@tidebook.group(invoke_without_command=True)
 @_flow
 @_listen("DEVNET", 8545)
 @click.option(
@@ -156,11 +157,94 @@ def up(storage: Storage, chain: Chain, flow: Flow, **ports: int) -> None:
     type=click.Path(file_okay=False, path_type=Path),
     help="Keep the chain there, and go on with it at the next start.",
 )
-def devnet(flow: Flow, listen: Listen, data_dir: Path | None) -> None:
-    """A local chain with an exchange on it, and traders that trade."""
-    from tidebook import services
+@click.pass_context
+def devnet(context: click.Context, flow: Flow, listen: Listen, data_dir: Path | None) -> None:
+    """A local chain with an exchange on it, and traders that trade.
 
-    _run(services.devnet(flow, listen, data_dir))
+    The commands below disturb a devnet that runs, to see who survives it.
+    """
+    if context.invoked_subcommand is None:
+        from tidebook import services
+
+        _run(services.devnet(flow, listen, data_dir))
+
+
+_devnet_url = click.option(
+    "--url",
+    default="http://127.0.0.1:8545",
+    envvar="TIDEBOOK_DEVNET_URL",
+    show_default=True,
+    help="The devnet to disturb.",
+)
+
+
+@devnet.command()
+@click.option("--depth", type=click.IntRange(min=1), default=3, show_default=True)
+@click.option("--drop", is_flag=True, help="Leave their txs out of the new branch.")
+@_devnet_url
+def reorg(url: str, depth: int, drop: bool) -> None:
+    """Replace the newest blocks by a longer branch."""
+    _disturb(url, "reorg", depth=depth, drop=drop)
+
+
+@devnet.command()
+@click.option("--seconds", type=click.FloatRange(min=0), default=5.0, show_default=True)
+@_devnet_url
+def outage(url: str, seconds: float) -> None:
+    """Answer nobody for a while."""
+    _disturb(url, "outage", seconds=seconds)
+
+
+@devnet.command()
+@click.option("--seconds", type=click.FloatRange(min=0), default=1.0, show_default=True)
+@_devnet_url
+def slow(url: str, seconds: float) -> None:
+    """Let every answer take so long; 0 ends it."""
+    _disturb(url, "slow", seconds=seconds)
+
+
+@devnet.command()
+@click.option("--off", is_flag=True, help="End it.")
+@_devnet_url
+def stale(url: str, off: bool) -> None:
+    """Keep telling the head of now while the chain goes on."""
+    _disturb(url, "stale", on=not off)
+
+
+@devnet.command("drop-logs")
+@click.option("--share", type=click.FloatRange(0, 1), default=0.3, show_default=True)
+@_devnet_url
+def drop_logs(url: str, share: float) -> None:
+    """Leave logs out of answers; 0 ends it."""
+    _disturb(url, "drop-logs", share=share)
+
+
+@devnet.command("wrong-chain")
+@click.option("--chain-id", type=int, default=1, show_default=True)
+@_devnet_url
+def wrong_chain(url: str, chain_id: int) -> None:
+    """Claim to be another chain."""
+    _disturb(url, "wrong-chain", chain_id=chain_id)
+
+
+@devnet.command()
+@_devnet_url
+def calm(url: str) -> None:
+    """End every disturbance."""
+    _disturb(url, "calm")
+
+
+def _disturb(url: str, knob: str, **values: Any) -> None:
+    import aiohttp
+
+    from contracts_test import chaos
+
+    try:
+        told = chaos.ask_now(url, knob, **values)
+    except (aiohttp.ClientError, OSError) as error:
+        raise click.BadParameter(f"no devnet at {url}: {error}", param_hint="--url") from error
+    for name, value in told.items():
+        click.echo(f"{name.replace('_', ' ')}: {value}")
 
 
 @tidebook.command()
@@ -261,6 +345,7 @@ def main(arguments: list[str] | None = None) -> None:
     from tidebook.supervised import die_with_parent
 
     die_with_parent()
+    os.environ.setdefault("ETH_HASH_BACKEND", "pysha3")  # a tenth of the devnet's time
     try:
         tidebook.main(arguments, prog_name="tidebook", standalone_mode=False)
     except click.exceptions.Exit as exit_:

@@ -3,6 +3,11 @@
 An error that is in neither list is our mistake, and keeps its traceback.
 """
 
+import api.errors
+import contracts_test.node
+import ws.errors
+from contracts_test.chaos import UnknownKnob
+from contracts_test.journal import DataDirError
 from indexer.chain.errors import ChainError, ReorgTooDeep
 from indexer.chain.recording import BadRecording
 from indexer.decode import MalformedLog
@@ -23,12 +28,19 @@ CALLERS = (
     BadRecording,
     BadSetting,
     ChainError,
+    DataDirError,
     DatabaseUnreachable,
     EmbeddedError,
     PortInUse,
     RedisUnreachable,
     SchemaNewer,
     StoreError,
+    UnknownKnob,
+    api.errors.CannotListen,
+    api.errors.PortInUse,
+    contracts_test.node.PortInUse,
+    ws.errors.CannotListen,
+    ws.errors.PortInUse,
 )
 
 

@@ -79,7 +79,7 @@ async def devnet(flow: Flow, listen: Listen, data_dir: Path | None) -> None:
     from contracts_test.flow.drive import FlowConfig
     from contracts_test.node import Config, serve
 
-    config = Config(listen.host, listen.port, block_time_s=flow.block_time_s)
+    config = Config(listen.host, listen.port, block_time_s=flow.block_time_s, data_dir=data_dir)
     traders = FlowConfig(flow.seed, flow.rate) if flow.rate else None
     await _until_stopped(serve(config, traders))
 
