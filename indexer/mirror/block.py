@@ -15,7 +15,7 @@ from indexer.domain.block import Block
 from indexer.domain.change import Applied, Delta, Deltas, OrderChange, OrderChangeKind
 from indexer.domain.effect import Cancel, Close, Expire, Fill
 from indexer.domain.order import Order, OrderStatus, Trade
-from indexer.domain.units import Address, Amount, Hash, Quantity, quote_amount
+from indexer.domain.units import ZERO_ADDRESS, Address, Amount, Hash, Quantity, quote_amount
 from indexer.mirror.audit import Audit, undecided
 from indexer.mirror.book import Book, settle_status
 from indexer.mirror.candles import add_trade
@@ -162,9 +162,11 @@ class BlockFold:
         book = self._book(event.address)
         buy, sell = event.buy_order_id, event.sell_order_id
         maker_id, taker_id = (sell, buy) if event.taker_side == "buy" else (buy, sell)
-        maker = self._order(book, maker_id, event)
         taker = self._order(book, taker_id, event)
         reason = undecided(book)
+        # of a maker that nobody placed, in a whole history, the audit tells; the trade stands
+        forged = maker_id not in book.orders and reason is None
+        maker = None if forged else self._order(book, maker_id, event)
         foreseen = self._audit.met(
             book, taker_id, Fill(maker_id, event.price, event.quantity), event
         )
@@ -180,14 +182,15 @@ class BlockFold:
             taker_side=event.taker_side,
             maker_order_id=maker_id,
             taker_order_id=taker_id,
-            maker=maker.account,
+            maker=maker.account if maker else ZERO_ADDRESS,
             taker=event.taker,
             maker_fee=self._fees.pop((event.address, False), None),
             taker_fee=self._fees.pop((event.address, True), None),
             verified=None if reason else foreseen,
             undecided=reason,
         )
-        self._fill(book, maker, trade, event)
+        if maker is not None:
+            self._fill(book, maker, trade, event)
         self._fill(book, taker, trade, event)
         add_trade(self._mirror.candles, trade)
         self._trades.append(trade)
@@ -197,8 +200,10 @@ class BlockFold:
     def _fill(self, book: Book, order: Order, trade: Trade, event: ev.Traded) -> None:
         order.quote_filled = Amount(order.quote_filled + trade.quote_amount)
         if order.type == "limit":
+            overfilled = order.filled > order.quantity  # it has left already
             book.fill(order, trade.quantity)
-            if order.filled >= order.quantity and not book.unlink(order):
+            full = order.filled >= order.quantity and not overfilled
+            if full and not book.unlink(order):
                 found = Fill(trade.maker_order_id, trade.price, trade.quantity)
                 self._audit.contradicted(order, found, event)
             settle_status(order)

@@ -10,7 +10,9 @@ from msgspec.structs import replace
 from indexer.domain import events as ev
 from indexer.domain.divergence import Divergence
 from indexer.domain.effect import Effect, Fill, Revert
-from indexer.domain.units import Price, Quantity
+from indexer.domain.order import Trade
+from indexer.domain.units import Address, Price, Quantity
+from indexer.mirror.audit import INCOMPLETE
 from indexer.mirror.fold import Mirror
 from tests.model.recorded import GENESIS, NAMES, Blocks, fold, recorded, truth
 
@@ -98,7 +100,7 @@ def told(name: str, blocks: Blocks) -> Iterator[tuple[list[Divergence], list[boo
         yield list(applied.divergences), [trade.verified for trade in applied.trades]
 
 
-def some(name: str, count: int = 6) -> list[int]:
+def some(name: str, count: int = 3) -> list[int]:
     """Trades to forge, from a seed."""
     return random.Random(f"{SEED} {name}").sample(range(TRADES[name]), count)
 
@@ -180,7 +182,7 @@ def test_a_fill_that_is_left_out_is_missing(name: str) -> None:
 @pytest.mark.parametrize("name", NAMES)
 def test_a_cancel_that_is_left_out_shows_at_the_first_order_that_should_meet_it(name: str) -> None:
     noticed = 0
-    for nth in random.Random(f"{SEED} {name}").sample(range(100), 8):
+    for nth in random.Random(f"{SEED} {name}").sample(range(100), 5):
         event, blocks = forged(name, nth, ev.OrderCancelled, lambda event, mirror: None)
         assert isinstance(event, ev.OrderCancelled)
         divergences = (d for ds, _ in told(name, blocks) for d in ds)
@@ -194,6 +196,55 @@ def test_a_cancel_that_is_left_out_shows_at_the_first_order_that_should_meet_it(
             continue
         assert subject(first.expected) == event.order_id, (nth, first)
     assert noticed
+
+
+def stranger(event: ev.AnyEvent, mirror: Mirror) -> ev.AnyEvent:
+    """A maker that nobody ever placed."""
+    assert isinstance(event, ev.Traded)
+    if event.taker_side == "buy":
+        return replace(event, sell_order_id=999_999)
+    return replace(event, buy_order_id=999_999)
+
+
+def huge(event: ev.AnyEvent, mirror: Mirror) -> ev.AnyEvent:
+    assert isinstance(event, ev.Traded)
+    return replace(event, quantity=Quantity(event.quantity + 2**120))
+
+
+@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize(("forge", "kind"), [(stranger, "wrong_maker"), (huge, "wrong_quantity")])
+def test_a_trade_that_cannot_be_is_told_and_folding_goes_on(
+    name: str, forge: Forgery, kind: str
+) -> None:
+    for nth in some(name, 2):
+        event, blocks = forged(name, nth, ev.Traded, forge)
+        seen = [divergences for divergences, _ in told(name, blocks)]
+        assert len(seen) == len(blocks)
+        first = next(d for divergences in seen for d in divergences)
+        assert (first.kind, first.log_index) == (kind, event.log_index)
+
+
+def test_where_the_history_does_not_begin_with_order_one_nothing_is_decided() -> None:
+    deployment, tokens, blocks = recorded("gtx_main")
+    mirror, dropped = Mirror(deployment), set[tuple[Address, int]]()
+    trades: list[Trade] = []
+    for block, events in blocks:
+        kept: list[ev.AnyEvent] = []
+        for event in events:
+            orders = {
+                getattr(event, name, 0) for name in ("order_id", "buy_order_id", "sell_order_id")
+            }
+            if (1 in orders and isinstance(event, ev.Traded | ev.OrderPlaced)) or any(
+                (event.address, order) in dropped for order in orders
+            ):
+                dropped |= {(event.address, order) for order in orders if order}
+            else:
+                kept.append(event)
+        applied = mirror.apply(block, kept, tokens)
+        assert applied.divergences == ()
+        trades += applied.trades
+    assert trades
+    assert {(trade.verified, trade.undecided) for trade in trades} == {(None, INCOMPLETE)}
 
 
 def test_a_trade_that_is_put_in_is_unexpected() -> None:
