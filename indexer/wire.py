@@ -216,6 +216,10 @@ def _applied(applied: Applied, op: Op) -> Iterator[Draft]:
         data = {"open_time": minute.open_time, "candle": candle_data(candle.after)}
         yield Draft("klines", f"klines:{minute.market}", op, block, data, minute.market)
     yield from _reports(applied, op, block)
+    for divergence in applied.divergences:
+        about = {"event": "divergence", **msgspec.to_builtins(divergence, str_keys=True)}
+        where = (divergence.market, divergence.tx, divergence.log_index)
+        yield Draft("system", "system", op, block, about, *where)
     for market in deltas.markets:
         if market.before is None or market.after is None:
             about = {"event": "market", "symbol": market.record.symbol}

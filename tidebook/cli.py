@@ -315,6 +315,47 @@ def export(storage: Storage) -> None:
 
 
 @tidebook.command()
+@click.option("--from", "first", type=click.IntRange(min=0), help="First block to judge.")
+@click.option("--to", "last", type=click.IntRange(min=0), help="Last block to judge.")
+@_storage
+def verify(storage: Storage, first: int | None, last: int | None) -> None:
+    """Match the chain's orders anew and compare every fill; exit 1 if any differs."""
+    from tidebook import witness
+
+    _run(witness.verify(storage, first, last))
+
+
+@tidebook.command()
+@click.option("--market", required=True, help="Symbol or address.")
+@click.option("--side", type=click.Choice(["buy", "sell"]), required=True)
+@click.option("--quantity", type=click.IntRange(min=1), required=True, help="In base units.")
+@click.option("--price", type=click.IntRange(min=1), help="Quote units; without, a market order.")
+@click.option(
+    "--time-in-force",
+    type=click.Choice(["gtc", "ioc", "fok", "post_only"]),
+    default="gtc",
+    show_default=True,
+)
+@click.option("--account", help="Whose funds and own orders count; without, nobody's.")
+@click.option("--block", type=click.IntRange(min=0), help="A past block instead of the head.")
+@_storage
+def simulate(storage: Storage, market: str, block: int | None, **intent: Any) -> None:
+    """What would come of an order, as JSON; nothing is sent."""
+    from indexer.domain.execution import Intent
+    from tidebook import witness
+
+    _run(witness.simulate(storage, market, [Intent(**intent)], block))
+
+
+@tidebook.command()
+def match() -> None:
+    """Order commands on stdin, their fills on stdout, as JSON lines."""
+    from tidebook import witness
+
+    witness.match()
+
+
+@tidebook.command()
 @click.argument("file", type=click.Path(path_type=Path))
 @_storage
 def replay(file: Path, storage: Storage) -> None:

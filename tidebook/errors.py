@@ -21,8 +21,9 @@ from tidebook.embedded import EmbeddedError
 from tidebook.ports import PortInUse
 from tidebook.settings import BadSetting
 from tidebook.supervised import ServiceFailed
+from tidebook.witness import Diverged
 
-OPERATORS = (MalformedLog, FoldError, ReorgTooDeep)
+OPERATORS = (Diverged, MalformedLog, FoldError, ReorgTooDeep)
 CALLERS = (
     BadDeployment,
     BadRecording,

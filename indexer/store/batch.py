@@ -75,6 +75,17 @@ class _UndoRow(msgspec.Struct):
     after: str | None
 
 
+class _DivergenceRow(msgspec.Struct):
+    market: str
+    block_number: int
+    log_index: int
+    tx: str
+    order_id: int
+    kind: str
+    expected: str | None
+    found: str | None
+
+
 class _OrderChangeRow:
     """An order change with its ordinal in the block; reads through to the change."""
 
@@ -100,6 +111,7 @@ class Batch:
         self.order_changes: list[_OrderChangeRow] = []
         self.level_changes: list[_LevelChangeRow] = []
         self.balance_changes: list[_BalanceChangeRow] = []
+        self.divergences: list[_DivergenceRow] = []
         self.undo: list[_UndoRow] = []
         self.clear()
 
@@ -116,6 +128,7 @@ class Batch:
             tables.order_changes: self.order_changes,
             tables.level_changes: self.level_changes,
             tables.balance_changes: self.balance_changes,
+            tables.divergences: self.divergences,
             tables.undo: self.undo,
         }
 
@@ -129,6 +142,19 @@ class Batch:
         self.trades += applied.trades
         self.order_changes += [
             _OrderChangeRow(ordinal, change) for ordinal, change in enumerate(applied.order_changes)
+        ]
+        self.divergences += [
+            _DivergenceRow(
+                one.market,
+                one.block_number,
+                one.log_index,
+                one.tx,
+                one.order_id,
+                one.kind,
+                _image(one.expected),
+                _image(one.found),
+            )
+            for one in applied.divergences
         ]
         self.set(applied.deltas)
         self._append_changes(block.number, applied.deltas)

@@ -146,6 +146,7 @@ trades = Table(
     Index(None, "market", "block_number", "log_index"),
     Index(None, "maker", "block_number", "log_index"),
     Index(None, "taker", "block_number", "log_index"),
+    Index(None, "market", "timestamp"),
     comment="One maker met one taker. Named by origin.",
 )
 
@@ -255,7 +256,9 @@ orders = Table(
     Column("queued", Boolean, nullable=False),
     Column("next", BigInteger, nullable=False),
     Column("prev", BigInteger, nullable=False),
-    Index(None, "account", "placed_block"),
+    Index(None, "account", "placed_block", "placed_log_index"),
+    Index(None, "market", "placed_block", "placed_log_index"),
+    Index(None, "placed_block", "placed_log_index"),
     Index("orders_queued", "market", "side", "price", postgresql_where=text("queued")),
 )
 
@@ -383,12 +386,15 @@ divergences = Table(
     "divergences",
     metadata,
     Column("id", BigInteger, Identity(), primary_key=True),
-    Column("market", Hex),
+    Column("market", Hex, nullable=False),
     Column("block_number", BigInteger, nullable=False),
     Column("log_index", Integer, nullable=False),
+    Column("tx", Hex, nullable=False),
+    Column("order_id", BigInteger, nullable=False),
     Column("kind", Text, nullable=False),
     Column("expected", JSONB),
     Column("found", JSONB),
     Column("acknowledged", Boolean, nullable=False, server_default=text("false")),
     Index(None, "market", "block_number"),
+    comment="Where the rules and the chain disagree (the chain wins).",
 )

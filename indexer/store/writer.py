@@ -274,6 +274,7 @@ def _merge(table: Table) -> str:
 def _identity(deployment: Deployment) -> dict[str, object]:
     """What of a deployment a database is bound to."""
     return {
+        "chain_id": deployment.chain_id,
         "protocol": deployment.protocol,
         "contracts": deployment.contracts,
         "fee_receiver": deployment.fee_receiver,

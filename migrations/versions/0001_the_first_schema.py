@@ -131,15 +131,18 @@ def upgrade() -> None:
     op.create_table(
         "divergences",
         sa.Column("id", sa.BigInteger(), sa.Identity(always=False), nullable=False),
-        sa.Column("market", sa.LargeBinary(), nullable=True),
+        sa.Column("market", sa.LargeBinary(), nullable=False),
         sa.Column("block_number", sa.BigInteger(), nullable=False),
         sa.Column("log_index", sa.Integer(), nullable=False),
+        sa.Column("tx", sa.LargeBinary(), nullable=False),
+        sa.Column("order_id", sa.BigInteger(), nullable=False),
         sa.Column("kind", sa.Text(), nullable=False),
         sa.Column("expected", postgresql.JSONB(astext_type=sa.Text()), nullable=True),
         sa.Column("found", postgresql.JSONB(astext_type=sa.Text()), nullable=True),
         sa.Column("acknowledged", sa.Boolean(), server_default=sa.text("false"), nullable=False),
         sa.PrimaryKeyConstraint("id", name=op.f("divergences_pk")),
         schema="tidebook",
+        comment="Where the rules and the chain disagree (the chain wins).",
     )
     op.create_index(
         op.f("divergences_market_block_number"),
@@ -292,9 +295,23 @@ def upgrade() -> None:
         schema="tidebook",
     )
     op.create_index(
-        op.f("orders_account_placed_block"),
+        op.f("orders_account_placed_block_placed_log_index"),
         "orders",
-        ["account", "placed_block"],
+        ["account", "placed_block", "placed_log_index"],
+        unique=False,
+        schema="tidebook",
+    )
+    op.create_index(
+        op.f("orders_market_placed_block_placed_log_index"),
+        "orders",
+        ["market", "placed_block", "placed_log_index"],
+        unique=False,
+        schema="tidebook",
+    )
+    op.create_index(
+        op.f("orders_placed_block_placed_log_index"),
+        "orders",
+        ["placed_block", "placed_log_index"],
         unique=False,
         schema="tidebook",
     )
@@ -385,6 +402,13 @@ def upgrade() -> None:
         schema="tidebook",
     )
     op.create_index(
+        op.f("trades_market_timestamp"),
+        "trades",
+        ["market", "timestamp"],
+        unique=False,
+        schema="tidebook",
+    )
+    op.create_index(
         op.f("trades_taker_block_number_log_index"),
         "trades",
         ["taker", "block_number", "log_index"],
@@ -409,6 +433,7 @@ def downgrade() -> None:
     op.drop_index(
         op.f("trades_taker_block_number_log_index"), table_name="trades", schema="tidebook"
     )
+    op.drop_index(op.f("trades_market_timestamp"), table_name="trades", schema="tidebook")
     op.drop_index(
         op.f("trades_market_block_number_log_index"), table_name="trades", schema="tidebook"
     )
@@ -423,7 +448,15 @@ def downgrade() -> None:
     op.drop_index(
         "orders_queued", table_name="orders", schema="tidebook", postgresql_where=sa.text("queued")
     )
-    op.drop_index(op.f("orders_account_placed_block"), table_name="orders", schema="tidebook")
+    op.drop_index(
+        op.f("orders_placed_block_placed_log_index"), table_name="orders", schema="tidebook"
+    )
+    op.drop_index(
+        op.f("orders_market_placed_block_placed_log_index"), table_name="orders", schema="tidebook"
+    )
+    op.drop_index(
+        op.f("orders_account_placed_block_placed_log_index"), table_name="orders", schema="tidebook"
+    )
     op.drop_table("orders", schema="tidebook")
     op.drop_index(
         op.f("order_changes_market_order_id_block_number_ordinal"),

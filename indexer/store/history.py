@@ -1,0 +1,64 @@
+"""The chain again, out of the database: what `verify` folds anew and the past is simulated on."""
+
+from collections.abc import AsyncIterator
+
+from indexer.decode import decode
+from indexer.domain.block import Block
+from indexer.domain.change import Applied
+from indexer.domain.deployment import Deployment
+from indexer.domain.log import Log
+from indexer.domain.market import Token
+from indexer.domain.units import Address, Hash
+from indexer.mirror.fold import Mirror
+from indexer.store.postgres import Connection
+
+WORD = 64
+"""Hex digits of a topic."""
+
+
+async def refold(
+    connection: Connection, deployment: Deployment, mirror: Mirror, last: int | None = None
+) -> AsyncIterator[Applied]:
+    """Fold every stored block into an empty `mirror`, up to block `last` (None: to the head).
+
+    Runs in one transaction, so the writer may go on meanwhile.
+    """
+    async with connection.transaction(isolation="repeatable_read", readonly=True):
+        tokens = [Token(**row) for row in await connection.fetch(_TOKENS)]
+        pending: Block | None = None
+        logs: list[Log] = []
+        async for row in connection.cursor(_LOGS, last, prefetch=5_000):
+            block = Block(row["number"], row["hash"], row["parent_hash"], row["timestamp"])
+            if pending is not None and block != pending:
+                yield mirror.apply(pending, decode(pending, logs), tokens, final=True)
+                logs = []
+            pending = block
+            if row["log_index"] is not None:
+                logs.append(_log(block, row["log_index"], row))
+        if pending is not None:
+            yield mirror.apply(pending, decode(pending, logs), tokens, final=True)
+
+
+def _log(block: Block, index: int, row: "dict[str, str]") -> Log:
+    packed = row["topics"][2:]
+    topics = ["0x" + packed[at : at + WORD] for at in range(0, len(packed), WORD)]
+    return Log(
+        Address(row["address"]),
+        topics,
+        row["data"],
+        block.hash,
+        hex(block.number),
+        Hash(row["tx"]),
+        hex(index),
+    )
+
+
+_TOKENS = "select address, symbol, name, decimals from tidebook.tokens"
+
+_LOGS = """
+select b.number, b.hash, b.parent_hash, b.timestamp,
+       e.log_index, e.tx, e.address, e.topics, e.data
+  from tidebook.blocks b left join tidebook.events e on e.block_number = b.number
+ where b.canonical and b.number <= coalesce($1, b.number)
+ order by b.number, e.log_index
+"""
