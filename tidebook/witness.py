@@ -15,8 +15,8 @@ from tidebook.stores import servers
 
 if TYPE_CHECKING:
     from indexer.domain.deployment import Deployment
+    from indexer.domain.divergence import Divergence
     from indexer.domain.execution import Intent
-    from indexer.mirror.fold import Mirror
     from indexer.store.postgres import Connection
 
 SHOWN = 20
@@ -33,7 +33,7 @@ async def verify(storage: Storage, first: int | None, last: int | None) -> None:
     from indexer.store.history import refold
 
     trades = verified = undecided = blocks = 0
-    found = []
+    found: list[Divergence] = []
     async with _stored(storage) as (connection, deployment):
         async for applied in refold(connection, deployment, Mirror(deployment), last):
             if first is not None and applied.block.number < first:
@@ -82,7 +82,7 @@ async def simulate(storage: Storage, market: str, intents: list[Intent], block: 
 
 
 def match() -> None:
-    """Order commands on stdin, fills on stdout, a JSON line each; a bad one is answered in place."""
+    """Order commands on stdin, fills on stdout, as JSON lines; a bad one is answered in place."""
     from indexer.mirror.matching.engine import Engine
 
     engine = Engine()

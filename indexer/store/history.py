@@ -2,6 +2,8 @@
 
 from collections.abc import AsyncIterator
 
+import asyncpg
+
 from indexer.decode import decode
 from indexer.domain.block import Block
 from indexer.domain.change import Applied
@@ -39,7 +41,7 @@ async def refold(
             yield mirror.apply(pending, decode(pending, logs), tokens, final=True)
 
 
-def _log(block: Block, index: int, row: "dict[str, str]") -> Log:
+def _log(block: Block, index: int, row: "asyncpg.Record") -> Log:
     packed = row["topics"][2:]
     topics = ["0x" + packed[at : at + WORD] for at in range(0, len(packed), WORD)]
     return Log(

@@ -33,17 +33,18 @@ async def until(condition: Callable[[], Awaitable[Any]], what: str) -> Any:
     return answer
 
 
-async def run(*arguments: str) -> tuple[int, bytes, str]:
+async def run(*arguments: str, stdin: bytes = b"") -> tuple[int, bytes, str]:
     """Run a command to its end: exit code, stdout, stderr."""
     process = await asyncio.create_subprocess_exec(
         sys.executable,
         "-m",
         "tidebook",
         *arguments,
+        stdin=asyncio.subprocess.PIPE,
         stdout=asyncio.subprocess.PIPE,
         stderr=asyncio.subprocess.PIPE,
     )
-    out, err = await asyncio.wait_for(process.communicate(), DEADLINE_S)
+    out, err = await asyncio.wait_for(process.communicate(stdin), DEADLINE_S)
     assert process.returncode is not None
     return process.returncode, out, err.decode()
 
