@@ -92,10 +92,11 @@ class Journal:
         self._version = version
         self._file: IO[bytes] | None = None
 
-    def read(self) -> list[bytes]:
+    def read(self, at_least: int) -> list[bytes]:
         """All whole records; what is left of a torn one is cut off.
 
-        Raises DataDirOtherVersion and DataDirDamaged, both telling to remove the directory.
+        The first `at_least` came with the file and can not be torn. Raises DataDirOtherVersion
+        and DataDirDamaged, which leave the file as it is.
         """
         data = memoryview(self.path.read_bytes())
         start = len(_MAGIC) + _FORMAT.size
@@ -113,6 +114,8 @@ class Journal:
         while (content := self._next(data, start)) is not None:
             records.append(bytes(content))
             start += _HEAD + len(content)
+        if len(records) < at_least:
+            raise self._damaged(start)
         self._file = self.path.open("r+b")
         self._file.truncate(start)
         self._file.seek(start)

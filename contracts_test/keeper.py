@@ -24,7 +24,7 @@ from contracts_test.chain import HeadChange, Settings
 from contracts_test.engine import Block, Log, Receipt, Tx
 from contracts_test.exchange import Exchange
 from contracts_test.history import Packed
-from contracts_test.journal import DataDirDamaged, DataDirOtherChain, Journal, Lock
+from contracts_test.journal import DataDirOtherChain, Journal, Lock
 from contracts_test.rpc.node import Node
 
 VERSION = 1
@@ -91,9 +91,7 @@ class Keeper:
         """Reads the file and says which chain it holds; None when there is none yet."""
         if not self._journal.path.exists():
             return None
-        records = self._journal.read()
-        if len(records) < 2:  # these two are written in one go with the file
-            raise DataDirDamaged(self.directory, f"{self._journal.path.name} has no chain in it")
+        records = self._journal.read(at_least=2)
         self._about = About(**json.loads(records[0]))
         self._steps = [pickle.loads(record) for record in records[1:]]
         return self._about
