@@ -54,7 +54,7 @@ async def verify(storage: Storage, first: int | None, last: int | None) -> None:
             f"expected {_said(divergence.expected)}, found {_said(divergence.found)}"
         )
     if found:
-        raise Diverged(f"the chain did not do what its rules say, {len(found):,} times")
+        raise Diverged(f"the chain did not do what its rules say: {len(found):,} divergences")
 
 
 def _said(effect: msgspec.Struct | None) -> str:

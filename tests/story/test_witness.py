@@ -32,7 +32,7 @@ async def test_a_forged_price_is_found_and_told(recordings: Path, tmp_path: Path
     await run("replay", str(forged))
     code, out, err = await run("verify")
     assert code == 1
-    assert err == "tidebook: the chain did not do what its rules say, 1 times\n"
+    assert err == "tidebook: the chain did not do what its rules say: 1 divergences\n"
     assert f"block {block}, log {log_index}" in out.decode()
     assert "wrong_price" in out.decode()
     assert (await run("verify", "--to", str(block - 1)))[0] == 0
