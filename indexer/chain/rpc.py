@@ -23,6 +23,8 @@ FIRST_RETRY_S = 0.1
 """Doubled after every attempt."""
 MAX_ANSWER_BYTES = 256 << 20
 
+_NULL = msgspec.Raw(b"null")  # a Raw equals no bytes, only a Raw
+
 Call = tuple[str, Sequence[Any]]
 """A method and its parameters."""
 
@@ -34,10 +36,10 @@ class _Failure(msgspec.Struct, frozen=True):
 
 class _Answer(msgspec.Struct, frozen=True):
     id: int | str | None = None
-    result: msgspec.Raw = msgspec.Raw(b"null")
+    result: msgspec.Raw = _NULL
     error: _Failure | None = None
     method: str | None = None
-    params: msgspec.Raw = msgspec.Raw(b"null")
+    params: msgspec.Raw = _NULL
 
 
 class _Notice(msgspec.Struct, frozen=True):
@@ -222,7 +224,7 @@ def _match(ids: Sequence[int], text: bytes) -> list[_Answer]:
 def _result(type_: type[T], method: str, answer: _Answer) -> T | None:
     if answer.error is not None:
         raise RpcError(method, answer.error.code, answer.error.message)
-    if answer.result == b"null":
+    if answer.result == _NULL:
         return None
     try:
         return msgspec.json.decode(answer.result, type=type_)

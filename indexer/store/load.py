@@ -9,6 +9,8 @@ from indexer.domain.block import Block
 from indexer.domain.canon import Canon
 from indexer.domain.change import Applied, Delta, Deltas, OrderChange
 from indexer.domain.deployment import Deployment
+from indexer.domain.divergence import Divergence
+from indexer.domain.effect import Effect
 from indexer.domain.order import CANDLE_SECONDS, Trade
 from indexer.mirror.fold import Mirror
 from indexer.store.batch import RECORD_TYPES, deltas_from
@@ -51,12 +53,14 @@ async def _load_journal(connection: Connection, canon: Canon, anchor: int) -> li
         images[row["block_number"]].append((row["kind"], row["before"], row["after"]))
     trades = await _facts(connection, "trades", Trade, anchor, "log_index")
     changes = await _facts(connection, "order_changes", OrderChange, anchor, "ordinal")
+    divergences = await _divergences(connection, anchor)
     return [
         Applied(
             block,
             deltas_from(images[block.number]),
             tuple(trades[block.number]),
             tuple(changes[block.number]),
+            tuple(divergences[block.number]),
         )
         for block in canon.blocks()
         if block.number > anchor
@@ -76,3 +80,18 @@ async def _facts(
     for row in rows:
         facts[row["block_number"]].append(type_(**row))
     return facts
+
+
+async def _divergences(connection: Connection, anchor: int) -> dict[int, list[Divergence]]:
+    names = ", ".join(field.name for field in msgspec.structs.fields(Divergence))
+    rows = await connection.fetch(
+        f"select {names} from tidebook.divergences where block_number > $1 order by id", anchor
+    )
+    found: dict[int, list[Divergence]] = defaultdict(list)
+    for row in rows:
+        effects = {
+            key: row[key] and msgspec.json.decode(row[key], type=Effect)
+            for key in ("expected", "found")
+        }
+        found[row["block_number"]].append(Divergence(**{**row, **effects}))
+    return found

@@ -137,3 +137,39 @@ async def test_a_database_of_other_contracts_is_refused(chain: Chain, database_u
         with pytest.raises(error, match="use another database"):
             await play(database_url, other)
     assert await tables(database_url) == before
+
+
+async def test_a_divergence_is_stored_told_and_taken_back_with_its_block(
+    recordings: Path, database_url: str
+) -> None:
+    forged = Chain(recordings / "gtx_chaos.jsonl.gz", LAST)
+    number = forge_a_price(forged, 100)
+    await play(database_url, forged, forged.to(0, number))
+    (told,) = [m for m in await messages(database_url) if m["data"].get("event") == "divergence"]
+    assert (told["op"], told["data"]["kind"]) == ("apply", "wrong_price")
+    assert told["block"]["number"] == number
+    await play(database_url, forged, [forged.back_to(number - 1)])
+    taken_back = (await messages(database_url))[-1]
+    (again,) = [
+        m
+        for m in await messages(database_url)
+        if m["op"] == "retract" and m["data"].get("event") == "divergence"
+    ]
+    assert again["data"] == told["data"]
+    assert taken_back["data"]["event"] == "reorg.end"
+
+
+def forge_a_price(chain: Chain, first: int) -> int:
+    """Add one to the price of the last match of a block from `first` on; which block."""
+    for at in range(first, len(chain.advances)):
+        advance = chain.advances[at]
+        for position in range(len(advance.logs) - 1, -1, -1):
+            log = advance.logs[position]
+            if log.topics[0].startswith("0x432c3a35"):
+                price = int(log.data[130:194], 16) + 1
+                data = f"{log.data[:130]}{price:064x}{log.data[194:]}"
+                logs = list(advance.logs)
+                logs[position] = msgspec.structs.replace(log, data=data)
+                chain.advances[at] = msgspec.structs.replace(advance, logs=tuple(logs))
+                return at
+    raise AssertionError("a recording without matches")
