@@ -30,6 +30,7 @@ from contracts_test.rpc.node import Node
 VERSION = 1
 KEPT_STATES = 256  # blocks behind the head whose states survive a start
 REWRITE_AFTER_BYTES = 16 * 1024 * 1024
+SMALL_CHANGE_BYTES = 64 * 1024  # appended, these are not worth writing a file anew at a stop
 _log = logging.getLogger("tidebook.devnet")
 
 
@@ -77,7 +78,8 @@ class Keeper:
         self._node: Node | None = None
         self._about: About | None = None
         self._steps: list[_Step] = []
-        self._rewrite_at = REWRITE_AFTER_BYTES
+        self._rewrite_at = 0
+        self._small_bytes = 0  # how big the file was when it was last written anew
         # What is in the file:
         self._hashes: list[bytes] = []
         self._head_root = b""
@@ -94,6 +96,7 @@ class Keeper:
         records = self._journal.read(at_least=2)
         self._about = About(**json.loads(records[0]))
         self._steps = [pickle.loads(record) for record in records[1:]]
+        self._is_small(len(records[0]) + len(records[1]))
         return self._about
 
     def restore(self, node: Node) -> None:
@@ -171,7 +174,8 @@ class Keeper:
         try:
             if self._node is not None:
                 self.write()
-                self._make_small()
+                if self._journal.size > self._small_bytes + SMALL_CHANGE_BYTES:
+                    self._make_small()
         finally:
             if self._node is not None:
                 self._node.keeper = None
@@ -234,6 +238,10 @@ class Keeper:
             self._rewrite_at = self._journal.size * 2
             _log.warning("%s was not made smaller: %s", self._journal.path, error)
 
+    def _is_small(self, size: int) -> None:
+        self._small_bytes = size
+        self._rewrite_at = size + max(REWRITE_AFTER_BYTES, size)
+
     def _rewrite(self) -> None:
         """One record in place of all, without states that nobody may ask for any more."""
         assert self._about is not None, "we know what we keep"
@@ -254,7 +262,7 @@ class Keeper:
         )
         about = json.dumps(asdict(self._about)).encode()
         self._journal.rewrite([about, pickle.dumps(step)])
-        self._rewrite_at = max(REWRITE_AFTER_BYTES, self._journal.size) + self._journal.size
+        self._is_small(self._journal.size)
         self._nodes = set(nodes)
         self._pool = {tx.hash for tx in waiting}
         self._written()

@@ -201,6 +201,9 @@ def test_the_file_is_written_anew_before_it_is_much_bigger_than_its_chain(
         ask(node, "anvil_reorg", 6, [])  # into states that the file has no more
         with opened(kept(killed(tmp_path / "a", tmp_path / "b"), **few)) as again:
             assert told_by(again) == told_by(node)
+            file = (tmp_path / "b" / "devnet" / "chain").stat().st_ino
+            again.chain.mine()
+            assert (tmp_path / "b" / "devnet" / "chain").stat().st_ino == file, "not at each start"
 
 
 def standard_exchange() -> Exchange:
