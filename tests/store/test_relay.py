@@ -19,7 +19,7 @@ CHAIN_ID = 31337
 
 @pytest.fixture(scope="module")
 def chain(recordings: Path) -> Chain:
-    return Chain(recordings / "gtx_chaos.jsonl.gz", 90)
+    return Chain(recordings / "gtx_chaos.jsonl.gz", 190)
 
 
 @pytest.fixture
@@ -73,17 +73,17 @@ async def assert_equal(database_url: str, client: "redis.Redis") -> None:
 async def test_what_the_writer_commits_is_told_at_once(
     chain: Chain, database_url: str, redis_url: str, streams: "redis.Redis"
 ) -> None:
-    await play(database_url, chain, chain.to(0, 40))
+    await play(database_url, chain, chain.to(0, 140))
     async with relaying(database_url, redis_url):
         await assert_equal(database_url, streams)
-        await play(database_url, chain, chain.to(41, 60), [chain.back_to(50)])
+        await play(database_url, chain, chain.to(141, 160), [chain.back_to(150)])
         await assert_equal(database_url, streams)
 
 
 async def test_relays_that_are_cut_off_anywhere_double_nothing(
     chain: Chain, database_url: str, redis_url: str, streams: "redis.Redis"
 ) -> None:
-    await play(database_url, chain, chain.to(0, 90))
+    await play(database_url, chain, chain.to(0, 190))
     for pause_ms in range(0, 120, 10):
         async with relaying(database_url, redis_url):
             await asyncio.sleep(pause_ms / 1000)  # where it is then is the point
@@ -94,7 +94,7 @@ async def test_relays_that_are_cut_off_anywhere_double_nothing(
 async def test_a_redis_that_was_emptied_is_filled_from_postgres(
     chain: Chain, database_url: str, redis_url: str, streams: "redis.Redis"
 ) -> None:
-    await play(database_url, chain, chain.to(0, 60))
+    await play(database_url, chain, chain.to(0, 160))
     async with relaying(database_url, redis_url):
         await assert_equal(database_url, streams)
     await streams.flushdb()
@@ -109,8 +109,8 @@ async def test_the_streams_of_another_history_go(
     redis_url: str,
     streams: "redis.Redis",
 ) -> None:
-    await play(database_url, chain, chain.to(0, 60))
-    await play(other_database_url, chain, chain.to(0, 30))
+    await play(database_url, chain, chain.to(0, 160))
+    await play(other_database_url, chain, chain.to(0, 130))
     async with relaying(database_url, redis_url):
         await assert_equal(database_url, streams)
     async with relaying(other_database_url, redis_url):

@@ -9,7 +9,7 @@ import pytest
 from indexer.store.errors import WrongChain, WrongDeployment
 from tests.store.chains import Chain, exported, load, messages, play, tables
 
-LAST = 140
+LAST = 240
 
 
 @pytest.fixture(scope="module")
@@ -30,11 +30,11 @@ async def test_reorgs_leave_what_the_winning_branch_alone_would(
     await play(
         database_url,
         chain,
-        chain.to(0, 60),
-        [chain.back_to(55), *chain.to(56, 80)],
-        [chain.back_to(20)],  # a head that is our ancestor: a rollback with no advance
-        chain.to(21, 100),
-        [chain.finalize(70), chain.back_to(71), *chain.to(72, LAST)],
+        chain.to(0, 160),
+        [chain.back_to(155), *chain.to(156, 180)],
+        [chain.back_to(120)],  # a head that is our ancestor: a rollback with no advance
+        chain.to(121, 200),
+        [chain.finalize(170), chain.back_to(171), *chain.to(172, LAST)],
     )
     assert await tables(database_url) == clean
 
@@ -42,20 +42,20 @@ async def test_reorgs_leave_what_the_winning_branch_alone_would(
 async def test_a_start_after_any_end_goes_on_as_if_there_had_been_none(
     chain: Chain, clean: dict[str, list[Any]], database_url: str
 ) -> None:
-    await play(database_url, chain, chain.to(0, 50))
-    await play(database_url, chain, chain.to(51, 90), [chain.finalize(40)])
-    await play(database_url, chain, [chain.back_to(45)])  # undoes what two earlier lives did
-    await play(database_url, chain, chain.to(46, 60), chain.to(61, LAST))
+    await play(database_url, chain, chain.to(0, 150))
+    await play(database_url, chain, chain.to(151, 190), [chain.finalize(140)])
+    await play(database_url, chain, [chain.back_to(145)])  # undoes what two earlier lives did
+    await play(database_url, chain, chain.to(146, 160), chain.to(161, LAST))
     assert await tables(database_url) == clean
 
 
 async def test_a_loaded_mirror_is_the_mirror_that_was_saved(
     chain: Chain, database_url: str
 ) -> None:
-    await play(database_url, chain, chain.to(0, 90), [chain.finalize(60)])
+    await play(database_url, chain, chain.to(0, 190), [chain.finalize(160)])
     loaded = await load(database_url, chain)
-    assert [applied.block.number for applied in loaded.journal] == list(range(61, 91))
-    await play(database_url, chain, chain.to(91, LAST), [chain.back_to(90)])
+    assert [applied.block.number for applied in loaded.journal] == list(range(161, 191))
+    await play(database_url, chain, chain.to(191, LAST), [chain.back_to(190)])
     again = await load(database_url, chain)
     assert again.journal == loaded.journal
     for market, book in loaded.books.items():
@@ -67,8 +67,8 @@ async def test_a_loaded_mirror_is_the_mirror_that_was_saved(
 async def test_messages_are_numbered_without_gap_and_chained_by_channel(
     chain: Chain, database_url: str
 ) -> None:
-    await play(database_url, chain, chain.to(0, 60), [chain.back_to(50)])
-    await play(database_url, chain, chain.to(51, 80))
+    await play(database_url, chain, chain.to(0, 160), [chain.back_to(150)])
+    await play(database_url, chain, chain.to(151, 180))
     told = await messages(database_url)
     assert [message["seq"] for message in told] == list(range(1, len(told) + 1))
     newest: dict[tuple[Any, ...], int] = {}
@@ -84,8 +84,8 @@ async def test_messages_are_numbered_without_gap_and_chained_by_channel(
 async def test_a_client_of_messages_alone_ends_with_the_book(
     chain: Chain, database_url: str
 ) -> None:
-    await play(database_url, chain, chain.to(0, 90))
-    await play(database_url, chain, [chain.back_to(40), *chain.to(41, 70)], [chain.back_to(66)])
+    await play(database_url, chain, chain.to(0, 190))
+    await play(database_url, chain, [chain.back_to(140), *chain.to(141, 170)], [chain.back_to(166)])
     books: dict[str, dict[str, dict[str, list[Any]]]] = {}
     trades: list[tuple[int, int]] = []
     for message in await messages(database_url):
@@ -100,6 +100,7 @@ async def test_a_client_of_messages_alone_ends_with_the_book(
                 trades.append(name)
             else:
                 assert trades.pop() == name, "retracted newest first"
+    assert trades, "blocks with trades"
     state = await exported(database_url)
     for market in state["markets"]:
         book = books.get(market["address"], {"bids": {}, "asks": {}})
@@ -115,12 +116,12 @@ async def test_a_client_of_messages_alone_ends_with_the_book(
 
 
 async def test_a_rollback_is_told_between_brackets(chain: Chain, database_url: str) -> None:
-    await play(database_url, chain, chain.to(0, 60))
+    await play(database_url, chain, chain.to(0, 160))
     before = len(await messages(database_url))
-    await play(database_url, chain, [chain.back_to(57)])
+    await play(database_url, chain, [chain.back_to(157)])
     begin, *retracted, end = (await messages(database_url))[before:]
     assert begin["data"]["event"] == "reorg.begin"
-    assert (begin["data"]["ancestor"]["number"], begin["data"]["depth"]) == (57, 3)
+    assert (begin["data"]["ancestor"]["number"], begin["data"]["depth"]) == (157, 3)
     assert end["data"]["event"] == "reorg.end"
     assert retracted
     assert {message["op"] for message in retracted} == {"retract"}
@@ -143,7 +144,7 @@ async def test_a_divergence_is_stored_told_and_taken_back_with_its_block(
     recordings: Path, database_url: str
 ) -> None:
     forged = Chain(recordings / "gtx_chaos.jsonl.gz", LAST)
-    number = forge_a_price(forged, 100)
+    number = forge_a_price(forged, 200)
     await play(database_url, forged, forged.to(0, number))
     (told,) = [m for m in await messages(database_url) if m["data"].get("event") == "divergence"]
     assert (told["op"], told["data"]["kind"]) == ("apply", "wrong_price")
