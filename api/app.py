@@ -27,7 +27,6 @@ from api.errors import BadInput, addressed, explain
 from api.limits import CHECK_TIMEOUT_S, BodyLimit
 from api.reads import position
 from api.schema import Context, build_schema
-from api.server import run
 from api.snapshot import Snapshot, connect
 
 
@@ -37,8 +36,6 @@ class Config:
 
     database_url: str
     chain_id: int
-    host: str = "127.0.0.1"
-    port: int = 42069
     allowed_origins: tuple[str, ...] = ("*",)
     """Whose pages may read us. The data is public and there is nothing to write."""
     graphiql: bool = True
@@ -46,14 +43,6 @@ class Config:
     """Connections to Postgres at most: requests that read at the same time."""
     pool_timeout_s: float = 5.0
     """Seconds a request waits for one of them."""
-
-
-async def serve(config: Config, started: Callable[[int], None] | None = None) -> None:
-    """Serve until SIGINT, SIGTERM or cancellation; `started(port)` once it answers.
-
-    Raises PortInUse or CannotListen.
-    """
-    await run(build(config), config.host, config.port, started)
 
 
 def build(config: Config) -> Starlette:

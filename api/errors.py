@@ -4,9 +4,6 @@ ApiError           carries `extensions.code`
 ├── BadInput       BAD_INPUT    the caller's: names the field and what was expected
 ├── Unavailable    UNAVAILABLE  the operator's: the database does not answer, or has no schema
 └── Internal       INTERNAL     ours: logged with its trace, told without it
-
-CannotListen       the operator's, at start
-└── PortInUse
 """
 
 from typing import Any
@@ -50,19 +47,6 @@ class Unavailable(ApiError):
 
 class Internal(ApiError):
     """A fault of ours."""
-
-
-class CannotListen(Exception):
-    """The address we were told to serve on cannot be had."""
-
-
-class PortInUse(CannotListen):
-    """Somebody else listens there."""
-
-    def __init__(self, host: str, port: int) -> None:
-        super().__init__(f"port {port} on {host} is in use by another process")
-        self.host = host
-        self.port = port
 
 
 def addressed(error: GraphQLError) -> GraphQLError:

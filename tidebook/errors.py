@@ -3,9 +3,7 @@
 An error that is in neither list is our mistake, and keeps its traceback.
 """
 
-import api.errors
 import contracts_test.node
-import ws.errors
 from contracts_test.chaos import UnknownKnob
 from contracts_test.journal import DataDirError
 from indexer.chain.errors import ChainError, ReorgTooDeep
@@ -18,7 +16,7 @@ from indexer.store.errors import StoreError
 from indexer.store.postgres import DatabaseUnreachable
 from migrations import SchemaNewer
 from tidebook.embedded import EmbeddedError
-from tidebook.ports import PortInUse
+from tidebook.ports import CannotListen
 from tidebook.settings import BadSetting
 from tidebook.supervised import ServiceFailed
 from tidebook.witness import Diverged
@@ -28,20 +26,16 @@ CALLERS = (
     BadDeployment,
     BadRecording,
     BadSetting,
+    CannotListen,
     ChainError,
     DataDirError,
     DatabaseUnreachable,
     EmbeddedError,
-    PortInUse,
     RedisUnreachable,
     SchemaNewer,
     StoreError,
     UnknownKnob,
-    api.errors.CannotListen,
-    api.errors.PortInUse,
     contracts_test.node.PortInUse,
-    ws.errors.CannotListen,
-    ws.errors.PortInUse,
 )
 
 

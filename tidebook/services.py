@@ -58,20 +58,24 @@ async def relay(storage: Storage) -> None:
 
 async def api(storage: Storage, listen: Listen) -> None:
     """Serve GraphQL."""
-    from api.app import Config, serve
+    from api.app import Config, build
+    from tidebook.serving import serve
 
     async with servers(storage) as urls:
         chain_id = await _chain_id(urls.database_url)
-        await serve(Config(urls.database_url, chain_id, listen.host, listen.port))
+        await serve(build(Config(urls.database_url, chain_id)), listen.host, listen.port)
 
 
 async def ws(storage: Storage, listen: Listen) -> None:
     """Serve the live feed."""
-    from ws.app import Config, serve
+    from tidebook.serving import serve
+    from ws.app import Config, build, server_options
 
     async with servers(storage, redis=True) as urls:
         chain_id = await _chain_id(urls.database_url)
-        await serve(Config(urls.database_url, urls.redis_url, chain_id, listen.host, listen.port))
+        config = Config(urls.database_url, urls.redis_url, chain_id)
+        options = server_options(config.limits)
+        await serve(build(config), listen.host, listen.port, **options)
 
 
 async def devnet(flow: Flow, listen: Listen, data_dir: Path | None) -> None:

@@ -6,9 +6,10 @@
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
 from time import monotonic
+from typing import Any
 
 from prometheus_client import generate_latest
 from prometheus_client.exposition import CONTENT_TYPE_LATEST
@@ -21,7 +22,6 @@ from starlette.websockets import WebSocket, WebSocketDisconnect
 from ws.gateway import Gateway
 from ws.hub import Client, Farewell, Frame
 from ws.limits import PING_INTERVAL_S, PONG_TIMEOUT_S, Limits
-from ws.server import run
 from ws.session import Effect, HangUp, Join, Leave, Refused, Say, Session
 
 
@@ -32,40 +32,18 @@ class Config:
     database_url: str
     redis_url: str
     chain_id: int
-    host: str = "127.0.0.1"
-    port: int = 42080
     limits: Limits = field(default_factory=Limits)
 
 
-async def serve(config: Config, started: Callable[[int], None] | None = None) -> None:
-    """Serve until SIGINT, SIGTERM or cancellation; `started(port)` once it answers.
-
-    Raises PortInUse or CannotListen, and what ended the gateway's own task.
-    """
-    app = build(config)
-    serving = asyncio.create_task(
-        run(
-            app,
-            config.host,
-            config.port,
-            started,
-            ws="websockets-sansio",
-            ws_ping_interval=PING_INTERVAL_S,
-            ws_ping_timeout=PONG_TIMEOUT_S,
-            ws_max_size=config.limits.inbound_bytes,
-            ws_per_message_deflate=False,  # costs three times the CPU and twice the memory
-        )
-    )
-    app.state.on_failure = serving.cancel
-    try:
-        await serving
-    except asyncio.CancelledError:
-        serving.cancel()
-        with contextlib.suppress(asyncio.CancelledError):
-            await serving
-        if app.state.failure is not None:
-            raise app.state.failure from None
-        raise
+def server_options(limits: Limits) -> dict[str, Any]:
+    """What the gateway asks of uvicorn."""
+    return {
+        "ws": "websockets-sansio",
+        "ws_ping_interval": PING_INTERVAL_S,
+        "ws_ping_timeout": PONG_TIMEOUT_S,
+        "ws_max_size": limits.inbound_bytes,
+        "ws_per_message_deflate": False,  # costs three times the CPU and twice the memory
+    }
 
 
 def build(config: Config) -> Starlette:
@@ -77,9 +55,8 @@ def build(config: Config) -> Starlette:
         feeding = asyncio.create_task(gateway.run())
 
         def ended(task: "asyncio.Task[None]") -> None:
-            if not task.cancelled() and task.exception() is not None:
-                app.state.failure = task.exception()
-                app.state.on_failure()
+            if not task.cancelled() and (error := task.exception()) is not None:
+                app.state.on_failure(error)
 
         feeding.add_done_callback(ended)
         await gateway.prepare()
@@ -113,7 +90,7 @@ def build(config: Config) -> Starlette:
         text = generate_latest(gateway.metrics.registry)
         return Response(text, media_type=CONTENT_TYPE_LATEST)
 
-    app = Starlette(
+    return Starlette(
         routes=[
             Route("/health", health),
             Route("/metrics", show_metrics),
@@ -123,9 +100,6 @@ def build(config: Config) -> Starlette:
         ],
         lifespan=lifespan,
     )
-    app.state.failure = None
-    app.state.on_failure = lambda: None
-    return app
 
 
 async def _converse(

@@ -67,7 +67,7 @@ def base_url(indexed: Indexed) -> Iterator[str]:
     done = threading.Event()
 
     async def run() -> None:
-        async with serving(Config(indexed.database_url, indexed.chain_id, port=0)) as served:
+        async with serving(Config(indexed.database_url, indexed.chain_id)) as served:
             url.set_result(served)
             await asyncio.to_thread(done.wait)
 

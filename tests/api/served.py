@@ -5,9 +5,10 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import Any
 
-from api.app import Config, serve
+from api.app import Config, build
 from indexer.domain.order import Trade
 from indexer.mirror.fold import Mirror
+from tidebook.serving import serve
 
 Ask = Callable[..., Awaitable[Any]]
 
@@ -25,12 +26,12 @@ class Indexed:
 class serving:  # noqa: N801  # reads as a verb: async with serving(config) as url
     """The API as its process runs it, for as long as a test needs it."""
 
-    def __init__(self, config: Config) -> None:
-        self._config = config
+    def __init__(self, config: Config, host: str = "127.0.0.1", port: int = 0) -> None:
+        self._app, self._host, self._port = build(config), host, port
 
     async def __aenter__(self) -> str:
         port: asyncio.Future[int] = asyncio.get_running_loop().create_future()
-        self._task = asyncio.create_task(serve(self._config, port.set_result))
+        self._task = asyncio.create_task(serve(self._app, self._host, self._port, port.set_result))
         waiting: set[asyncio.Future[Any]] = {self._task, port}
         await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED)
         if self._task.done():

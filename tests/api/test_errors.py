@@ -90,7 +90,7 @@ async def test_a_body_beyond_its_limit_is_a_413(base_url: str, http: aiohttp.Cli
 
 
 async def test_a_database_that_is_away_is_said_to_be(http: aiohttp.ClientSession) -> None:
-    nowhere = Config("postgresql://nobody@127.0.0.1:1/none", 1, port=0)
+    nowhere = Config("postgresql://nobody@127.0.0.1:1/none", 1)
     async with serving(nowhere) as url:
         async with http.get(f"{url}/health") as response:
             assert response.status == 503
@@ -103,7 +103,7 @@ async def test_a_database_that_is_away_is_said_to_be(http: aiohttp.ClientSession
 async def test_a_database_without_a_schema_is_said_to_be(
     http: aiohttp.ClientSession, empty_database_url: str
 ) -> None:
-    async with serving(Config(empty_database_url, 1, port=0)) as url:
+    async with serving(Config(empty_database_url, 1)) as url:
         async with http.get(f"{url}/health") as response:
             assert response.status == 200
         async with http.get(f"{url}/ready") as response:

@@ -21,7 +21,7 @@ async def chain(database_url: str, redis_url: str) -> AsyncIterator[Chain]:
 
 @pytest.fixture
 def config(chain: Chain, database_url: str, redis_url: str) -> Config:
-    return Config(database_url, redis_url, CHAIN_ID, port=0)
+    return Config(database_url, redis_url, CHAIN_ID)
 
 
 @pytest.fixture

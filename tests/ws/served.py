@@ -1,7 +1,7 @@
 """A real gateway over real servers, and the writer's part played by hand."""
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from typing import Any
 
@@ -13,7 +13,8 @@ from sqlalchemy.ext.asyncio import create_async_engine
 from indexer.domain.units import Address, Hash
 from indexer.store.tables import markets, tokens
 from indexer.wire import BlockInfo, Message, Op, Stream, stream_key
-from ws.app import Config, serve
+from tidebook.serving import serve
+from ws.app import Config, build, server_options
 
 CHAIN_ID = 31337
 WETH, USDC = (Address("0x" + digit * 40) for digit in "12")
@@ -91,11 +92,16 @@ class Chain:
         self.epoch, self.seq, self._newest = epoch, 0, {}
 
 
+async def run(config: Config, at: int, started: Callable[[int], None]) -> None:
+    """What `tidebook ws` does."""
+    await serve(build(config), "127.0.0.1", at, started, **server_options(config.limits))
+
+
 @asynccontextmanager
-async def serving(config: Config) -> AsyncIterator[str]:
+async def serving(config: Config, at: int = 0) -> AsyncIterator[str]:
     """A gateway as its process runs it, for as long as a test needs it."""
     port: asyncio.Future[int] = asyncio.get_running_loop().create_future()
-    task = asyncio.create_task(serve(config, port.set_result))
+    task = asyncio.create_task(run(config, at, port.set_result))
     waiting: set[asyncio.Future[Any]] = {task, port}
     await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED)
     if task.done():

@@ -12,7 +12,7 @@ from typing import Any
 import uvicorn
 from starlette.applications import Starlette
 
-from ws.errors import CannotListen, PortInUse
+from tidebook.ports import CannotListen, PortInUse
 
 GRACE_S = 0.5
 """Seconds that running requests have to finish once we are told to stop."""
@@ -21,7 +21,7 @@ BACKLOG = 1024
 """Connections the kernel keeps waiting for us to accept them."""
 
 
-async def run(
+async def serve(
     app: Starlette,
     host: str,
     port: int,
@@ -30,15 +30,24 @@ async def run(
 ) -> None:
     """Serve `app` until SIGINT, SIGTERM or cancellation; `started(port)` once it answers.
 
-    Port 0 takes a free one. `options` are uvicorn's. Raises PortInUse or CannotListen.
+    Port 0 takes a free one. `options` are uvicorn's. An application that has a task of its own
+    calls `app.state.on_failure(error)` when it ends: then so do we, with that error. Raises
+    PortInUse or CannotListen.
     """
+    failures: list[BaseException] = []
     with contextlib.closing(listen(host, port)) as listener:
         config = uvicorn.Config(
             app, log_level="warning", access_log=False, server_header=False, **options
         )
-        logging.getLogger("uvicorn.error").addFilter(_is_no_refusal)
         config.timeout_graceful_shutdown = GRACE_S  # type: ignore[assignment]  # waits as told
+        logging.getLogger("uvicorn.error").addFilter(_is_no_refusal)
         server = _Server(config, lambda: started and started(listener.getsockname()[1]))
+
+        def fail(error: BaseException) -> None:
+            failures.append(error)
+            server.should_exit = True
+
+        app.state.on_failure = fail
         serving = asyncio.ensure_future(server.serve(sockets=[listener]))
         try:
             await asyncio.shield(serving)
@@ -46,10 +55,12 @@ async def run(
             server.should_exit = True
             await serving
             raise
+    if failures:
+        raise failures[0]
 
 
 def _is_no_refusal(record: logging.LogRecord) -> bool:
-    """Uvicorn takes a refused handshake for one that we forgot to complete."""
+    """Uvicorn takes a refused websocket handshake for one that we forgot to complete."""
     return "without completing handshake" not in record.getMessage()
 
 
