@@ -29,7 +29,7 @@ lint: $(STAMP)   ## form, types and the arrows between the rooms
 	$(BIN)/lint-imports
 
 bench: $(STAMP)  ## throughput and latency, as ratios to a baseline of the same run
-	$(BIN)/python -m pytest tests/benchmarks --override-ini testpaths= -s
+	$(BIN)/pytest -s -o python_files='bench_*.py' tests/benchmarks tests/devnet
 
 format: $(STAMP) ## let ruff write
 	$(BIN)/ruff format .
