@@ -18,6 +18,7 @@ from redis.exceptions import RedisError
 from indexer.store import postgres
 from tidebook import embedded
 from tidebook.ports import require_free
+from tidebook.progress import announce
 from tidebook.settings import Chain, Flow, Storage
 from tidebook.stores import servers
 from tidebook.supervised import Service
@@ -69,6 +70,7 @@ async def _run_services(plan: Plan, urls: embedded.Urls) -> None:
     await ensure_schema(urls.database_url)
     services = _services(plan, urls, logs)
     try:
+        announce(f"starting {', '.join(services)}")
         async with asyncio.TaskGroup() as group:  # importing takes longest: all at once
             for name, service in services.items():
                 if name != "index":
@@ -77,6 +79,7 @@ async def _run_services(plan: Plan, urls: embedded.Urls) -> None:
             await services["devnet"].become_healthy()
         await services["index"].start()
         for service in services.values():
+            announce(f"waiting for {service.name}")
             await service.become_healthy()
         _print_urls(plan, urls)
         async with asyncio.TaskGroup() as group:

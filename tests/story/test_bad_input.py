@@ -96,6 +96,57 @@ async def test_a_damaged_recording_is_named_with_its_line(
     assert expected in await refused("replay", rewritten(recording, edit))
 
 
+async def test_a_malformed_log_stops_at_its_block_and_keeps_the_rest(
+    recording: Path, recordings: Path, database_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("TIDEBOOK_DATABASE_URL", database_url)
+    number, log_index = 0, ""
+
+    def cut_a_word(lines: list[str]) -> list[str]:
+        nonlocal number, log_index
+        for at in range(300, len(lines)):
+            block = json.loads(lines[at])
+            for log in block["logs"]:
+                if log["topics"][0] == MATCHED:
+                    log["data"] = log["data"][:-64]
+                    number, log_index = block["number"], log["logIndex"]
+                    return [*lines[:at], json.dumps(block) + "\n", *lines[at + 1 :]]
+        raise AssertionError("a recording without matches")
+
+    code, _, err = await run("replay", rewritten(recording, cut_a_word))
+    assert code == 1
+    assert f"block {number} (" in err
+    assert f"log {log_index}" in err
+    assert "expected OrderMatched with 4 topics and 128 bytes of data" in err
+    assert "found 4 topics and 96 bytes" in err
+    assert err.count("\n") == 1
+    sound = recordings / "gtx_chaos.jsonl.gz"
+    assert (await run("replay", str(sound)))[0] == 0, "nothing half-written stands in the way"
+    assert json.loads((await run("export"))[1])["block"]["number"] == 573
+
+
+async def test_a_log_that_no_abi_knows_is_counted_and_shown(
+    recording: Path, database_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("TIDEBOOK_DATABASE_URL", database_url)
+
+    def rename_an_event(lines: list[str]) -> list[str]:
+        for at in range(1, len(lines)):
+            if OPERATOR_SET in lines[at]:
+                lines[at] = lines[at].replace(OPERATOR_SET, "0x" + "5a" * 32)
+                return lines
+        raise AssertionError("a recording without operators")
+
+    assert (await run("replay", rewritten(recording, rename_an_event)))[0] == 0
+    status = json.loads((await run("status", "--json"))[1])
+    assert status["unknown_logs"] >= 1
+    assert b"unknown logs" in (await run("status"))[1]
+
+
+MATCHED = "0x432c3a35a43fc665c09f0291c507707d040b5ad016703de7b2462a71c767b39a"
+OPERATOR_SET = "0x1a594081ae893ab78e67d9b9e843547318164322d32c65369d78a96172d9dc8f"
+
+
 async def test_a_missing_recording(refused: Refused) -> None:
     assert "/nowhere.jsonl.gz: No such file" in await refused("replay", "/nowhere.jsonl.gz")
 
