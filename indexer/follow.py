@@ -8,8 +8,10 @@ Whatever goes wrong ends the process; the next start loads the last committed cu
 from collections.abc import AsyncIterator, Callable, Sequence
 from typing import Protocol, assert_never
 
+import msgspec
+
 from indexer import wire
-from indexer.decode import decode
+from indexer.decode import decode, select
 from indexer.domain.canon import Canon
 from indexer.domain.change import Change
 from indexer.domain.step import Advance, Finalize, Rollback, Step
@@ -49,6 +51,7 @@ async def follow(
                 if not live and not _is_past(step):
                     tx.enqueue(wire.snapshot(_depth(mirror), mirror.head))
                     live = True
+                step = ours(mirror, step)
                 change = advance(mirror, step)
                 await tx.record(step, change)
                 if not _is_past(step):
@@ -57,6 +60,14 @@ async def follow(
                     live = False
             await tx.move_cursor(canon, node_head=steps.node_head, live=live)
         progress(canon, batch, steps.node_head)
+
+
+def ours(mirror: Mirror, step: Step) -> Step:
+    """The step with no logs but those of contracts that are ours on this branch, at this block."""
+    if not isinstance(step, Advance):
+        return step
+    logs = select(step.logs, mirror.deployment, mirror.books)
+    return msgspec.structs.replace(step, logs=tuple(logs))
 
 
 def advance(mirror: Mirror, step: Step) -> Change:

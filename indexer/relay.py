@@ -7,8 +7,10 @@ empty one, is filled from the start of the outbox.
 """
 
 import asyncio
+import contextlib
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
 
 import redis.asyncio as redis
 from redis.exceptions import RedisError
@@ -17,6 +19,9 @@ from indexer.store import postgres
 from indexer.store.errors import NothingIndexed
 from indexer.store.writer import NOTIFY_CHANNEL, check_schema
 from indexer.wire import STREAMS, Stream, stream_key
+
+if TYPE_CHECKING:
+    from redis.asyncio.client import Pipeline
 
 BATCH_MESSAGES = 1_000
 STREAM_MAX_MESSAGES = 100_000
@@ -31,10 +36,13 @@ class RedisUnreachable(Exception):
 
 async def connect_redis(redis_url: str) -> "redis.Redis":
     """Open a connection. Raises RedisUnreachable."""
-    client: redis.Redis = redis.from_url(redis_url, protocol=2)
+    try:
+        client: redis.Redis = redis.from_url(redis_url, protocol=2)
+    except ValueError as error:
+        raise RedisUnreachable(f"TIDEBOOK_REDIS_URL: {error}") from error
     try:
         await client.ping()
-    except (RedisError, OSError, ValueError) as error:
+    except (RedisError, OSError) as error:
         await client.aclose()
         raise RedisUnreachable(f"TIDEBOOK_REDIS_URL: no connection to Redis: {error}") from error
     return client
@@ -69,22 +77,27 @@ class Relay:
             self._news.clear()
             while rows := await self._read():
                 await self._publish(rows)
-            try:
+            with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(self._news.wait(), WAKE_S)
-            except TimeoutError:
-                continue
+            async with self._redis.pipeline(transaction=True) as pipe:
+                await self._require_position(pipe)
 
     async def _position(self) -> int:
         """Where Redis stands in our epoch; another epoch's streams are removed."""
         stored = await self._redis.hgetall(self._position_key)
         if stored.get(b"epoch") == self._epoch.encode():
             return int(stored[b"seq"])
+        await self._start_anew()
+        return 0
+
+    async def _start_anew(self) -> None:
+        """Empty streams, to be filled from the start of the outbox."""
+        self.seq = 0
         async with self._redis.pipeline(transaction=True) as pipe:
             for stream in STREAMS:
                 pipe.delete(stream_key(self._chain_id, stream))
             pipe.hset(self._position_key, mapping={"epoch": self._epoch, "seq": 0})
             await pipe.execute()
-        return 0
 
     @property
     def _position_key(self) -> str:
@@ -96,10 +109,14 @@ class Relay:
             self.seq,
             BATCH_MESSAGES,
         )
+        if rows and self.seq and rows[0]["seq"] != self.seq + 1:
+            await self._start_anew()  # the outbox was trimmed past us: what is kept is told
         return [_Row(**row) for row in rows]
 
     async def _publish(self, rows: Sequence[_Row]) -> None:
         async with self._redis.pipeline(transaction=True) as pipe:
+            await self._require_position(pipe)
+            pipe.multi()  # type: ignore[no-untyped-call]
             for row in rows:
                 pipe.xadd(
                     stream_key(self._chain_id, row.stream),
@@ -111,6 +128,25 @@ class Relay:
             pipe.hset(self._position_key, "seq", str(rows[-1].seq))
             await pipe.execute()
         self.seq = rows[-1].seq
+
+    async def _require_position(self, pipe: "Pipeline") -> None:
+        """Raise RedisChanged if somebody emptied Redis or wrote to it; else guard what follows."""
+        await pipe.watch(self._position_key)
+        stored: Any = await pipe.hgetall(self._position_key)
+        expected = {b"epoch": self._epoch.encode(), b"seq": str(self.seq).encode()}
+        if stored != expected:
+            raise RedisChanged(self.seq, stored)
+
+
+class RedisChanged(Exception):
+    """Redis does not stand where we left it: emptied, failed over, or another relay is at work."""
+
+    def __init__(self, seq: int, stored: dict[bytes, bytes]) -> None:
+        found = {key.decode(): value.decode() for key, value in stored.items()} or "nothing"
+        super().__init__(
+            f"the streams stood at seq {seq}, Redis now says {found}: it was emptied or failed "
+            "over, or another relay is at work; the next start fills them from Postgres"
+        )
 
 
 async def relay(database_url: str, redis_url: str) -> None:

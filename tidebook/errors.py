@@ -6,12 +6,12 @@ An error that is in neither list is our mistake, and keeps its traceback.
 import contracts_test.node
 from contracts_test.chaos import UnknownKnob
 from contracts_test.journal import DataDirError
-from indexer.chain.errors import ChainError, ReorgTooDeep
+from indexer.chain.errors import BadAnswer, BlockGone, ChainError, ReorgTooDeep, RpcError
 from indexer.chain.recording import BadRecording
 from indexer.decode import MalformedLog
 from indexer.domain.deployment import BadDeployment
 from indexer.mirror.errors import FoldError
-from indexer.relay import RedisUnreachable
+from indexer.relay import RedisChanged, RedisUnreachable
 from indexer.store.errors import StoreError
 from indexer.store.postgres import DatabaseUnreachable
 from migrations import SchemaNewer
@@ -21,7 +21,16 @@ from tidebook.settings import BadSetting
 from tidebook.supervised import ServiceFailed
 from tidebook.witness import Diverged
 
-OPERATORS = (Diverged, MalformedLog, FoldError, ReorgTooDeep)
+OPERATORS = (
+    BadAnswer,
+    BlockGone,
+    Diverged,
+    FoldError,
+    MalformedLog,
+    RedisChanged,
+    ReorgTooDeep,
+    RpcError,
+)
 CALLERS = (
     BadDeployment,
     BadRecording,

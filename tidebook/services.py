@@ -34,7 +34,7 @@ async def index(storage: Storage, chain: Chain) -> None:
     node = await Node.open(chain.rpc_url, deployment, chain.confirmations)
 
     def source(canon: Canon, mirror: Mirror) -> Steps:
-        return Follower(node, canon, deployment, mirror.books, mirror.tokens.rows)
+        return Follower(node, canon, deployment, mirror.books)
 
     async with servers(storage) as urls:
         await ensure_schema(urls.database_url)

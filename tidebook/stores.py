@@ -5,7 +5,9 @@ from contextlib import asynccontextmanager
 
 from tidebook import embedded
 from tidebook.progress import announce
-from tidebook.settings import Storage
+from tidebook.settings import BadSetting, Storage
+
+REDIS_SCHEMES = ("redis://", "rediss://", "unix://")
 
 
 @asynccontextmanager
@@ -16,6 +18,11 @@ async def servers(
 
     Embedded ones are shared with every process of the same data directory. Raises EmbeddedError.
     """
+    if storage.redis_url and not storage.redis_url.startswith(REDIS_SCHEMES):
+        raise BadSetting(
+            f"--redis-url (TIDEBOOK_REDIS_URL): expected one of {', '.join(REDIS_SCHEMES)}…, "
+            f"found {storage.redis_url!r}"
+        )
     want_postgres = postgres and storage.database_url is None
     want_redis = redis and storage.redis_url is None
     with embedded.servers(

@@ -9,7 +9,6 @@ from collections.abc import AsyncIterator
 
 from indexer.chain.errors import BadAnswer, RpcError
 from indexer.chain.source import Source, Watch
-from indexer.decode import select
 from indexer.domain.block import Block
 from indexer.domain.log import Log
 
@@ -45,17 +44,16 @@ async def _range(
     while True:
         last = min(first + size - 1, final.number)
         try:
-            raw = await node.logs_between(first, last, watch)
+            logs = await node.logs_between(first, last, watch)
             break
         except RpcError:
             if size == 1:
                 raise
             size = max(size // 2, 1)
-    logs = select(raw, watch.deployment, watch.markets)
     found = await _with_headers(node, logs, last)
-    if len(raw) < AIM_LOGS:
+    if len(logs) < AIM_LOGS:
         size = min(size * 2, MAX_RANGE_BLOCKS)
-    elif len(raw) > 2 * AIM_LOGS:
+    elif len(logs) > 2 * AIM_LOGS:
         size = max(size // 2, 1)
     return found, last, size
 

@@ -92,7 +92,7 @@ class Node:
         yield await self.head()  # what came while we subscribed
         try:
             async for notice in self._socket.notices():
-                yield msgspec.json.decode(notice, type=Header).block
+                yield _announced(notice)
         except ConnectionResetError as error:
             raise Unreachable(self._rpc.url, str(error)) from error
 
@@ -157,8 +157,9 @@ class Node:
         """The logs of one block that may concern us, by its hash. Raises BlockGone."""
         try:
             logs = await self._logs({"blockHash": block.hash}, watch)
-        except RpcError as error:
-            raise BlockGone(block.hash) from error
+        except RpcError:
+            await self.by_hash(block.hash)  # if it is gone, that is the reason
+            raise
         if not logs and await self._block("eth_getBlockByHash", block.hash) is None:
             raise BlockGone(block.hash)  # some nodes answer [] for a block they do not know
         for log in logs:
@@ -211,6 +212,14 @@ class Node:
             except (RpcError, ValueError):
                 continue
         return b""
+
+
+def _announced(notice: msgspec.Raw) -> Block:
+    try:
+        return msgspec.json.decode(notice, type=Header).block
+    except (msgspec.MsgspecError, ValueError) as error:
+        start = bytes(notice)[:80].decode(errors="replace")
+        raise BadAnswer("newHeads", f"a header ({error})", start) from error
 
 
 MAX_WORDS = 64

@@ -230,4 +230,4 @@ def _result(type_: type[T], method: str, answer: _Answer) -> T | None:
         return msgspec.json.decode(answer.result, type=type_)
     except msgspec.MsgspecError as error:
         start = bytes(answer.result)[:80].decode(errors="replace")
-        raise BadAnswer(method, str(error), start) from error
+        raise BadAnswer(method, f"another shape ({error})", start) from error

@@ -15,7 +15,7 @@ from collections.abc import AsyncIterator, Iterable
 from indexer.chain.backfill import backfill
 from indexer.chain.errors import BadAnswer, BlockGone, ReorgTooDeep
 from indexer.chain.source import Source, Watch
-from indexer.decode import created_tokens, select
+from indexer.decode import created_tokens
 from indexer.domain.block import Block
 from indexer.domain.canon import Canon
 from indexer.domain.deployment import Deployment
@@ -41,7 +41,6 @@ class Follower:
         canon: Canon,
         deployment: Deployment,
         markets: Iterable[Address],
-        tokens: Iterable[Address],
     ) -> None:
         self.node_head = 0
         """The newest height the node has told of."""
@@ -49,7 +48,7 @@ class Follower:
         self._canon = canon
         self._deployment = deployment
         self._watch = Watch(deployment, markets)
-        self._tokens: set[Address] = set(tokens)
+        self._tokens: dict[Address, Token] = {}
 
     async def batches(self) -> AsyncIterator[list[Step]]:
         """Steps until the node fails for good. Raises the errors of chain/errors.py."""
@@ -97,7 +96,10 @@ class Follower:
     async def _settle_below(self, final: Block) -> list[Step]:
         """Settle what was not final when we stopped, now that `final` is above all of it."""
         ours = self._canon.blocks()
-        theirs = {b.hash for b in await self._node.by_numbers([b.number for b in ours])}
+        theirs: set[Hash] = set()
+        for at in range(0, len(ours), HEADERS_AT_ONCE):
+            numbers = [block.number for block in ours[at : at + HEADERS_AT_ONCE]]
+            theirs.update(block.hash for block in await self._node.by_numbers(numbers))
         kept = next((block for block in reversed(ours) if block.hash in theirs), None)
         if kept is None:
             raise ReorgTooDeep(final.ref, ours[0])
@@ -124,8 +126,7 @@ class Follower:
             while branch:
                 block = branch[-1]
                 try:
-                    raw = await self._node.logs_of(block, self._watch)
-                    logs = select(raw, self._deployment, self._watch.markets)
+                    logs = await self._node.logs_of(block, self._watch)
                     tokens = await self._tokens_of(block, logs)
                 except BlockGone:
                     break
@@ -184,11 +185,14 @@ class Follower:
         return Finalize(final.ref)
 
     async def _tokens_of(self, block: Block, logs: Iterable[Log]) -> tuple[Token, ...]:
-        """Words about the tokens that markets created in this block trade, each told once."""
+        """Words about the tokens that markets created in this block trade.
+
+        Told with every creation, for a rollback may have taken them back; asked for once.
+        """
         told = []
         for address in created_tokens(logs, self._deployment):
             if address not in self._tokens:
-                self._tokens.add(address)
                 known = self._deployment.token(address)
-                told.append(known or await self._node.token(address, block))
+                self._tokens[address] = known or await self._node.token(address, block)
+            told.append(self._tokens[address])
         return tuple(told)

@@ -7,7 +7,7 @@ Three kinds of table:
 - *facts* (blocks, events, trades, *_changes): appended with their origin, deleted when retracted;
 - *the writer's own* (cursors, outbox, channels, checkpoints, divergences, rollbacks).
 
-Hashes and addresses are `bytea` here and `0x…` text everywhere else; amounts are `numeric(78, 0)`
+Hashes and addresses are `bytea` here and `0x…` text everywhere else; amounts are `numeric`
 here and `int` everywhere else. The two types below are where that happens for readers; the writer's
 asyncpg connections have codecs of the same effect (store/postgres.py).
 """
@@ -61,9 +61,13 @@ class Hex(TypeDecorator[str]):
 
 
 class Units(TypeDecorator[int]):
-    """`numeric(78, 0)` in the database (a uint256 fits), `int` in Python."""
+    """`numeric` in the database, `int` in Python.
 
-    impl = Numeric(78, 0)
+    Without a precision: sums of uint256 amounts, which anybody's worthless token can make grow,
+    must not outgrow their column.
+    """
+
+    impl = Numeric
     cache_ok = True
 
     def process_bind_param(self, value: int | None, dialect: Dialect) -> Decimal | None:
@@ -348,6 +352,7 @@ outbox = Table(
     Column("block_number", BigInteger, nullable=False),
     Column("message", Text, nullable=False),
     Index(None, "channel", "seq"),
+    Index(None, "block_number"),
     comment="Messages in the order of their seq, kept for clients that resume.",
 )
 

@@ -29,6 +29,9 @@ from indexer.wire import Draft, Numbering, OutboxRow
 NOTIFY_CHANNEL = "tidebook_outbox"
 """Postgres tells the relay here, inside the step's own transaction."""
 
+OUTBOX_KEEP_BLOCKS = 50_000
+"""Finalized blocks whose messages stay for clients that resume; older ones get a snapshot."""
+
 
 class Store:
     """The writer's connection. Hold one per chain: `open` waits until no other writer is alive."""
@@ -103,7 +106,7 @@ async def open_store(
     connection = await postgres.connect(database_url)
     await check_schema(connection)
     lock = ("tidebook writer", deployment.chain_id)
-    locked = "select pg_try_advisory_lock(hashtext($1), ($2 % 2147483647)::int)"
+    locked = "select pg_try_advisory_lock(hashtext($1), ($2::bigint % 2147483647)::int)"
     if not await connection.fetchval(locked, *lock):
         on_standby()
         await connection.execute(locked.replace("_try", ""), *lock)
@@ -213,6 +216,10 @@ class Transaction:
         )
         await self._connection.execute(
             "delete from tidebook.undo where block_number <= $1", change.block.number
+        )
+        await self._connection.execute(
+            "delete from tidebook.outbox where block_number < $1",
+            change.block.number - OUTBOX_KEEP_BLOCKS,
         )
 
     # -- rows -----------------------------------------------------------------------------------

@@ -7,10 +7,11 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
+import asyncpg
 import pytest
 import redis.asyncio as redis
 
-from indexer.relay import relay
+from indexer.relay import RedisChanged, relay
 from indexer.wire import STREAMS, stream_key
 from tests.store.chains import Chain, messages, play
 
@@ -100,6 +101,39 @@ async def test_a_redis_that_was_emptied_is_filled_from_postgres(
     await streams.flushdb()
     async with relaying(database_url, redis_url):
         await assert_equal(database_url, streams)
+
+
+async def test_a_redis_that_is_emptied_under_a_relay_ends_it_and_the_next_one_fills_it(
+    chain: Chain, database_url: str, redis_url: str, streams: "redis.Redis"
+) -> None:
+    await play(database_url, chain, chain.to(0, 160))
+    task = asyncio.create_task(relay(database_url, redis_url))
+    await assert_equal(database_url, streams)
+    await streams.flushdb()
+    await play(database_url, chain, chain.to(161, 165))
+    with pytest.raises(RedisChanged, match="it was emptied or failed over"):
+        await asyncio.wait_for(task, 20)
+    async with relaying(database_url, redis_url):
+        await assert_equal(database_url, streams)
+
+
+async def test_an_outbox_trimmed_past_the_relay_is_told_from_what_is_kept(
+    chain: Chain, database_url: str, redis_url: str, streams: "redis.Redis"
+) -> None:
+    await play(database_url, chain, chain.to(0, 140))
+    async with relaying(database_url, redis_url):
+        await assert_equal(database_url, streams)
+    await play(database_url, chain, chain.to(141, 180))
+    connection = await asyncpg.connect(database_url)
+    await connection.execute("delete from tidebook.outbox where block_number < 160")
+    await connection.close()
+    async with relaying(database_url, redis_url):
+        wanted = await outbox(database_url)
+
+        async def replaced() -> bool:
+            return [seq for seq, _ in await entries(streams)] == [seq for seq, _ in wanted]
+
+        await until(replaced)
 
 
 async def test_the_streams_of_another_history_go(

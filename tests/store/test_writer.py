@@ -140,6 +140,13 @@ async def test_a_database_of_other_contracts_is_refused(chain: Chain, database_u
     assert await tables(database_url) == before
 
 
+async def test_a_chain_id_of_any_size(recordings: Path, database_url: str) -> None:
+    chain = Chain(recordings / "gtx_main.jsonl.gz", 3)
+    chain.deployment = msgspec.structs.replace(chain.deployment, chain_id=2**62)
+    await play(database_url, chain, chain.to(0, 3))
+    assert (await exported(database_url))["chain_id"] == 2**62
+
+
 async def test_a_divergence_is_stored_told_and_taken_back_with_its_block(
     recordings: Path, database_url: str
 ) -> None:

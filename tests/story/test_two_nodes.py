@@ -44,7 +44,7 @@ async def index_to_head(url: str, exchange: Exchange, database_url: str) -> dict
             await follow(
                 store,
                 lambda canon, mirror: Follower(
-                    node, canon, deployment, mirror.books, mirror.tokens.rows
+                    node, canon, deployment, mirror.books
                 ),
                 enough,
             )

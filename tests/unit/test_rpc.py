@@ -200,6 +200,19 @@ async def test_a_block_that_is_not_there_any_more_is_gone() -> None:
         await opened.close()
 
 
+async def test_logs_that_are_refused_are_not_taken_for_a_block_that_is_gone() -> None:
+    def answer(asked: Any) -> Any:
+        if asked["method"] == "eth_getLogs":
+            return failure(-32601, "needs a paid plan")(asked)
+        return result("0x7a69" if asked["method"] == "eth_chainId" else HEADER)(asked)
+
+    async with node(answer) as (url, _):
+        opened = await Node.open(url, DEPLOYMENT)
+        with pytest.raises(RpcError, match="needs a paid plan"):
+            await opened.logs_of(BLOCK, Watch(DEPLOYMENT, ()))
+        await opened.close()
+
+
 async def test_a_log_of_another_block_is_not_taken_for_this_one() -> None:
     stray = {
         "address": "0x" + "01" * 20,

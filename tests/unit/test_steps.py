@@ -1,12 +1,16 @@
 """From heads to steps: a scripted node, and what the follower makes of it."""
 
 from collections.abc import AsyncIterator, Sequence
+from pathlib import Path
 
+import msgspec
 import pytest
 
 from indexer.chain.errors import BlockGone, ReorgTooDeep
+from indexer.chain.recording import Recording
 from indexer.chain.source import Watch
 from indexer.chain.steps import Follower
+from indexer.decode import created_markets
 from indexer.domain.block import Block
 from indexer.domain.canon import Canon
 from indexer.domain.deployment import Contracts, Deployment
@@ -14,6 +18,8 @@ from indexer.domain.log import Log
 from indexer.domain.market import Token
 from indexer.domain.step import Advance, Finalize, Rollback, Step
 from indexer.domain.units import Address, Hash
+from indexer.follow import advance, ours
+from indexer.mirror.fold import Mirror
 
 DEPLOYMENT = Deployment(
     "tidebook", 1, Contracts(Address("0x" + "01" * 20), Address("0x" + "02" * 20)), Address("0x")
@@ -46,6 +52,8 @@ class ScriptedNode:
         self.gone: set[str] = set()
         """Blocks whose logs are no more: the node has left their branch while we read it."""
         self.asked: list[str] = []
+        self.logs: dict[str, list[Log]] = {}
+        self.tokens = False
 
     def _tell(self, head: str) -> None:
         self.chain = blocks_up_to(head)
@@ -77,13 +85,14 @@ class ScriptedNode:
         self.asked.append(block.hash)
         if block.hash in self.gone:
             raise BlockGone(block.hash)
-        return []
+        return self.logs.get(block.hash, [])
 
     async def logs_between(self, first: int, last: int, watch: Watch) -> list[Log]:
         return []
 
     async def token(self, address: Address, at: Block) -> Token:
-        raise AssertionError("no market is created here")
+        assert self.tokens, "no market is created here"
+        return Token(address, address[:6], address, 6)
 
 
 def said(step: Step) -> str:
@@ -98,7 +107,7 @@ def said(step: Step) -> str:
 
 async def steps(node: ScriptedNode, canon: Canon | None = None) -> str:
     """Everything the follower makes of the node, in words: `+a1 <a0 !a1`."""
-    follower = Follower(node, Canon() if canon is None else canon, DEPLOYMENT, (), ())
+    follower = Follower(node, Canon() if canon is None else canon, DEPLOYMENT, ())
     return " ".join([said(step) async for batch in follower.batches() for step in batch])
 
 
@@ -155,7 +164,7 @@ async def test_an_unknown_parent_waits_for_the_next_head() -> None:
 
 async def test_what_is_final_is_settled_once() -> None:
     node = ScriptedNode("a3", "a4", finalized="a0")
-    follower = Follower(node, canon := Canon(), DEPLOYMENT, (), ())
+    follower = Follower(node, canon := Canon(), DEPLOYMENT, ())
     told = []
     async for batch in follower.batches():
         told += [said(step) for step in batch]
@@ -183,6 +192,28 @@ async def test_nothing_goes_back_below_what_was_final() -> None:
     canon = Canon(blocks_up_to("a5")[4:])
     with pytest.raises(ReorgTooDeep, match="was final"):
         await steps(ScriptedNode("b7"), canon)
+
+
+async def test_a_market_that_a_reorg_takes_back_can_come_again(recordings: Path) -> None:
+    recording = Recording(recordings / "gtx_main.jsonl.gz")
+    created = next(
+        b.logs for b in recording.blocks() if created_markets(b.logs, recording.deployment)
+    )
+    node = ScriptedNode("a4", "b5")
+    node.logs = {
+        name: [msgspec.structs.replace(log, block_hash=Hash(name)) for log in created]
+        for name in ("a3", "b4")
+    }
+    node.tokens = True
+    mirror = Mirror(msgspec.structs.replace(recording.deployment, tokens={}))
+    follower = Follower(node, Canon(), mirror.deployment, mirror.books)
+    async for batch in follower.batches():
+        for step in batch:
+            advance(mirror, ours(mirror, step))
+    assert [market.created_block for market in mirror.markets.rows.values()] == [4] * len(
+        mirror.markets.rows
+    )
+    assert mirror.markets.rows
 
 
 async def test_logs_are_asked_for_by_hash() -> None:
