@@ -8,6 +8,8 @@ const [url, folder] = process.argv.slice(2)
 const abi = (name) => JSON.parse(fs.readFileSync(`${folder}/${name}.json`)).abi
 const KEY = '0x59c6995e998f97a5a0044966f0945389dc9e86dae88c7a8412f4603b6b78690d'
 
+const OTHER = '0x5de4111afa1a4b94908f83103eb1f1706367c2e68ca870fc3fb9a804cdab365a'
+
 async function main() {
   const deployment = await (await fetch(`${url}/deployment`)).json()
   const transport = viem.http(url)
@@ -16,8 +18,8 @@ async function main() {
   const signer = viem.createWalletClient({ account, chain: foundry, transport })
   const tester = viem.createTestClient({ mode: 'anvil', chain: foundry, transport })
 
-  const send = async (request) => {
-    const hash = await signer.writeContract(request)
+  const send = async (request, from = signer) => {
+    const hash = await from.writeContract(request)
     const receipt = await reader.waitForTransactionReceipt({ hash })
     if (receipt.status !== 'success') throw new Error(`${request.functionName} failed`)
     return receipt
@@ -48,6 +50,22 @@ async function main() {
   const events = viem.parseEventLogs({ abi: orders.abi, logs: placed.logs })
   const best = await reader.readContract({ ...orders, functionName: 'bestPrice', args: [1] })
 
+  // somebody else takes two fifths of it
+  const other = privateKeyToAccount(OTHER)
+  const taker = viem.createWalletClient({ account: other, chain: foundry, transport })
+  const [, , usdc] = Object.keys(deployment.tokens)
+  const quote = { address: usdc, abi: abi('Token') }
+  await send({ ...quote, functionName: 'faucet', args: [other.address, 10n ** 10n] }, taker)
+  await send({ ...quote, functionName: 'approve', args: [balances, 10n ** 10n] }, taker)
+  await send({ ...manager, functionName: 'deposit', args: [usdc, 10n ** 10n] }, taker)
+  const taken = await send({
+    ...orders, functionName: 'placeLimit', args: [0, 2_500_000_000n, 4n * 10n ** 17n, 0, 0],
+  }, taker)
+  const [match] = viem.parseEventLogs({
+    abi: orders.abi, logs: taken.logs, eventName: 'OrderMatched',
+  })
+  const rest = await reader.readContract({ ...orders, functionName: 'bestPrice', args: [1] })
+
   let refused = ''
   try {
     await reader.simulateContract({ ...orders, account, functionName: 'cancel', args: [999] })
@@ -62,6 +80,7 @@ async function main() {
   const logs = await reader.getLogs({ address: book, fromBlock: 0n })
   console.log(JSON.stringify({
     symbol, best: best.map(String), events: events.map((e) => e.eventName),
+    traded: [match.args.executionPrice, match.args.executedQuantity, rest[1]].map(String),
     refused, reverted: before === after, logs: logs.length,
   }))
 }

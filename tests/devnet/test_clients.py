@@ -84,20 +84,22 @@ def test_viem_deploys_trades_and_reads(devnet: RunningDevnet) -> None:
         "symbol": "VIEM",
         "best": [str(PRICE), str(QUANTITY)],
         "events": ["OrderPlaced"],
+        "traded": [str(PRICE), str(QUANTITY * 2 // 5), str(QUANTITY * 3 // 5)],
         "refused": "NotOrderOwner",
         "reverted": True,
-        "logs": 2,  # the rules the book announced, and the order
+        "logs": 6,  # rules; two orders; the maker's status, the match, the taker's status
     }
 
 
-def test_cast_sends_calls_and_reads_logs(devnet: RunningDevnet) -> None:
+def test_cast_deploys_trades_and_reads(devnet: RunningDevnet) -> None:
     program = shutil.which("cast") or str(MODULES / ".bin" / "cast")
     if not Path(program).exists():
         pytest.skip("cast is not installed: npm install @foundry-rs/cast")
 
     def cast(*arguments: str) -> str:
         done = subprocess.run(
-            [program, *arguments, "--rpc-url", devnet.url],
+            [program, *arguments],
+            env={**os.environ, "ETH_RPC_URL": devnet.url},
             capture_output=True,
             text=True,
             timeout=CLIENT_TIMEOUT_S,
@@ -119,6 +121,31 @@ def test_cast_sends_calls_and_reads_logs(devnet: RunningDevnet) -> None:
     assert [log["transactionHash"] for log in logs] == [receipt["transactionHash"]]
     assert cast("block-number") == str(int(receipt["blockNumber"], 16))
     assert int(cast("nonce", me)) == 1
+
+    text = artifact("Token")["bytecode"]
+    words = ("constructor(string,string,uint8)", "Cast", "CAST", "6")
+    made = json.loads(cast("send", "--private-key", key, "--json", "--create", text, *words))
+    assert cast("call", made["contractAddress"], "symbol()(string)") == '"CAST"'
+
+    deployment: Any = devnet.exchange.deployment()
+    manager = deployment["contracts"]["balance_manager"]
+    book = deployment["markets"][0]["order_book"]
+    weth, _, usdc = list(deployment["tokens"])[:3]
+    other = "0x5de4111afa1a4b94908f83103eb1f1706367c2e68ca870fc3fb9a804cdab365a"
+    for side, owner, kind in ((1, key, weth), (0, other, usdc)):
+        who, most = cast("wallet", "address", owner), str(10**19)
+        by = ("--private-key", owner)
+        cast("send", kind, "faucet(address,uint256)", who, most, *by)
+        cast("send", kind, "approve(address,uint256)", manager, most, *by)
+        cast("send", manager, "deposit(address,uint256)", kind, most, *by)
+        place = "placeLimit(uint8,uint128,uint128,uint8,uint48)"
+        cast("send", book, place, str(side), str(PRICE), str(QUANTITY), "0", "0", *by)
+    matched = cast("logs", "--from-block", "0", "--address", book, MATCHED, "--json")
+    assert len(json.loads(matched)) == 1
+    assert cast("call", book, "bestPrice(uint8)(uint128,uint128)", "1").split() == ["0", "0"]
+
+
+MATCHED = "OrderMatched(address,uint48,uint48,uint8,uint48,uint128,uint128)"
 
 
 def _contract(w3: Web3, name: str, address: bytes) -> Any:
