@@ -10,7 +10,7 @@ import click
 import msgspec
 
 from tidebook.progress import BlockProgress, standing_by
-from tidebook.settings import Chain, Storage, find_deployment
+from tidebook.settings import BadSetting, Chain, Storage, find_deployment
 from tidebook.stores import servers
 
 if TYPE_CHECKING:
@@ -118,19 +118,31 @@ async def replay(storage: Storage, file: Path) -> None:
 
 
 async def record(chain: Chain, file: Path, first: int, last: int) -> None:
-    """Write a recording of a node's blocks."""
-    from indexer.chain import recording
+    """Write a recording of a node's blocks: all of it, or nothing."""
     from indexer.chain.node import Node
-    from indexer.chain.recorder import read_blocks, read_header
+    from indexer.chain.recorder import read_blocks, with_tokens
+    from indexer.chain.recording import NewRecording
+    from indexer.domain.canon import Canon
+    from indexer.domain.step import Advance
 
     if last < first:
         raise click.BadParameter(f"--to {last} lies before --from {first}")
-    deployment = await find_deployment(chain)
-    node = await Node.open(chain.rpc_url, deployment, chain.confirmations)
     try:
-        blocks = await read_blocks(node, first, last)
-        header = await read_header(node, deployment, blocks)
-    finally:
-        await node.close()
-    count = recording.write(file, header, blocks)
-    click.echo(f"recorded {count:,} blocks into {file}", err=True)
+        with NewRecording(file) as recording, BlockProgress(f"recording {file.name}", last) as bar:
+            deployment = await find_deployment(chain)
+            node = await Node.open(chain.rpc_url, deployment, chain.confirmations)
+            try:
+                head = await node.head()
+                if last > head.number:
+                    raise BadSetting(f"--to {last}: the node's head is block {head.number}")
+                async for blocks in read_blocks(node, first, last):
+                    deployment = await with_tokens(node, deployment, blocks)
+                    recording.add(blocks)
+                    steps = [Advance(block.block, tuple(block.logs)) for block in blocks]
+                    bar(Canon([blocks[-1].block]), steps, head.number)
+            finally:
+                await node.close()
+            recording.finish(deployment)
+    except OSError as error:
+        raise BadSetting(f"{file}: {error.strerror or error}") from error
+    click.echo(f"recorded {recording.blocks:,} blocks into {file}", err=True)

@@ -1,6 +1,6 @@
 """Which contracts to follow, and by whose rules: what a deployment file says."""
 
-from typing import Literal
+from typing import Annotated, Literal
 
 import msgspec
 
@@ -8,6 +8,17 @@ from indexer.domain.market import Token
 from indexer.domain.units import Address
 
 Protocol = Literal["gtx", "scalex", "tidebook"]
+
+MAX_STORED = 2**63 - 1
+"""The largest number that a column of ours holds."""
+MAX_DECIMALS = 77
+"""10^77 is the largest power of ten in a uint256."""
+
+NOT_THE_TYPE = (msgspec.MsgspecError, UnicodeDecodeError, RecursionError)
+"""What msgspec raises on JSON that is none, or not of the type asked for."""
+
+Text = Annotated[str, msgspec.Meta(pattern=r"^[^\x00]*\Z")]
+"""What Postgres takes as text."""
 
 
 class Contracts(msgspec.Struct, frozen=True):
@@ -25,19 +36,19 @@ class Contracts(msgspec.Struct, frozen=True):
 class TokenWords(msgspec.Struct, frozen=True):
     """A token's metadata as a recording's header carries it."""
 
-    symbol: str
-    name: str
-    decimals: int
+    symbol: Text
+    name: Text
+    decimals: Annotated[int, msgspec.Meta(ge=0, le=MAX_DECIMALS)]
 
 
 class Deployment(msgspec.Struct, frozen=True):
     """A deployment file. A recording's header is one; what we do not know in it is ignored."""
 
     protocol: Protocol
-    chain_id: int
+    chain_id: Annotated[int, msgspec.Meta(ge=1, le=MAX_STORED)]
     contracts: Contracts
     fee_receiver: Address
-    start_block: int = 0
+    start_block: Annotated[int, msgspec.Meta(ge=0, le=MAX_STORED)] = 0
     fees_per_mille: dict[str, int] = {}
     """Maker and taker rates at a recording's last block: for a reader, not for the fold."""
     tokens: dict[Address, TokenWords] = {}
@@ -58,7 +69,7 @@ def parse_deployment(text: bytes) -> Deployment:
     """Read a deployment file, or a recording's first line. Addresses come out lower case."""
     try:
         raw = msgspec.json.decode(text, type=Deployment)
-    except msgspec.MsgspecError as error:
+    except NOT_THE_TYPE as error:
         raise BadDeployment(str(error)) from error
     router = raw.contracts.router
     contracts = Contracts(

@@ -6,7 +6,11 @@ from indexer.domain.units import Address, Hash
 
 
 class Log(msgspec.Struct, frozen=True, rename="camel", gc=False):
-    """One eth_getLogs object; numbers are still hex text, `data` is `0x` and hex."""
+    """One eth_getLogs object; numbers are still hex text, `data` is `0x` and hex.
+
+    No field is constrained: patterns make the parsing of an answer five times slower, so whoever
+    reads from a less trusted place than a node (chain/recording.py) checks the form.
+    """
 
     address: Address
     topics: list[str]

@@ -2,8 +2,9 @@
 
 import gzip
 import json
+import re
 import socket
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -59,6 +60,18 @@ def swap_parent(lines: list[str]) -> list[str]:
     return lines
 
 
+def first_log(field: str, value: Any) -> Callable[[list[str]], list[str]]:
+    """An edit: the first log there is says something else."""
+
+    def edit(lines: list[str]) -> list[str]:
+        at = next(n for n, line in enumerate(lines[1:], start=1) if '"logs":[{' in line)
+        block = json.loads(lines[at])
+        block["logs"][0][field] = value
+        return [*lines[:at], json.dumps(block) + "\n", *lines[at + 1 :]]
+
+    return edit
+
+
 async def test_a_recording_that_is_cut_off_keeps_what_came_before(
     refused: Refused, recording: Path, database_url: str
 ) -> None:
@@ -88,12 +101,62 @@ async def test_a_recording_that_is_cut_off_keeps_what_came_before(
             "fee_receiver: expected an address",
         ),
         (lambda lines: [lines[0].replace('"gtx"', '"uniswap"'), *lines[1:]], "'uniswap'"),
+        (lambda lines: [lines[0].replace("31337", "0"), *lines[1:]], "$.chain_id"),
+        (
+            lambda lines: [lines[0].replace('"decimals": 18', '"decimals": 78'), *lines[1:]],
+            "decimals",
+        ),
+        (first_log("transactionHash", "0x12"), "expected transaction_hash like"),
+        (first_log("logIndex", "first"), "expected log_index like"),
+        (first_log("address", "nobody"), "expected address like"),
+        (first_log("blockNumber", "0xffff"), "says block number 0xffff"),
+        (
+            lambda lines: [lines[0], lines[1].replace('"timestamp":', '"timestamp":9876543210')],
+            "line 2 is no block",
+        ),
     ],
 )
 async def test_a_damaged_recording_is_named_with_its_line(
     refused: Refused, recording: Path, edit: Callable[[list[str]], list[str]], expected: str
 ) -> None:
     assert expected in await refused("replay", rewritten(recording, edit))
+
+
+async def test_checksummed_addresses_are_the_same_addresses(
+    recording: Path, database_url: str, other_database_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def shout(lines: list[str]) -> list[str]:
+        return [
+            lines[0],
+            *(
+                re.sub(
+                    r'"(address|transactionHash)":"0x(\w+)"',
+                    lambda found: f'"{found[1]}":"0x{found[2].upper()}"',
+                    line,
+                )
+                for line in lines[1:]
+            ),
+        ]
+
+    exports = []
+    for url in (database_url, other_database_url):
+        monkeypatch.setenv("TIDEBOOK_DATABASE_URL", url)
+        code, _, err = await run("replay", str(recording))
+        assert code == 0, err
+        exports.append((await run("export"))[1])
+        rewritten(recording, shout)
+    assert exports[0] == exports[1]
+
+
+async def test_a_recording_that_ends_below_the_databases_head(
+    refused: Refused, recording: Path
+) -> None:
+    assert (await run("replay", str(recording)))[0] == 0
+    assert (await run("replay", str(recording)))[0] == 0, "twice adds nothing"
+    shorter = rewritten(recording, lambda lines: lines[:300])
+    said = await refused("replay", shorter)
+    assert "ends at block 298 (0x" in said
+    assert "573: nothing to add" in said
 
 
 async def test_a_malformed_log_stops_at_its_block_and_keeps_the_rest(
@@ -205,24 +268,75 @@ DEPLOYMENT: dict[str, Any] = {
 }
 
 
-async def test_a_node_of_another_chain(refused: Refused, tmp_path: Path) -> None:
-    async def answer(request: web.Request) -> web.Response:
+@pytest.fixture
+async def node() -> AsyncIterator[str]:
+    """A node of chain 5 with blocks 0 to 9, whose answers to eth_getLogs are none; its URL."""
+
+    def answer(call: dict[str, Any]) -> dict[str, Any]:
+        result: Any = "no logs"
+        if call["method"] == "eth_chainId":
+            result = "0x5"
+        if call["method"] == "eth_getBlockByNumber":
+            number = 9 if call["params"][0] == "latest" else int(call["params"][0], 16)
+            result = {
+                "number": hex(number),
+                "hash": f"0x{number + 1:064x}",
+                "parentHash": f"0x{number:064x}",
+                "timestamp": "0x1",
+            }
+        return {"jsonrpc": "2.0", "id": call["id"], "result": result}
+
+    async def handle(request: web.Request) -> web.Response:
         asked = await request.json()
-        return web.json_response({"jsonrpc": "2.0", "id": asked["id"], "result": "0x1"})
+        one = isinstance(asked, dict)
+        return web.json_response(answer(asked) if one else [answer(call) for call in asked])
 
     app = web.Application()
-    app.router.add_post("/", answer)
+    app.router.add_post("/", handle)
     runner = web.AppRunner(app)
     await runner.setup()
     port = free_port()
     await web.TCPSite(runner, "127.0.0.1", port).start()
-    deployment = tmp_path / "deployment.json"
-    deployment.write_text(json.dumps(DEPLOYMENT))
-    said = await refused(
-        "index", "--rpc", f"http://127.0.0.1:{port}", "--deployment", str(deployment)
-    )
+    yield f"http://127.0.0.1:{port}"
     await runner.cleanup()
-    assert "follows chain 1, the deployment says chain_id 5" in said
+
+
+@pytest.fixture
+def deployment(tmp_path: Path) -> str:
+    """A deployment file for chain 5."""
+    path = tmp_path / "deployment.json"
+    path.write_text(json.dumps(DEPLOYMENT))
+    return str(path)
+
+
+async def test_a_node_of_another_chain(refused: Refused, node: str, tmp_path: Path) -> None:
+    deployment = tmp_path / "deployment.json"
+    deployment.write_text(json.dumps(DEPLOYMENT | {"chain_id": 6}))
+    said = await refused("index", "--rpc", node, "--deployment", str(deployment))
+    assert "follows chain 5, the deployment says chain_id 6" in said
+
+
+async def test_recording_what_cannot_be_recorded(
+    refused: Refused, node: str, deployment: str, tmp_path: Path
+) -> None:
+    named = ("--rpc", node, "--deployment", deployment)
+    out = tmp_path / "out"
+    out.mkdir()
+    file = out / "chain.gz"
+    said = await refused("record", str(file), "--from", "3", "--to", "10", *named)
+    assert "--to 10: the node's head is block 9" in said
+    code, _, err = await run("record", str(file), "--from", "0", "--to", "9", *named)
+    assert code == 1
+    assert err.startswith("tidebook: eth_getLogs: expected")
+    assert not list(out.iterdir()), "nothing is left of a recording that failed"
+
+
+async def test_a_recording_that_cannot_be_written(refused: Refused, tmp_path: Path) -> None:
+    nobody = ("--from", "0", "--to", "9", "--rpc", f"http://127.0.0.1:{free_port()}")
+    said = await refused("record", "/nowhere/chain.gz", *nobody)
+    assert said == "tidebook: /nowhere/chain.gz: No such file or directory\n"
+    said = await refused("record", str(tmp_path), *nobody)
+    assert f"{tmp_path}: Is a directory" in said
 
 
 @pytest.fixture
