@@ -109,6 +109,9 @@ _flow = _gather(
 )
 
 
+_port = click.IntRange(1, 65535)
+
+
 def _listen(service: str, port: int) -> Callable[[F], F]:
     return _gather(
         "listen",
@@ -139,9 +142,9 @@ def tidebook() -> None:
 @_storage
 @_chain
 @_flow
-@click.option("--devnet-port", type=int, default=8545, show_default=True)
-@click.option("--api-port", type=int, default=42069, show_default=True)
-@click.option("--ws-port", type=int, default=42080, show_default=True)
+@click.option("--devnet-port", type=_port, default=8545, show_default=True)
+@click.option("--api-port", type=_port, default=42069, show_default=True)
+@click.option("--ws-port", type=_port, default=42080, show_default=True)
 def up(storage: Storage, chain: Chain, flow: Flow, **ports: int) -> None:
     """Everything at once: a living market on this machine, until Ctrl-C."""
     from tidebook.up import Plan, run

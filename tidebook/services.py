@@ -31,20 +31,19 @@ async def index(storage: Storage, chain: Chain) -> None:
     from indexer.store.writer import open_store
 
     deployment = await find_deployment(chain)
-    node = await Node.open(chain.rpc_url, deployment, chain.confirmations)
+    async with contextlib.AsyncExitStack() as opened:
+        node = await Node.open(chain.rpc_url, deployment, chain.confirmations)
+        opened.push_async_callback(node.close)
 
-    def source(canon: Canon, mirror: Mirror) -> Steps:
-        return Follower(node, canon, deployment, mirror.books)
+        def source(canon: Canon, mirror: Mirror) -> Steps:
+            return Follower(node, canon, deployment, mirror.books)
 
-    async with servers(storage) as urls:
+        urls = await opened.enter_async_context(servers(storage))
         await ensure_schema(urls.database_url)
         store = await open_store(urls.database_url, deployment, standing_by)
-        try:
-            with BlockProgress("indexing") as progress:
-                await _until_stopped(follow(store, source, progress))
-        finally:
-            await store.close()
-            await node.close()
+        opened.push_async_callback(store.close)
+        progress = opened.enter_context(BlockProgress("indexing"))
+        await _until_stopped(follow(store, source, progress))
 
 
 async def relay(storage: Storage) -> None:

@@ -24,6 +24,8 @@ STEADY_S = 20.0
 """A service that ran this long has its pauses forgiven."""
 HEALTHY_LIMIT_S = 60.0
 LOG_MAX_BYTES = 8 << 20
+OURS = "tidebook: "
+"""How a line begins that is meant for people."""
 
 
 def die_with_parent() -> None:
@@ -41,13 +43,29 @@ def _watch() -> None:
 
 
 class ServiceFailed(Exception):
-    """A service that cannot start. `code` is its exit code, the message its last line."""
+    """A service that cannot start, or has ended.
 
-    def __init__(self, name: str, code: int, log: Path) -> None:
-        lines = log.read_text(errors="replace").strip().splitlines() if log.exists() else []
-        said = lines[-1].removeprefix("tidebook: ") if lines else f"exit code {code}"
-        super().__init__(f"{name}: {said} (log: {log})")
+    `code` is its exit code, the message what it said about it in its log, from byte `since`.
+    """
+
+    def __init__(self, name: str, code: int, log: Path, since: int = 0) -> None:
+        super().__init__(f"{name}: {_last_words(code, log, since)} (log: {log})")
         self.code = code
+
+
+def _last_words(code: int, log: Path, since: int) -> str:
+    """Our own line about the end, or else the last one: a traceback's."""
+    if code < 0:
+        return f"ended by {signal.Signals(-code).name}"  # so it could not say anything
+    if not log.exists():
+        return f"exit code {code}"
+    with log.open("rb") as file:
+        file.seek(since)
+        text = file.read().decode(errors="replace")
+    lines = [line.strip() for line in text.splitlines() if line.strip()]
+    # Libraries may complain after our line; lines of progress are no reason to end.
+    ours = [line for line in lines if line.startswith(OURS) and not line.endswith(" events/s")]
+    return (ours or lines or [f"exit code {code}"])[-1].removeprefix(OURS)
 
 
 class Service:
@@ -66,6 +84,7 @@ class Service:
         self._command = [sys.executable, "-m", "tidebook", *arguments]
         self._environment = environment
         self._log = log
+        self._log_start = 0
         self._healthy = healthy
         self._process: asyncio.subprocess.Process | None = None
 
@@ -78,6 +97,7 @@ class Service:
         if self._log.exists() and self._log.stat().st_size > LOG_MAX_BYTES:
             self._log.replace(self._log.with_suffix(".log.1"))
         with self._log.open("ab") as log:
+            self._log_start = log.tell()
             self._process = await asyncio.create_subprocess_exec(
                 *self._command,
                 stdin=asyncio.subprocess.PIPE,
@@ -94,7 +114,7 @@ class Service:
         deadline = time.monotonic() + HEALTHY_LIMIT_S
         while not await self._healthy():
             if process.returncode is not None or time.monotonic() > deadline:
-                raise ServiceFailed(self.name, process.returncode or 1, self._log)
+                raise self._failure(process.returncode or 1)
             await asyncio.sleep(0.05)
 
     async def keep_alive(self, say: Callable[[str], None]) -> None:
@@ -107,10 +127,13 @@ class Service:
             self.falls += 1
             if time.monotonic() - began > STEADY_S:
                 pause_s = FIRST_PAUSE_S
-            say(f"{ServiceFailed(self.name, code, self._log)}; starting it again")
+            say(f"{self._failure(code)}; starting it again")
             await asyncio.sleep(pause_s)
             pause_s = min(2 * pause_s, LONGEST_PAUSE_S)
             await self.start()
+
+    def _failure(self, code: int) -> ServiceFailed:
+        return ServiceFailed(self.name, code, self._log, self._log_start)
 
     async def stop(self) -> None:
         """End it: asked first, then not."""

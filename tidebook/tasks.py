@@ -66,16 +66,12 @@ async def status(storage: Storage, as_json: bool) -> None:
 
 
 def _print_table(found: dict[str, Any]) -> None:
-    from rich.console import Console
-    from rich.table import Table
-
-    table = Table(show_header=False, box=None)
+    width = max(map(len, found))
     for key, value in found.items():
         text = value
         if isinstance(value, dict):
             text = ", ".join(f"{name} {part}" for name, part in value.items())
-        table.add_row(key.replace("_", " "), "-" if text is None else str(text))
-    Console().print(table)
+        click.echo(f"{key.replace('_', ' '):<{width}}  {'-' if text is None else text}")
 
 
 async def export(storage: Storage) -> None:

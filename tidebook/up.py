@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import os
 import signal
 import sys
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -19,12 +20,14 @@ from indexer.store import postgres
 from tidebook import embedded
 from tidebook.ports import require_free
 from tidebook.progress import announce
-from tidebook.settings import Chain, Flow, Storage
+from tidebook.settings import Chain, Flow, Storage, find_deployment, read_deployment
 from tidebook.stores import servers
-from tidebook.supervised import Service
+from tidebook.supervised import LONGEST_PAUSE_S, Service
 from tidebook.tasks import ensure_schema
 
 HOST = "127.0.0.1"
+WATCH_S = 0.5
+"""Between two looks at whether the embedded servers live."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,18 +53,59 @@ class Plan:
 
 async def run(plan: Plan) -> None:
     """Start everything, print where it is, and keep it alive until Ctrl-C or SIGTERM."""
+    task = asyncio.current_task()
+    assert task is not None, "inside asyncio.run"
+    for number in (signal.SIGINT, signal.SIGTERM):
+        asyncio.get_running_loop().add_signal_handler(number, task.cancel)
+    _require_sense(plan.chain)
+    if not plan.storage.data_dir.exists():
+        _require_ports(plan)  # before a directory is made for nothing
+    with contextlib.suppress(asyncio.CancelledError), _alone(plan.storage.data_dir):
+        _require_ports(plan)
+        if not plan.own_chain:
+            await find_deployment(plan.chain)
+        async with servers(plan.storage, redis=True) as urls:
+            await _run_services(plan, urls)
+
+
+def _require_sense(chain: Chain) -> None:
+    """Raise BadSetting for what no server and no node is needed to see."""
+    if chain.rpc_urls:
+        _ = chain.rpc_url
+    if chain.deployment_file is not None:
+        read_deployment(chain.deployment_file)
+
+
+def _require_ports(plan: Plan) -> None:
     ports = [(plan.api_port, "--api-port"), (plan.ws_port, "--ws-port")]
     if plan.own_chain:
         ports.append((plan.devnet_port, "--devnet-port"))
     for port, flag in ports:
         require_free(HOST, port, flag)
-    task = asyncio.current_task()
-    assert task is not None, "inside asyncio.run"
-    for number in (signal.SIGINT, signal.SIGTERM):
-        asyncio.get_running_loop().add_signal_handler(number, task.cancel)
-    with contextlib.suppress(asyncio.CancelledError):
-        async with servers(plan.storage, redis=True) as urls:
-            await _run_services(plan, urls)
+
+
+@contextlib.contextmanager
+def _alone(data_dir: Path) -> Iterator[None]:
+    """Be the one `up` of the data directory. Raises DataDirUnusable if there is another."""
+    from tidebook.embedded.place import open_lock, try_lock, unusable  # not on Windows
+
+    try:
+        data_dir.mkdir(mode=0o711, parents=True, exist_ok=True)
+        lock = open_lock(data_dir / "up.lock")
+    except OSError as error:
+        raise unusable(data_dir, error) from error
+    try:
+        if not try_lock(lock):
+            pid = os.pread(lock, 32, 0).decode().strip()
+            raise embedded.DataDirUnusable(
+                f"another `tidebook up` (process {pid or 'unknown'}) works in {data_dir}: "
+                "stop it, or choose another --data-dir"
+            )
+        os.ftruncate(lock, 0)
+        os.pwrite(lock, f"{os.getpid()}\n".encode(), 0)
+        yield
+    finally:
+        os.close(lock)
 
 
 async def _run_services(plan: Plan, urls: embedded.Urls) -> None:
@@ -85,8 +129,32 @@ async def _run_services(plan: Plan, urls: embedded.Urls) -> None:
         async with asyncio.TaskGroup() as group:
             for service in services.values():
                 group.create_task(service.keep_alive(_say))
+            group.create_task(_keep_servers(plan.storage))
     finally:
         await asyncio.gather(*(service.stop() for service in services.values()))
+
+
+async def _keep_servers(storage: Storage) -> None:
+    """Bring a server back that has died, until cancelled. Its URL stays: the path of a socket."""
+    postgres, valkey = storage.database_url is None, storage.redis_url is None
+
+    def bring_back() -> None:
+        with embedded.servers(storage.data_dir, announce, postgres=postgres, valkey=valkey):
+            pass  # the seat that `up` has held all the time keeps it from now on
+
+    pause_s = WATCH_S
+    while True:
+        await asyncio.sleep(pause_s)
+        lost = embedded.lost(storage.data_dir, postgres=postgres, valkey=valkey)
+        for title, log in lost.items():
+            _say(f"{title} has ended (log: {log}); starting it again")
+        try:
+            if lost:
+                await asyncio.to_thread(bring_back)
+            pause_s = WATCH_S
+        except embedded.EmbeddedError as error:  # a full disk, say: somebody may make room
+            _say(str(error))
+            pause_s = min(2 * pause_s, LONGEST_PAUSE_S)
 
 
 def _services(plan: Plan, urls: embedded.Urls, logs: Path) -> dict[str, Service]:
@@ -129,8 +197,13 @@ async def _answers(url: str) -> bool:
 
 
 async def _has_indexed(database_url: str) -> bool:
-    """The writer has come to the head once, and tells what happens there."""
-    return bool(await _ask(database_url, "select live from tidebook.cursors"))
+    """The writer has come to the head once.
+
+    It tells what happens there as soon as something does: `live` waits for a block that is not
+    final yet, which a quiet chain may not have.
+    """
+    there = "block_number is not null and (live or block_number >= head_number)"
+    return bool(await _ask(database_url, f"select {there} from tidebook.cursors"))
 
 
 async def _feeds(url: str, database_url: str) -> bool:

@@ -49,6 +49,37 @@ async def run(*arguments: str, stdin: bytes = b"") -> tuple[int, bytes, str]:
     return process.returncode, out, err.decode()
 
 
+async def gone(market: "Market") -> bool:
+    return not market.processes()
+
+
+async def level_with(market: "Market") -> bool:
+    """The writer has indexed the node's head."""
+    head = int(await market.rpc("eth_blockNumber"), 16)
+    status = await market.status()
+    return bool(status["indexed"]["number"] == head)
+
+
+async def past(market: "Market", number: int) -> dict[str, Any] | None:
+    """The status, once the writer is so far."""
+    status = await market.status()
+    return status if status["indexed"]["number"] >= number else None
+
+
+async def clean_run(market: "Market", last: int, tmp_path: Path) -> dict[str, Any]:
+    """The same chain, recorded and replayed by one that was never disturbed."""
+    file, home = str(tmp_path / "chain.jsonl.gz"), str(tmp_path / "clean")
+    node = ("--rpc", market.node)
+    code, _, err = await run("record", file, "--from", "0", "--to", str(last), *node)
+    assert code == 0, err
+    code, _, err = await run("replay", file, "--data-dir", home)
+    assert code == 0, err
+    code, out, err = await run("export", "--data-dir", home)
+    assert code == 0, err
+    answer: dict[str, Any] = json.loads(out)
+    return answer
+
+
 class Market:
     """`tidebook up` on free ports. Blocks come quickly and are busy."""
 
@@ -65,7 +96,7 @@ class Market:
     def ws(self) -> str:
         return f"ws://127.0.0.1:{self.ws_port}/ws"
 
-    async def start(self) -> str:
+    async def start(self, *options: str) -> str:
         """Start it, and return what it has printed once it is up."""
         ports = zip(
             ("--devnet-port", "--api-port", "--ws-port"),
@@ -76,13 +107,19 @@ class Market:
             *(sys.executable, "-m", "tidebook", "up", "--data-dir", str(self.data_dir)),
             *(text for flag, port in ports for text in (flag, str(port))),
             *("--rate", "25", "--block-time", "0.3"),
+            *options,
             stdout=asyncio.subprocess.PIPE,
             stderr=asyncio.subprocess.STDOUT,
             cwd=self.data_dir,
         )
+        return await self.hear("logs ")
+
+    async def hear(self, words: str) -> str:
+        """What it prints from now on, up to the line that has these words."""
+        assert self.process is not None
         assert self.process.stdout is not None
         said = ""
-        while "logs " not in said:
+        while words not in said:
             line = await asyncio.wait_for(self.process.stdout.readline(), DEADLINE_S)
             assert line, f"`up` ended: {said}"
             said += line.decode()
@@ -100,6 +137,10 @@ class Market:
         found = [pid for pid, words in self.processes() if name in words and "-m" in words]
         assert len(found) == 1, f"{name}: {found}"
         return found[0]
+
+    def server(self, kind: str) -> int:
+        """The process id of "postgres" or "valkey"."""
+        return int((self.data_dir / kind / "server.lock").read_text())
 
     def processes(self) -> list[tuple[int, list[str]]]:
         """Everything alive that works for this market: its services and servers."""

@@ -11,7 +11,18 @@ from typing import Any
 import pytest
 import websockets
 
-from tests.story.market import Market, run, until
+from contracts_test.node import Config, Devnet
+from tests.story.market import (
+    Market,
+    clean_run,
+    free_port,
+    gone,
+    level_with,
+    past,
+    run,
+    until,
+)
+from tidebook.supervised import ServiceFailed
 
 
 @pytest.fixture
@@ -21,10 +32,6 @@ async def market(tmp_path: Path) -> AsyncIterator[Market]:
     if market.process is not None:
         await market.stop(signal.SIGKILL)
         await until(lambda: gone(market), "every process to end")
-
-
-async def gone(market: Market) -> bool:
-    return not market.processes()
 
 
 async def test_a_market_comes_alive_survives_its_writer_and_leaves_nothing(
@@ -56,6 +63,8 @@ async def test_a_market_comes_alive_survives_its_writer_and_leaves_nothing(
     await until(lambda: level_with(market), "the writer to reach the head")
     export = await market.export()
     assert export == await clean_run(market, export["block"]["number"], tmp_path)
+    code, table, _ = await run("status", "--data-dir", str(market.data_dir))
+    assert (code, export["block"]["hash"] in table.decode()) == (0, True), table
 
     assert await market.stop(signal.SIGINT) == 0
     assert await gone(market), market.processes()
@@ -77,6 +86,86 @@ async def test_a_killed_market_takes_everything_with_it_and_goes_on_where_it_sto
     assert after["seq"] > before["seq"]
 
 
+async def test_a_second_one_in_the_same_directory_is_refused_at_once(market: Market) -> None:
+    market.data_dir.joinpath("up.lock").write_text("1\n")  # a dead one's
+    await market.start("--rate", "0")
+    assert market.process is not None
+    for own in (True, False):  # also where the first one's ports are in its way
+        ports = [free_port(), free_port(), free_port()]
+        if own:
+            ports = [market.devnet_port, market.api_port, market.ws_port]
+        code, out, err = await refused(ports, "--data-dir", str(market.data_dir))
+        assert (code, out, err.count("\n")) == (2, b"", 1)
+        assert str(market.data_dir) in err
+        assert f"(process {market.process.pid})" in err
+    assert await market.ask("{ _meta { block { number } } }"), "the first one goes on"
+
+
+@pytest.mark.parametrize(
+    ("options", "told"),
+    [
+        (("--rpc", "ftp://x"), "--rpc (TIDEBOOK_RPC_URLS): expected http"),
+        (("--deployment", "/nope"), "--deployment (TIDEBOOK_DEPLOYMENT): /nope: No such file"),
+        (("--rpc", "http://127.0.0.1:1"), "no node at http://127.0.0.1:1"),
+        (("--devnet-port", "99999"), "99999 is not in the range 1<=x<=65535"),
+        (("--ws-port", "0"), "0 is not in the range 1<=x<=65535"),
+    ],
+)
+async def test_what_cannot_be_is_refused_before_anything_is_started(
+    options: tuple[str, ...], told: str, tmp_path: Path
+) -> None:
+    ports = [free_port(), free_port(), free_port()]
+    code, out, err = await refused(ports, "--data-dir", str(tmp_path), *options)
+    assert (code, out, err.count("\n")) == (2, b"", 1), err
+    assert told in err
+    assert not (tmp_path / "postgres").exists()
+    assert not (tmp_path / "logs").exists()
+
+
+async def refused(ports: list[int], *options: str) -> tuple[int, bytes, str]:
+    """What an `up` that does not come to anything says about it."""
+    flags = ("--devnet-port", "--api-port", "--ws-port")
+    named = [text for flag, port in zip(flags, ports, strict=True) for text in (flag, str(port))]
+    return await run("up", *named, *options)
+
+
+async def test_a_quiet_chain_whose_head_is_final_is_up_too(market: Market) -> None:
+    config = Config(port=0, safe_distance=0, finalized_distance=0)
+    async with Devnet(config) as devnet:
+        market.devnet_port = devnet.port
+        await market.start("--rpc", devnet.url)
+        assert await level_with(market)
+        assert (await market.ask("{ markets { symbol } }"))["markets"]
+        assert await market.stop(signal.SIGINT) == 0
+
+
+async def test_a_writer_without_a_database_says_one_line(tmp_path: Path) -> None:
+    nobody = f"postgresql://x@/x?host={tmp_path}"
+    async with Devnet(Config(port=0)) as devnet:
+        for url in (devnet.url, devnet.url.replace("http", "ws", 1)):
+            code, _, err = await run("index", "--rpc", url, "--database-url", nobody)
+            assert (code, err.count("\n")) == (2, 1), err
+            assert err.startswith("tidebook: TIDEBOOK_DATABASE_URL: no connection to Postgres")
+
+
+@pytest.mark.parametrize(
+    ("code", "written", "told"),
+    [
+        (2, "tidebook: no disk\nRuntimeError: Event loop is closed\n\n", "no disk"),
+        (1, "tidebook: indexing: block 7, 9 events, 3 events/s\nKeyError: 4\n", "KeyError: 4"),
+        (1, "", "exit code 1"),
+        (-9, "tidebook: indexing: block 7, 9 events, 3 events/s\n", "ended by SIGKILL"),
+    ],
+)
+def test_a_service_that_failed_is_quoted_with_its_own_last_words(
+    code: int, written: str, told: str, tmp_path: Path
+) -> None:
+    log, before = tmp_path / "index.log", "tidebook: another start, another reason\n"
+    log.write_text(before + written)
+    said = str(ServiceFailed("index", code, log, len(before)))
+    assert said == f"index: {told} (log: {log})"
+
+
 async def hear(socket: Any, wanted: dict[str, int]) -> list[dict[str, Any]]:
     """Listen until so many events of each kind were told; everything heard."""
     heard: list[dict[str, Any]] = []
@@ -90,28 +179,3 @@ def assert_chained(diffs: list[dict[str, Any]]) -> None:
         assert after["pu"] == before["u"]
         assert after["U"] == before["u"] + 1
         assert after["u"] >= after["U"]
-
-
-async def level_with(market: Market) -> bool:
-    head = int(await market.rpc("eth_blockNumber"), 16)
-    status = await market.status()
-    return bool(status["indexed"]["number"] == head)
-
-
-async def past(market: Market, number: int) -> dict[str, Any] | None:
-    status = await market.status()
-    return status if status["indexed"]["number"] >= number else None
-
-
-async def clean_run(market: Market, last: int, tmp_path: Path) -> dict[str, Any]:
-    """The same chain, recorded and replayed by one that was never disturbed."""
-    file, home = str(tmp_path / "chain.jsonl.gz"), str(tmp_path / "clean")
-    node = ("--rpc", market.node)
-    code, _, err = await run("record", file, "--from", "0", "--to", str(last), *node)
-    assert code == 0, err
-    code, _, err = await run("replay", file, "--data-dir", home)
-    assert code == 0, err
-    code, out, err = await run("export", "--data-dir", home)
-    assert code == 0, err
-    answer: dict[str, Any] = json.loads(out)
-    return answer

@@ -17,7 +17,7 @@ from tidebook.embedded.errors import (
     StartFailed,
     VersionMismatch,
 )
-from tidebook.embedded.user import Urls, servers
+from tidebook.embedded.user import Urls, lost, servers
 
 __all__ = [
     "DataDirUnusable",
@@ -28,5 +28,6 @@ __all__ = [
     "StartFailed",
     "Urls",
     "VersionMismatch",
+    "lost",
     "servers",
 ]

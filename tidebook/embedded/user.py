@@ -15,7 +15,7 @@ from tidebook.embedded.errors import KeeperLost, PlatformUnsupported, StartFaile
 if TYPE_CHECKING:
     from tidebook.embedded.place import Place
 
-__all__ = ["Urls", "servers"]
+__all__ = ["Urls", "lost", "servers"]
 
 START_LIMIT_S = 300.0
 """How long we wait for a server: crash recovery of a big database takes minutes."""
@@ -69,6 +69,20 @@ def servers(
                 seat.begin()
         urls = {kind: seat.url() for kind, seat in seats.items()}
         yield Urls(urls.get("postgres", ""), urls.get("valkey", ""))
+
+
+def lost(data_dir: Path, *, postgres: bool = True, valkey: bool = True) -> dict[str, Path]:
+    """Titles and logs of the servers that nobody runs now, though we may have a seat there.
+
+    For a user that stays: its seat outlives the server (or its keeper) that died, and entering
+    `servers` again, however shortly, brings the server back under the same URL.
+    """
+    from tidebook.embedded.place import Place
+
+    directory = Path(os.path.abspath(data_dir))
+    wanted = [kind for kind, is_wanted in (("valkey", valkey), ("postgres", postgres)) if is_wanted]
+    places = [Place(directory / kind, kind) for kind in wanted]
+    return {place.title: place.log for place in places if place.published() is None}
 
 
 class _Seat:
