@@ -43,9 +43,7 @@ async def index_to_head(url: str, exchange: Exchange, database_url: str) -> dict
         with pytest.raises(Reached):
             await follow(
                 store,
-                lambda canon, mirror: Follower(
-                    node, canon, deployment, mirror.books
-                ),
+                lambda canon, mirror: Follower(node, canon, deployment, mirror.books),
                 enough,
             )
     finally:
