@@ -119,10 +119,11 @@ class Market:
         assert self.process is not None
         assert self.process.stdout is not None
         said = ""
-        while words not in said:
-            line = await asyncio.wait_for(self.process.stdout.readline(), DEADLINE_S)
-            assert line, f"`up` ended: {said}"
-            said += line.decode()
+        async with asyncio.timeout(DEADLINE_S):
+            while words not in said:
+                line = await self.process.stdout.readline()
+                assert line, f"`up` ended: {said}"
+                said += line.decode()
         return said
 
     async def stop(self, number: int = signal.SIGINT) -> int:
