@@ -40,10 +40,10 @@ def replayed(request: Any, recordings: Path, empty_database_url: str) -> tuple[J
         return json.loads(exported.stdout), json.load(truth), json.loads(lines.readline())
 
 
-async def test_an_export_equals_the_contracts_getters(
-    replayed: tuple[Json, Json, Json], recordings: Path
+async def test_an_export_equals_the_contracts_getters_and_has_every_match(
+    replayed: tuple[Json, Json, Json], recordings: Path, request: pytest.FixtureRequest
 ) -> None:
-    export, truth, _ = replayed
+    export, truth, header = replayed
     assert export["block"]["number"] == truth["block"]
     assert export["block"]["hash"] == truth["blockHash"]
     assert export["block"]["timestamp"] == truth["timestamp"]
@@ -56,15 +56,15 @@ async def test_an_export_equals_the_contracts_getters(
         assert market["asks"] == true_levels(pool, "SELL")
         assert_orders(market, pool)
     assert_balances(export, truth)
-
-
-async def test_every_match_is_exactly_one_trade(
-    replayed: tuple[Json, Json, Json], recordings: Path, request: pytest.FixtureRequest
-) -> None:
-    export, _, header = replayed
-    matched = "0x432c3a35a43fc665c09f0291c507707d040b5ad016703de7b2462a71c767b39a"
     name = request.node.callspec.params["replayed"]
-    with gzip.open(recordings / f"{name}.jsonl.gz") as lines:
+    assert_trades(export, recordings / f"{name}.jsonl.gz")
+    assert header["chain_id"] == export["chain_id"]
+
+
+def assert_trades(export: Json, recording: Path) -> None:
+    """Every OrderMatched is exactly one trade, with both of its fees, and verified."""
+    matched = "0x432c3a35a43fc665c09f0291c507707d040b5ad016703de7b2462a71c767b39a"
+    with gzip.open(recording) as lines:
         lines.readline()
         logs = [log for line in lines for log in json.loads(line)["logs"]]
     expected = sorted(
@@ -78,12 +78,10 @@ async def test_every_match_is_exactly_one_trade(
         for trade in market["trades"]
     )
     assert found == expected
-    assert all(
-        trade["maker_fee"] is not None and trade["taker_fee"] is not None
-        for market in export["markets"]
-        for trade in market["trades"]
-    )
-    assert header["chain_id"] == export["chain_id"]
+    for trade in (trade for market in export["markets"] for trade in market["trades"]):
+        assert trade["maker_fee"] is not None
+        assert trade["taker_fee"] is not None
+        assert trade["verified"] is True
 
 
 def true_levels(pool: Json, side: str) -> list[list[Any]]:
