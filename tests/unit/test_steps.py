@@ -6,11 +6,12 @@ from pathlib import Path
 import msgspec
 import pytest
 
+from indexer.chain import steps as steps_module
 from indexer.chain.errors import BlockGone, ReorgTooDeep
 from indexer.chain.recording import Recording
 from indexer.chain.source import Watch
 from indexer.chain.steps import Follower
-from indexer.decode import created_markets
+from indexer.decode import created_markets, select
 from indexer.domain.block import Block
 from indexer.domain.canon import Canon
 from indexer.domain.deployment import Contracts, Deployment
@@ -54,6 +55,7 @@ class ScriptedNode:
         self.asked: list[str] = []
         self.logs: dict[str, list[Log]] = {}
         self.tokens = False
+        self.most_at_once = 0
 
     def _tell(self, head: str) -> None:
         self.chain = blocks_up_to(head)
@@ -74,6 +76,7 @@ class ScriptedNode:
         return self.chain[number] if number < len(self.chain) else None
 
     async def by_numbers(self, numbers: Sequence[int]) -> list[Block]:
+        self.most_at_once = max(self.most_at_once, len(numbers))
         return [self.chain[n] for n in numbers if n < len(self.chain)]
 
     async def by_hash(self, hash_: Hash) -> Block:
@@ -181,6 +184,32 @@ async def test_the_past_is_backfilled_to_the_final_block() -> None:
 async def test_a_start_settles_what_became_final_meanwhile() -> None:
     canon = Canon(blocks_up_to("a3"))
     assert await steps(ScriptedNode("a6", finalized="a5"), canon) == "!a3 =a5 +a6"
+
+
+async def test_a_long_unfinal_past_is_asked_about_in_pieces(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(steps_module, "HEADERS_AT_ONCE", 2)
+    node = ScriptedNode("a8", finalized="a7")
+    assert await steps(node, Canon(blocks_up_to("a5"))) == "!a5 =a7 +a8"
+    assert node.most_at_once == 2
+
+
+async def test_logs_before_a_markets_creation_are_not_ours(recordings: Path) -> None:
+    recording = Recording(recordings / "gtx_main.jsonl.gz")
+    recorded = next(b for b in recording.blocks() if created_markets(b.logs, recording.deployment))
+    mirror = Mirror(recording.deployment)
+    step = ours(mirror, Advance(recorded.block, tuple(recorded.logs)))
+    assert isinstance(step, Advance)
+    # the follower has seen the creation by then, and asks for all of the new book's logs
+    assert list(step.logs) == select(recorded.logs, recording.deployment, ())
+    assert len(step.logs) < len(
+        select(
+            recorded.logs,
+            recording.deployment,
+            created_markets(recorded.logs, recording.deployment),
+        )
+    )
 
 
 async def test_a_start_rolls_back_what_was_retracted_meanwhile() -> None:
