@@ -18,7 +18,6 @@ from typing import IO, Annotated
 
 import msgspec
 
-from indexer.decode import created_markets, select
 from indexer.domain.block import Block
 from indexer.domain.canon import Canon
 from indexer.domain.deployment import (
@@ -30,7 +29,7 @@ from indexer.domain.deployment import (
 )
 from indexer.domain.log import Log
 from indexer.domain.step import Advance, Step
-from indexer.domain.units import Address, Hash
+from indexer.domain.units import Hash
 
 Word = Annotated[Hash, msgspec.Meta(pattern=r"^0x[0-9a-f]{64}\Z")]
 Count = Annotated[int, msgspec.Meta(ge=0, le=MAX_STORED)]
@@ -256,19 +255,16 @@ class Playback:
         """Raises BadRecording; what came before the damage is kept."""
         deployment, canon = self._recording.deployment, self._canon
         tokens = tuple(t for a in deployment.tokens if (t := deployment.token(a)) is not None)
-        markets: set[Address] = set()
         batch: list[Step] = []
         logs = 0
         try:
             for recorded in self._recording.blocks():
-                selected = select(recorded.logs, deployment, markets)
-                markets |= created_markets(selected, deployment)
                 if self._is_known(recorded.block):
                     continue
                 self.node_head = recorded.number
                 canon.restart(recorded.block)
-                batch.append(Advance(recorded.block, tuple(selected), tokens, "finalized"))
-                logs += len(selected)
+                batch.append(Advance(recorded.block, tuple(recorded.logs), tokens, "finalized"))
+                logs += len(recorded.logs)
                 if logs >= BATCH_LOGS:
                     yield batch
                     batch, logs = [], 0
