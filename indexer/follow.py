@@ -78,8 +78,8 @@ def advance(mirror: Mirror, step: Step) -> Change:
             return mirror.apply(block, decode(block, logs), tokens, final=final)
         case Rollback(ancestor=ancestor):
             return mirror.rewind(ancestor)
-        case Finalize(block=block):
-            return mirror.settle(block)
+        case Finalize(block=block, finality=finality):
+            return mirror.settle(block, finality)
         case _:
             assert_never(step)
 

@@ -5,7 +5,10 @@ Streams and their channels (a channel is what `prev_seq` links):
     trades  depth  klines                  <stream>:<market>
     orders  balances  execution_reports    <stream>:<account>
     system                                 system
+    promotions                             the stream's own name
 
+A `promote` says once per block and stream that what the stream told of the block has become safe or
+final (`finality`); `system` gets one for every block.
 A message of `orders`, `balances`, `klines` or `depth` carries the state to set, so that applying it
 twice does no harm: `apply` the state after its block, `retract` the state before it (null, or
 quantity 0, where there was none). `trades` and `execution_reports` carry facts; `retract` names one
@@ -147,10 +150,40 @@ def encode(change: Change, head: Block) -> list[Draft]:
             ]
             return [begin, *taken_back, end]
         case Settled():
-            data = {"block": _ref(change.block), "promoted": len(change.promoted)}
-            return [Draft("system", "system", "promote", head, data, finality="finalized")]
+            return [draft for applied in change.promoted for draft in _promoted(applied, change)]
         case _:
             assert_never(change)
+
+
+def _promoted(applied: Applied, change: Settled) -> Iterator[Draft]:
+    """Once per stream that told of the block: its messages are safe, or final, from now on."""
+    block = applied.block
+    for stream in STREAMS:
+        if stream == "system" or _tells(stream, applied):
+            data = {"block": _ref(block.ref), "finality": change.finality}
+            yield Draft(stream, stream, "promote", block, data, finality=change.finality)
+
+
+def _tells(stream: Stream, applied: Applied) -> bool:
+    """Whether a block had messages in a stream."""
+    deltas = applied.deltas
+    match stream:
+        case "trades":
+            return bool(applied.trades)
+        case "depth":
+            return any(map(_visible, deltas.levels))
+        case "orders":
+            return any(map(_visible, deltas.orders))
+        case "balances":
+            return bool(deltas.balances)
+        case "klines":
+            return bool(deltas.candles)
+        case "execution_reports":
+            return bool(applied.order_changes)
+        case "system":
+            return True
+        case _:
+            assert_never(stream)
 
 
 Books = Sequence[tuple[Address, Sequence[Level], Sequence[Level]]]

@@ -15,7 +15,7 @@ from indexer.chain.errors import BadAnswer, BlockGone, RpcError, Unreachable, Wr
 from indexer.chain.recording import RecordedBlock
 from indexer.chain.rpc import HttpTransport, Rpc, WebsocketTransport
 from indexer.chain.source import Watch
-from indexer.domain.block import Block
+from indexer.domain.block import Block, Promotion
 from indexer.domain.deployment import Deployment
 from indexer.domain.log import Log
 from indexer.domain.market import Token
@@ -53,7 +53,7 @@ class Node:
         self._rpc = rpc
         self._socket = socket
         self._confirmations = confirmations
-        self._has_finality = True
+        self._tags = {"safe", "finalized"}
 
     @classmethod
     async def open(cls, url: str, deployment: Deployment, confirmations: int = 64) -> "Node":
@@ -104,15 +104,23 @@ class Node:
 
     async def finalized(self, head: Block) -> Block | None:
         """The newest block that no reorg reaches, as the node's tag or our confirmations say."""
-        if self._has_finality:
-            try:
-                tagged = await self._block("eth_getBlockByNumber", "finalized")
-                if tagged is not None:
-                    return tagged
-            except RpcError:
-                self._has_finality = False  # this node has never heard of the tag
+        tagged = await self._tagged("finalized")
+        if tagged is not None:
+            return tagged
         number = head.number - self._confirmations
         return await self.by_number(number) if number >= 0 else None
+
+    async def safe(self, head: Block) -> Block | None:
+        """The newest block that the node calls safe; None where it calls none so."""
+        return await self._tagged("safe")
+
+    async def _tagged(self, tag: Promotion) -> Block | None:
+        if tag in self._tags:
+            try:
+                return await self._block("eth_getBlockByNumber", tag)
+            except RpcError:
+                self._tags.discard(tag)  # this node has never heard of it
+        return None
 
     async def by_number(self, number: int) -> Block | None:
         return await self._block("eth_getBlockByNumber", hex(number))

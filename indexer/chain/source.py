@@ -49,6 +49,9 @@ class Source(Protocol):
     async def finalized(self, head: Block) -> Block | None:
         """The newest block that no reorg reaches; None if there is none yet."""
 
+    async def safe(self, head: Block) -> Block | None:
+        """The newest block that the node calls safe; None where it calls none so."""
+
     async def by_number(self, number: int) -> Block | None:
         """The canonical block of that height now."""
 

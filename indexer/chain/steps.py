@@ -58,9 +58,9 @@ class Follower:
             self.node_head = head.number
             async for batch in self._toward(head):
                 yield batch
-            step = await self._finality()
-            if step is not None:
-                yield [step]
+            promotions = [step async for step in self._finality()]
+            if promotions:
+                yield promotions
 
     # -- below finalized --------------------------------------------------------------------------
 
@@ -171,14 +171,20 @@ class Follower:
             known.update((block.hash, block) for block in blocks)
         return known
 
-    async def _finality(self) -> Step | None:
-        head, anchor = self._canon.head, self._canon.anchor
+    async def _finality(self) -> AsyncIterator[Step]:
+        """What the node promises of blocks that are ours: never less than it did before."""
+        canon = self._canon
+        head, anchor = canon.head, canon.anchor
         assert head is not None
         assert anchor is not None
         final = await self._node.finalized(head)
-        if final is None or final.number <= anchor.number or final.hash not in self._canon:
-            return None
-        return self._settle(final)
+        if final is not None and final.number > anchor.number and final.hash in canon:
+            yield self._settle(final)
+        newest, safe = await self._node.safe(head), canon.safe
+        assert safe is not None
+        if newest is not None and newest.number > safe.number and newest.hash in canon:
+            canon.secure(newest.ref)
+            yield Finalize(newest.ref, "safe")
 
     def _settle(self, final: Block) -> Step:
         self._canon.finalize(final.ref)

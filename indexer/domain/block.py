@@ -8,6 +8,9 @@ from indexer.domain.units import Hash
 
 Finality = Literal["latest", "safe", "finalized"]
 
+Promotion = Literal["safe", "finalized"]
+"""What a block becomes by and by. A safe one may still be retracted, if hardly ever."""
+
 
 class BlockRef(msgspec.Struct, frozen=True, order=True):
     """A block's identity: a number alone never identifies a block."""

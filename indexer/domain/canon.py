@@ -17,6 +17,7 @@ class Canon:
     def __init__(self, blocks: Iterable[Block] = ()) -> None:
         self._blocks: list[Block] = list(blocks)
         self._height: dict[Hash, int] = {b.hash: b.number for b in self._blocks}
+        self._safe = self._blocks[0] if self._blocks else None
         for parent, child in zip(self._blocks, self._blocks[1:], strict=False):
             assert child.parent_hash == parent.hash, f"{child.ref} does not follow {parent.ref}"
 
@@ -27,6 +28,11 @@ class Canon:
     @property
     def anchor(self) -> Block | None:
         return self._blocks[0] if self._blocks else None
+
+    @property
+    def safe(self) -> Block | None:
+        """The newest block that the node calls safe; the anchor, where it calls none so."""
+        return self._safe
 
     def blocks(self) -> tuple[Block, ...]:
         """All of them, oldest first."""
@@ -48,6 +54,7 @@ class Canon:
         head = self.head
         assert head is None or block.parent_hash == head.hash, f"{block.ref} is no child of {head}"
         self._blocks.append(block)
+        self._safe = self._safe or block
         self._height[block.hash] = block.number
 
     def rollback(self, ancestor: BlockRef) -> None:
@@ -55,6 +62,14 @@ class Canon:
         assert ancestor.hash in self, f"{ancestor} is not ours"
         while self._blocks[-1].hash != ancestor.hash:
             del self._height[self._blocks.pop().hash]
+        if self._safe is not None and self._safe.hash not in self:
+            self._safe = self._blocks[-1]
+
+    def secure(self, block: BlockRef) -> None:
+        """Take `block` as the newest safe one."""
+        found = self.at(block.hash)
+        assert found is not None, f"{block} is not ours"
+        self._safe = found
 
     def finalize(self, block: BlockRef) -> None:
         """Make `block` the anchor and forget what is older."""
@@ -63,8 +78,11 @@ class Canon:
         for gone in self._blocks[:older]:
             del self._height[gone.hash]
         del self._blocks[:older]
+        if self._safe is None or self._safe.number < block.number:
+            self._safe = self._blocks[0]
 
     def restart(self, anchor: Block) -> None:
         """Begin anew at a finalized block: how backfill moves on without holding every header."""
         self._blocks = [anchor]
         self._height = {anchor.hash: anchor.number}
+        self._safe = anchor

@@ -13,7 +13,7 @@ from typing import Generic, Literal, TypeVar
 import msgspec
 
 from indexer.domain.balance import Balance
-from indexer.domain.block import Block, BlockRef
+from indexer.domain.block import Block, BlockRef, Promotion
 from indexer.domain.divergence import Divergence
 from indexer.domain.market import Market, Token
 from indexer.domain.order import Candle, Level, Order, OrderStatus, Trade
@@ -113,10 +113,11 @@ class Rewound(msgspec.Struct, frozen=True):
 
 
 class Settled(msgspec.Struct, frozen=True):
-    """Blocks that no rollback reaches any more, oldest first."""
+    """Blocks that have become safe or final, oldest first, each as the change it made."""
 
     block: BlockRef
-    promoted: tuple[BlockRef, ...]
+    promoted: tuple[Applied, ...]
+    finality: Promotion = "finalized"
 
 
 Change = Applied | Rewound | Settled

@@ -2,7 +2,7 @@
 
 import msgspec
 
-from indexer.domain.block import Block, BlockRef, Finality
+from indexer.domain.block import Block, BlockRef, Finality, Promotion
 from indexer.domain.log import Log
 from indexer.domain.market import Token
 
@@ -27,9 +27,13 @@ class Rollback(msgspec.Struct, frozen=True):
 
 
 class Finalize(msgspec.Struct, frozen=True):
-    """No rollback will go below `block` any more."""
+    """`block` and all before it have become final: no rollback goes below it any more.
+
+    Or `safe` only, by the node's word: then a rollback still may.
+    """
 
     block: BlockRef
+    finality: Promotion = "finalized"
 
 
 Step = Advance | Rollback | Finalize

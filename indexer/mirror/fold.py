@@ -7,7 +7,7 @@ recording and runs under property tests.
 from collections.abc import Iterable, Sequence
 
 from indexer.domain import events as ev
-from indexer.domain.block import Block, BlockRef
+from indexer.domain.block import Block, BlockRef, Promotion
 from indexer.domain.change import Applied, Deltas, Rewound, Settled
 from indexer.domain.deployment import Deployment
 from indexer.domain.market import Market, Token
@@ -39,6 +39,8 @@ class Mirror:
         self.candles: Records[CandleKey, Candle] = Records()
         self.journal: list[Applied] = []
         """Changes of the blocks above *finalized*, oldest first."""
+        self.safe = -1
+        """Height up to which blocks have been promoted to safe, so that each is once."""
 
     @property
     def head(self) -> Block:
@@ -76,17 +78,23 @@ class Mirror:
             self.put(applied.deltas.inverse())
             retracted.append(applied)
         self._head = ancestor
+        self.safe = min(self.safe, ancestor.number)
         return Rewound(ancestor.ref, tuple(retracted))
 
-    def settle(self, block: BlockRef) -> Settled:
-        """Forget how to take back `block` and everything before it."""
+    def settle(self, block: BlockRef, finality: Promotion = "finalized") -> Settled:
+        """Promote `block` and everything before it; what is final, we forget how to take back."""
         kept = next(
             (i for i, a in enumerate(self.journal) if a.block.number > block.number),
             len(self.journal),
         )
-        promoted = tuple(applied.block.ref for applied in self.journal[:kept])
-        del self.journal[:kept]
-        return Settled(block, promoted)
+        promoted = tuple(self.journal[:kept])
+        if finality == "finalized":
+            del self.journal[:kept]
+            self.safe = max(self.safe, block.number)
+        else:
+            promoted = tuple(one for one in promoted if one.block.number > self.safe)
+            self.safe = max(self.safe, block.number)
+        return Settled(block, promoted, finality)
 
     def put(self, deltas: Deltas) -> None:
         """Set every record to its `after` image: how state is loaded, and how it is rewound."""

@@ -17,14 +17,18 @@ from indexer.store.batch import RECORD_TYPES, deltas_from
 from indexer.store.postgres import Connection
 
 
-async def load_canon(connection: Connection, finalized: int | None) -> Canon:
+async def load_canon(connection: Connection, finalized: int | None, safe: int | None) -> Canon:
     """The blocks from the newest finalized one to the head; all there are, if none is final."""
     rows = await connection.fetch(
         "select number, hash, parent_hash, timestamp from tidebook.blocks"
         " where canonical and number >= $1 order by number",
         -1 if finalized is None else finalized,
     )
-    return Canon(Block(**row) for row in rows)
+    canon = Canon(Block(**row) for row in rows)
+    for block in canon.blocks():
+        if block.number == safe:
+            canon.secure(block.ref)
+    return canon
 
 
 async def load_mirror(connection: Connection, deployment: Deployment, canon: Canon) -> Mirror:
@@ -40,6 +44,7 @@ async def load_mirror(connection: Connection, deployment: Deployment, canon: Can
         rows = await connection.fetch(f"select {names} from tidebook.{kind} {where}")
         found[kind] = tuple(Delta(None, type_(**row)) for row in rows)
     mirror.put(Deltas(**found))
+    mirror.safe = canon.safe.number if canon.safe else -1
     if canon.head is not None and anchor is not None:
         mirror.journal = await _load_journal(connection, canon, anchor.number)
     return mirror

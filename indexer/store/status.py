@@ -24,6 +24,7 @@ async def status(connection: Connection) -> dict[str, Any]:
         "chain_id": cursor["chain_id"],
         "indexed": {"number": cursor["block_number"], "hash": cursor["block_hash"]},
         "head": head,
+        "safe": cursor["safe_number"],
         "finalized": cursor["finalized_number"],
         "lag_blocks": head - cursor["block_number"],
         "seq": cursor["seq"],

@@ -336,6 +336,7 @@ cursors = Table(
     Column("block_number", BigInteger),
     Column("block_hash", Hex),
     Column("finalized_number", BigInteger),
+    Column("safe_number", BigInteger),
     Column("head_number", BigInteger),
     Column("live", Boolean, nullable=False),
     Column("updated_at", TIMESTAMP(timezone=True), nullable=False, server_default=text("now()")),

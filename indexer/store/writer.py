@@ -71,7 +71,7 @@ class Store:
                 cursor["epoch"], cursor["seq"], {row["channel"]: row["seq"] for row in channels}
             )
             self.live = cursor["live"]
-            canon = await load_canon(connection, cursor["finalized_number"])
+            canon = await load_canon(connection, cursor["finalized_number"], cursor["safe_number"])
             mirror = await load_mirror(connection, deployment, canon)
         return canon, mirror
 
@@ -156,13 +156,15 @@ class Transaction:
         head, anchor = canon.head, canon.anchor
         await self._connection.execute(
             "update tidebook.cursors set seq = $1, block_number = $2, block_hash = $3,"
-            " finalized_number = $4, head_number = $5, live = $6, updated_at = now()",
+            " finalized_number = $4, head_number = $5, live = $6, safe_number = $7,"
+            " updated_at = now()",
             self._numbering.seq,
             head and head.number,
             head and head.hash,
             anchor and anchor.number,
             node_head,
             live,
+            canon.safe and canon.safe.number,
         )
 
     async def flush(self) -> None:
@@ -210,10 +212,13 @@ class Transaction:
 
     async def _settle(self, change: Settled) -> None:
         await self._connection.execute(
-            "update tidebook.blocks set finality = 'finalized'"
-            " where number <= $1 and canonical and finality <> 'finalized'",
+            "update tidebook.blocks set finality = $2"
+            " where number <= $1 and canonical and finality not in ($2, 'finalized')",
             change.block.number,
+            change.finality,
         )
+        if change.finality != "finalized":
+            return
         await self._connection.execute(
             "delete from tidebook.undo where block_number <= $1", change.block.number
         )

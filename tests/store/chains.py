@@ -48,6 +48,9 @@ class Chain:
     def finalize(self, number: int) -> Step:
         return Finalize(self.advances[number].block.ref)
 
+    def secure(self, number: int) -> Step:
+        return Finalize(self.advances[number].block.ref, "safe")
+
 
 class _Script:
     def __init__(self, canon: Canon, batches: Iterable[Sequence[Step]]) -> None:
@@ -64,8 +67,10 @@ class _Script:
                         self.node_head = block.number
                     case Rollback(ancestor=ancestor):
                         self._canon.rollback(ancestor.ref)
-                    case Finalize(block=ref):
+                    case Finalize(block=ref, finality="finalized"):
                         self._canon.finalize(ref)
+                    case Finalize(block=ref):
+                        self._canon.secure(ref)
             yield batch
 
 

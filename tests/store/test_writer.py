@@ -181,3 +181,32 @@ def forge_a_price(chain: Chain, first: int) -> int:
                 chain.advances[at] = msgspec.structs.replace(advance, logs=tuple(logs))
                 return at
     raise AssertionError("a recording without matches")
+
+
+async def test_a_promotion_is_told_once_per_block_and_stream(
+    chain: Chain, database_url: str
+) -> None:
+    await play(
+        database_url,
+        chain,
+        [*chain.to(0, 170), chain.secure(160)],
+        [chain.finalize(156)],
+    )
+    await play(  # another life; the safe blocks 158 to 160 go and come again
+        database_url,
+        chain,
+        [chain.back_to(157), *chain.to(158, 172), chain.secure(165), chain.finalize(165)],
+        [chain.secure(166)],
+    )
+    told = await messages(database_url)
+    applied = {(m["stream"], m["block"]["number"]) for m in told if m["op"] == "apply"}
+    for finality, last, again in (("safe", 166, {158, 159, 160}), ("finalized", 165, set())):
+        promoted = [
+            (m["stream"], m["block"]["number"])
+            for m in told
+            if m["op"] == "promote" and m["finality"] == finality
+        ]
+        system = {("system", number) for number in range(1, last + 1)}
+        assert set(promoted) == {one for one in applied if one[1] <= last} | system
+        twice = {number for _, number in promoted if promoted.count(("system", number)) > 1}
+        assert twice == again, finality

@@ -50,6 +50,7 @@ class ScriptedNode:
         self.chain: list[Block] = blocks_up_to(heads[0])
         self.known = {b.hash: b for b in self.chain}
         self.final = block(finalized)
+        self.safe_height: int | None = None
         self.gone: set[str] = set()
         """Blocks whose logs are no more: the node has left their branch while we read it."""
         self.asked: list[str] = []
@@ -68,6 +69,9 @@ class ScriptedNode:
 
     async def head(self) -> Block:
         return self.chain[-1]
+
+    async def safe(self, head: Block) -> Block | None:
+        return None if self.safe_height is None else await self.by_number(self.safe_height)
 
     async def finalized(self, head: Block) -> Block | None:
         return self.final
@@ -104,8 +108,8 @@ def said(step: Step) -> str:
             return f"{'=' if finality == 'finalized' else '+'}{block.hash}"
         case Rollback(ancestor=ancestor):
             return f"<{ancestor.hash}"
-        case Finalize(block=ref):
-            return f"!{ref.hash}"
+        case Finalize(block=ref, finality=finality):
+            return f"{'!' if finality == 'finalized' else '?'}{ref.hash}"
 
 
 async def steps(node: ScriptedNode, canon: Canon | None = None) -> str:
@@ -120,6 +124,18 @@ async def test_a_chain_grows() -> None:
 
 async def test_heads_may_be_left_out() -> None:
     assert await steps(ScriptedNode("a1", "a4")) == "=a0 +a1 +a2 +a3 +a4"
+
+
+async def test_a_block_is_safe_before_it_is_final_and_each_is_said_once() -> None:
+    node = ScriptedNode("a1", "a4", "a5", finalized="a1")
+    node.safe_height = 3
+    assert await steps(node) == "=a0 =a1 +a2 +a3 +a4 ?a3 +a5"
+
+
+async def test_a_safe_block_may_still_go_and_its_successor_is_safe_anew() -> None:
+    node = ScriptedNode("a4", "b5")
+    node.safe_height = 4
+    assert await steps(node) == "=a0 +a1 +a2 +a3 +a4 ?a4 <a2 +b3 +b4 +b5 ?b4"
 
 
 async def test_a_reorg_is_a_rollback_and_the_new_branch() -> None:
