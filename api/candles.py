@@ -8,40 +8,17 @@ from sqlalchemy.dialects.postgresql import ARRAY, aggregate_order_by
 from sqlalchemy.sql.base import ReadOnlyColumnCollection
 
 from api.snapshot import Snapshot
+from indexer.domain.interval import FIRST_MONDAY_S, INTERVALS, MONTH
 from indexer.domain.order import CANDLE_SECONDS, Candle
 from indexer.domain.units import Address
 from indexer.store import tables as t
 
 Columns = ReadOnlyColumnCollection[str, Any]
 
-DAY_S = 86_400
-FIRST_MONDAY_S = 4 * DAY_S
-"""1970 began on a Thursday; weeks begin on Mondays."""
-
-INTERVALS: dict[str, int] = {
-    "1s": 1,
-    "1m": 60,
-    "3m": 180,
-    "5m": 300,
-    "15m": 900,
-    "30m": 1800,
-    "1h": 3600,
-    "2h": 7200,
-    "4h": 14400,
-    "6h": 21600,
-    "8h": 28800,
-    "12h": 43200,
-    "1d": DAY_S,
-    "3d": 3 * DAY_S,
-    "1w": 7 * DAY_S,
-    "1M": 31 * DAY_S,
-}
-"""Interval to its greatest length in seconds. All are cut in UTC, months by the calendar."""
-
 
 def _open_time(interval: str, time: ColumnElement[int]) -> ColumnElement[int]:
     """The opening time of the candle that holds `time`, as SQL."""
-    if interval == "1M":
+    if interval == MONTH:
         month = func.date_trunc("month", func.to_timestamp(time), "UTC")
         return sql_cast(extract("epoch", month), BigInteger)
     offset = FIRST_MONDAY_S if interval == "1w" else 0

@@ -4,8 +4,8 @@ from strawberry.dataloader import DataLoader
 
 from api import arguments, reads
 from api.errors import BadInput
-from api.reads import Listing
 from api.snapshot import Snapshot
+from indexer.domain.listing import Listing
 from indexer.domain.market import Token
 from indexer.domain.units import Address
 

@@ -8,36 +8,17 @@ from collections.abc import Collection
 from dataclasses import dataclass
 from typing import Any
 
-import msgspec
 from sqlalchemy import Select, func, select, tuple_, union
 
 from api.arguments import Cursor
 from api.snapshot import Snapshot
 from indexer.domain.balance import Balance
-from indexer.domain.market import Market, Token
+from indexer.domain.listing import Listing
+from indexer.domain.market import Token
 from indexer.domain.order import Level, Order, Side, Trade
-from indexer.domain.units import Address, Hash, to_decimal
+from indexer.domain.units import Address, Hash
 from indexer.store import tables as t
-
-
-class Listing(msgspec.Struct, frozen=True):
-    """A market with the two tokens it trades, and so how its integers read as decimals."""
-
-    market: Market
-    base: Token
-    quote: Token
-
-    def price(self, units: int) -> str:
-        """A price: quote tokens for one base token."""
-        return to_decimal(units, self.quote.decimals)
-
-    def quantity(self, units: int) -> str:
-        """A quantity in base tokens."""
-        return to_decimal(units, self.base.decimals)
-
-    def quote_amount(self, units: int) -> str:
-        """An amount in quote tokens."""
-        return to_decimal(units, self.quote.decimals)
+from indexer.store.listings import listing_of, select_listings
 
 
 @dataclass(frozen=True)
@@ -76,44 +57,21 @@ async def position(snapshot: Snapshot) -> Position | None:
 
 # -- markets and tokens ----------------------------------------------------------------------------
 
-_base, _quote = t.tokens.alias("base_token"), t.tokens.alias("quote_token")
-
-
-def _listings() -> Select[Any]:
-    """Markets joined with both their tokens, in the order of their creation."""
-    m = t.markets
-    return (
-        select(*m.c, *_base.c, *_quote.c)
-        .select_from(
-            m.join(_base, _base.c.address == m.c.base).join(_quote, _quote.c.address == m.c.quote)
-        )
-        .order_by(m.c.created_block, m.c.created_log_index)
-    )
-
 
 async def _read_listings(snapshot: Snapshot, statement: Select[Any]) -> list[Listing]:
-    market, token = t.markets.c.keys(), t.tokens.c.keys()
-    first, second = len(market), len(market) + len(token)
-    return [
-        Listing(
-            Market(**dict(zip(market, row[:first], strict=True))),
-            Token(**dict(zip(token, row[first:second], strict=True))),
-            Token(**dict(zip(token, row[second:], strict=True))),
-        )
-        for row in await snapshot.read(statement)
-    ]
+    return [listing_of(row) for row in await snapshot.read(statement)]
 
 
 async def listings(snapshot: Snapshot, limit: int) -> list[Listing]:
     """All markets, oldest first."""
-    return await _read_listings(snapshot, _listings().limit(limit))
+    return await _read_listings(snapshot, select_listings().limit(limit))
 
 
 async def listings_by_address(
     snapshot: Snapshot, addresses: Collection[Address]
 ) -> dict[Address, Listing]:
     """The markets of these addresses; those that do not exist are left out."""
-    statement = _listings().where(t.markets.c.address.in_(addresses))
+    statement = select_listings().where(t.markets.c.address.in_(addresses))
     return {one.market.address: one for one in await _read_listings(snapshot, statement)}
 
 
@@ -125,7 +83,7 @@ async def listing_by_symbol(snapshot: Snapshot, symbol: str) -> Listing | None:
     m = t.markets.c
     plain = func.lower(func.replace(m.symbol, "-", ""))
     statement = (
-        _listings()
+        select_listings()
         .where(plain == symbol.lower().replace("-", ""))
         .order_by(None)
         .order_by((m.symbol != symbol), m.created_block, m.created_log_index)

@@ -21,13 +21,15 @@ from strawberry.schema.config import StrawberryConfig
 from strawberry.types import ExecutionContext
 
 from api import arguments, limits, reads, types
-from api.candles import INTERVALS, read_candles
+from api.candles import read_candles
 from api.errors import BadInput, Internal, addressed
 from api.limits import DEFAULT_ROWS, MAX_ROWS
 from api.loaders import Loaders
 from api.reads import Position
 from api.scalars import LONG, Long, OrderStatus, Side
 from api.snapshot import Snapshot
+from indexer.domain.interval import INTERVALS
+from indexer.domain.listing import Listing
 from indexer.domain.units import Address, Hash
 
 _log = logging.getLogger("tidebook.api")
@@ -196,7 +198,7 @@ class Query:
         )
 
 
-class _Listed(dict[Address, tuple[types.Market, reads.Listing]]):
+class _Listed(dict[Address, tuple[types.Market, Listing]]):
     """Markets of a list's rows: one GraphQL object each, however many rows share it."""
 
     @classmethod

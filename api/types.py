@@ -7,11 +7,11 @@ units, as text because a uint256 is wider than any JSON reader's integer. Times 
 import strawberry
 
 from api.arguments import Cursor
-from api.reads import Listing
 from api.scalars import Long, OrderStatus, OrderType, Side, TimeInForce
 from indexer.domain import balance as domain_balance
 from indexer.domain import market as domain_market
 from indexer.domain import order as domain_order
+from indexer.domain.listing import Listing
 from indexer.domain.units import to_decimal
 
 

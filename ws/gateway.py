@@ -7,9 +7,10 @@ import logging
 from prometheus_client import CollectorRegistry, Counter, Gauge
 from sqlalchemy.exc import SQLAlchemyError
 
+from indexer.domain.listing import Directory
 from indexer.domain.units import Address
 from indexer.wire import Message
-from ws.channels import Directory, channel_of, payload
+from ws.channels import channel_of, payload
 from ws.hub import Hub
 from ws.markets import connect, read_listings
 from ws.tail import Tail

@@ -1,12 +1,11 @@
 """The one thing the live feed reads from Postgres: which markets there are."""
 
 import asyncpg
-from sqlalchemy import select
 from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 from sqlalchemy.pool import NullPool
 
-from indexer.store.tables import markets, tokens
-from ws.channels import Listing
+from indexer.domain.listing import Listing
+from indexer.store.listings import listing_of, select_listings
 
 TIMEOUT_S = 5.0
 
@@ -29,13 +28,6 @@ def connect(database_url: str) -> AsyncEngine:
 
 
 async def read_listings(engine: AsyncEngine) -> list[Listing]:
-    """Every market with its tokens' decimals, oldest first. One statement, markets' size."""
-    base, quote = tokens.alias("base_token"), tokens.alias("quote_token")
-    statement = (
-        select(markets.c.address, markets.c.symbol, base.c.decimals, quote.c.decimals)
-        .join_from(markets, base, base.c.address == markets.c.base)
-        .join(quote, quote.c.address == markets.c.quote)
-        .order_by(markets.c.created_block, markets.c.created_log_index)
-    )
+    """Every market with its tokens, oldest first. One statement, markets' size."""
     async with engine.connect() as connection:
-        return [Listing(*tuple(row)) for row in await connection.execute(statement)]
+        return [listing_of(row) for row in await connection.execute(select_listings())]

@@ -11,7 +11,8 @@ from typing import Any
 
 import msgspec
 
-from ws.channels import Channel, Directory
+from indexer.domain.listing import Directory
+from ws.channels import Channel, stream_channel
 from ws.limits import NOT_TEXT, POLICY, Limits
 
 
@@ -137,7 +138,7 @@ class Session:
         """All of them or none."""
         joins: dict[str, Effect] = {}
         for name in names:
-            channel = self._directory.channel(name)
+            channel = stream_channel(self._directory, name)
             if channel is None:
                 raise Refused(INVALID_REQUEST, f"Invalid request: invalid stream {_short(name)}")
             if name not in self.streams:

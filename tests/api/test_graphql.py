@@ -9,8 +9,8 @@ import aiohttp
 import pytest
 
 from api import reads
-from api.candles import INTERVALS
 from api.limits import MAX_ROWS
+from indexer.domain.interval import INTERVALS
 from indexer.domain.order import Order, Trade
 from indexer.domain.units import to_decimal
 from tests.api.served import Ask, Indexed

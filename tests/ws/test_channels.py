@@ -7,10 +7,11 @@ import pytest
 
 from indexer.domain.units import Address, Hash
 from indexer.wire import BlockInfo, Message, Op, Stream
-from ws.channels import Channel, Listing, channel_of, payload, trade_id
+from tests.listed import listing
+from ws.channels import Channel, channel_of, payload
 
 MARKET = Address("0x" + "a1" * 20)
-LISTING = Listing(MARKET, "WETH-USDC", 18, 6)
+LISTING = listing(MARKET, "WETH-USDC")
 BLOCK = BlockInfo(156, Hash("0x" + "bb" * 32), 1_735_700_835)
 TRADE = {
     "block_number": 156,
@@ -73,9 +74,3 @@ def test_strict_clients_get_what_their_dialect_can_say(
     stream: Stream, op: Op, channel: Channel | None
 ) -> None:
     assert channel_of(say(stream, op, {})) == channel
-
-
-def test_a_trades_number_is_exact_in_a_float() -> None:
-    far = trade_id(2**33 - 1, 2**20 - 1)
-    assert far == 2**53 - 1
-    assert int(float(far)) == far

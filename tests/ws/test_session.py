@@ -5,16 +5,16 @@ from typing import Any
 
 import pytest
 
+from indexer.domain.listing import Directory
 from indexer.domain.units import Address
-from ws.channels import Channel, Directory, Listing
+from tests.listed import listing
+from ws.channels import Channel, stream_channel
 from ws.limits import NOT_TEXT, POLICY, Limits
 from ws.session import HangUp, Join, Leave, Refused, Say, Session
 
 WETH_USDC = Address("0x" + "a1" * 20)
 OTHER_WETH_USDC = Address("0x" + "a2" * 20)
-DIRECTORY = Directory(
-    [Listing(WETH_USDC, "WETH-USDC", 18, 6), Listing(OTHER_WETH_USDC, "WETH-USDC-2", 18, 6)]
-)
+DIRECTORY = Directory([listing(WETH_USDC, "WETH-USDC"), listing(OTHER_WETH_USDC, "WETH-USDC-2")])
 TRADES = Channel(WETH_USDC, "trade")
 DEPTH = Channel(WETH_USDC, "depth")
 
@@ -89,7 +89,7 @@ def test_a_stream_we_do_not_keep_is_not_promised(stream: str) -> None:
 def test_two_markets_of_one_symbol_have_names_of_their_own() -> None:
     named = {"wethusdc": WETH_USDC, "wethusdc2": OTHER_WETH_USDC, "weth-usdc-2": OTHER_WETH_USDC}
     for name, market in {**named, str(OTHER_WETH_USDC): OTHER_WETH_USDC}.items():
-        assert DIRECTORY.channel(f"{name}@trade") == Channel(market, "trade")
+        assert stream_channel(DIRECTORY, f"{name}@trade") == Channel(market, "trade")
 
 
 def test_the_combined_property_can_be_set_and_asked_for() -> None:
