@@ -1,0 +1,54 @@
+"""Returns and risk: the published vectors, and what is not defined is None."""
+
+from fractions import Fraction
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from analytics import returns as r
+
+DAY = r.DAY_S
+POINTS = [r.Point(0, 1000), r.Point(10 * DAY, 1600, 500), r.Point(30 * DAY, 1520)]
+DAILY = [0.01, -0.02, 0.03, 0.005, -0.01]
+
+
+def test_returns() -> None:
+    assert r.time_weighted(POINTS) == Fraction(45, 1000)
+    assert r.modified_dietz(POINTS) == Fraction(15, 1000)
+    rate = r.money_weighted(POINTS)
+    assert rate is not None
+    assert rate.period == pytest.approx(0.0150093, abs=5e-8)
+    assert rate.annual == pytest.approx(0.1987227, abs=5e-8)
+
+
+def test_risk() -> None:
+    assert r.mean(DAILY) == pytest.approx(0.003)
+    assert r.deviation(DAILY) == pytest.approx(0.0192354, abs=5e-8)
+    assert r.sharpe(DAILY) == pytest.approx(0.155963, abs=5e-7)
+    assert r.sharpe(DAILY, 365) == pytest.approx(2.97966, abs=5e-6)
+    assert r.sortino(DAILY) == pytest.approx(0.3)
+    assert r.sortino(DAILY, 365) == pytest.approx(5.731492, abs=5e-7)
+    assert r.max_drawdown([Fraction(str(one)) for one in DAILY]) == Fraction(2, 100)
+
+
+def test_what_is_not_defined_is_none() -> None:
+    assert r.sharpe([0.01]) is None
+    assert r.sharpe([0.01, 0.01]) is None
+    assert r.sortino([0.01, 0.02]) is None
+    assert r.max_drawdown([]) is None
+    assert r.time_weighted(POINTS[:1]) is None
+    assert r.time_weighted([r.Point(0, 0), r.Point(1, 5, 5)]) is None
+    assert r.modified_dietz([r.Point(0, 0), r.Point(1, 5, 5)]) is None
+    assert r.money_weighted(POINTS[:1]) is None
+
+
+@given(st.lists(st.tuples(st.integers(1, 10**24), st.integers(-(10**12), 10**12)), min_size=2))
+def test_a_flow_is_never_a_return(steps: list[tuple[int, int]]) -> None:
+    """An account that only receives and sends returns nothing."""
+    value, points = 10**13 * len(steps), []
+    for at, (_, flow) in enumerate(steps):
+        value += flow
+        points.append(r.Point(at * DAY, value, flow))
+    assert r.time_weighted(points) == 0
+    assert r.modified_dietz(points) == 0
