@@ -17,7 +17,8 @@ from redis.exceptions import RedisError
 
 from indexer.store import postgres
 from indexer.store.errors import NothingIndexed
-from indexer.store.writer import NOTIFY_CHANNEL, check_schema
+from indexer.store.statements import NOTIFY_CHANNEL
+from indexer.store.writer import check_schema
 from indexer.wire import STREAMS, Stream, stream_key
 
 if TYPE_CHECKING:

@@ -7,27 +7,24 @@ here outlives the process, so there is nothing to repair: `load` is the only rec
 import uuid
 from collections.abc import AsyncIterator, Callable, Iterable
 from contextlib import asynccontextmanager
-from io import BytesIO
 from typing import assert_never
 
 import msgspec
-from sqlalchemy import Table
 
 import migrations
 from indexer.domain.canon import Canon
 from indexer.domain.change import Applied, Change, Rewound, Settled
 from indexer.domain.deployment import Deployment
 from indexer.domain.step import Advance, Step
+from indexer.domain.units import Hash
 from indexer.mirror.fold import Mirror
 from indexer.store import postgres, tables
 from indexer.store.batch import CURRENT, Batch
-from indexer.store.copy import columns, lines
+from indexer.store.database import Database
 from indexer.store.errors import SchemaMissing, WrongChain, WrongDeployment
 from indexer.store.load import load_canon, load_mirror
+from indexer.store.statements import Postgres
 from indexer.wire import Draft, Numbering, OutboxRow
-
-NOTIFY_CHANNEL = "tidebook_outbox"
-"""Postgres tells the relay here, inside the step's own transaction."""
 
 OUTBOX_KEEP_BLOCKS = 50_000
 """Finalized blocks whose messages stay for clients that resume; older ones get a snapshot."""
@@ -36,8 +33,8 @@ OUTBOX_KEEP_BLOCKS = 50_000
 class Store:
     """The writer's connection. Hold one per chain: `open` waits until no other writer is alive."""
 
-    def __init__(self, connection: postgres.Connection, deployment: Deployment) -> None:
-        self._connection = connection
+    def __init__(self, database: Database, deployment: Deployment) -> None:
+        self._database = database
         self._deployment = deployment
         self._numbering = Numbering("", 0, {})
         self.live = False
@@ -53,38 +50,40 @@ class Store:
 
     async def load(self) -> tuple[Canon, Mirror]:
         """State at the last committed cursor. A fresh database gets its cursor here."""
-        connection, deployment = self._connection, self._deployment
-        async with connection.transaction(isolation="repeatable_read"):
-            cursor = await connection.fetchrow("select * from tidebook.cursors")
+        database, deployment = self._database, self._deployment
+        async with database.transaction(snapshot=True):
+            cursor = await database.cursor()
             if cursor is None:
-                cursor = await connection.fetchrow(
-                    "insert into tidebook.cursors (one, chain_id, deployment, epoch, seq, live)"
-                    " values (true, $1, $2, $3, 0, false) returning *",
-                    deployment.chain_id,
-                    msgspec.json.encode(_identity(deployment)).decode(),
-                    uuid.uuid4().hex[:12],
+                cursor = await database.begin_cursor(
+                    {
+                        "one": True,
+                        "chain_id": deployment.chain_id,
+                        "deployment": msgspec.json.encode(_identity(deployment)).decode(),
+                        "epoch": uuid.uuid4().hex[:12],
+                        "seq": 0,
+                        "live": False,
+                    }
                 )
-            assert cursor is not None, "insert returned no row"
             self._check(cursor["chain_id"], cursor["deployment"])
-            channels = await connection.fetch("select channel, seq from tidebook.channels")
+            channels = await database.read(tables.channels, ("channel", "seq"))
             self._numbering = Numbering(
                 cursor["epoch"], cursor["seq"], {row["channel"]: row["seq"] for row in channels}
             )
             self.live = cursor["live"]
-            canon = await load_canon(connection, cursor["finalized_number"], cursor["safe_number"])
-            mirror = await load_mirror(connection, deployment, canon)
+            canon = await load_canon(database, cursor["finalized_number"], cursor["safe_number"])
+            mirror = await load_mirror(database, deployment, canon)
         return canon, mirror
 
     @asynccontextmanager
     async def transaction(self) -> AsyncIterator["Transaction"]:
         """All that happens inside is committed together, or (on any error) not at all."""
-        async with self._connection.transaction():
-            transaction = Transaction(self._connection, self._numbering)
+        async with self._database.transaction():
+            transaction = Transaction(self._database, self._numbering)
             yield transaction
             await transaction.flush()
 
     async def close(self) -> None:
-        await self._connection.close()
+        await self._database.close()
 
     def _check(self, chain_id: int, stored: str) -> None:
         if chain_id != self._deployment.chain_id:
@@ -110,8 +109,9 @@ async def open_store(
     if not await connection.fetchval(locked, *lock):
         on_standby()
         await connection.execute(locked.replace("_try", ""), *lock)
-    await connection.execute(_STAGES)
-    return Store(connection, deployment)
+    database = Postgres(connection)
+    await database.prepare()
+    return Store(database, deployment)
 
 
 async def check_schema(connection: postgres.Connection) -> None:
@@ -126,8 +126,8 @@ async def check_schema(connection: postgres.Connection) -> None:
 class Transaction:
     """Steps on their way into the database."""
 
-    def __init__(self, connection: postgres.Connection, numbering: Numbering) -> None:
-        self._connection = connection
+    def __init__(self, database: Database, numbering: Numbering) -> None:
+        self._database = database
         self._numbering = numbering
         self._batch = Batch()
         self._outbox: list[OutboxRow] = []
@@ -154,32 +154,25 @@ class Transaction:
     async def move_cursor(self, canon: Canon, *, node_head: int, live: bool) -> None:
         """Where the next start begins. `node_head` is the newest height the node has told."""
         head, anchor = canon.head, canon.anchor
-        await self._connection.execute(
-            "update tidebook.cursors set seq = $1, block_number = $2, block_hash = $3,"
-            " finalized_number = $4, head_number = $5, live = $6, safe_number = $7,"
-            " updated_at = now()",
-            self._numbering.seq,
-            head and head.number,
-            head and head.hash,
-            anchor and anchor.number,
-            node_head,
-            live,
-            canon.safe and canon.safe.number,
+        await self._database.move_cursor(
+            {
+                "seq": self._numbering.seq,
+                "block_number": head and head.number,
+                "block_hash": head and head.hash,
+                "finalized_number": anchor and anchor.number,
+                "safe_number": canon.safe and canon.safe.number,
+                "head_number": node_head,
+                "live": live,
+            }
         )
 
     async def flush(self) -> None:
         """Send everything gathered; called by Store.transaction before it commits."""
         await self._flush_rows()
         if self._outbox:
-            await self._copy(tables.outbox, self._outbox)
-            newest = {row.channel: row.seq for row in self._outbox}
-            await self._connection.execute(
-                "insert into tidebook.channels select * from unnest($1::text[], $2::bigint[])"
-                " on conflict (channel) do update set seq = excluded.seq",
-                list(newest),
-                list(newest.values()),
-            )
-            await self._connection.execute(f"notify {NOTIFY_CHANNEL}")
+            await self._database.append(tables.outbox, self._outbox)
+            await self._database.set_channels({row.channel: row.seq for row in self._outbox})
+            await self._database.notify()
 
     # -- the three kinds of change ------------------------------------------------------------
 
@@ -189,98 +182,47 @@ class Transaction:
             return
         ancestor, head = change.ancestor, change.retracted[0].block
         for fact in Batch().facts():
-            await self._connection.execute(
-                f"delete from {fact} where block_number > $1", ancestor.number
-            )
-        await self._connection.execute(
-            "update tidebook.blocks set canonical = false where number > $1 and canonical",
-            ancestor.number,
-        )
+            await self._database.delete_above(fact, ancestor.number)
+        await self._database.retract_blocks(ancestor.number)
         for applied in change.retracted:  # newest first: the oldest image is the last set
             self._batch.set(applied.deltas.inverse())
-        await self._connection.execute(
-            "insert into tidebook.rollbacks"
-            " (ancestor_number, ancestor_hash, head_number, head_hash, depth)"
-            " values ($1, $2, $3, $4, $5)",
-            ancestor.number,
-            ancestor.hash,
-            head.number,
-            head.hash,
-            change.depth,
-        )
+        row = _RollbackRow(ancestor.number, ancestor.hash, head.number, head.hash, change.depth)
+        await self._database.append(tables.rollbacks, [row])
         await self._flush_rows()
 
     async def _settle(self, change: Settled) -> None:
-        await self._connection.execute(
-            "update tidebook.blocks set finality = $2"
-            " where number <= $1 and canonical and finality not in ($2, 'finalized')",
-            change.block.number,
-            change.finality,
-        )
+        number = change.block.number
+        await self._database.promote_blocks(number, change.finality)
         if change.finality != "finalized":
             return
-        await self._connection.execute(
-            "delete from tidebook.undo where block_number <= $1", change.block.number
-        )
-        await self._connection.execute(
-            "delete from tidebook.outbox where block_number < $1",
-            change.block.number - OUTBOX_KEEP_BLOCKS,
-        )
+        await self._database.delete_below(tables.undo, number + 1)
+        await self._database.delete_below(tables.outbox, number - OUTBOX_KEEP_BLOCKS)
 
     # -- rows -----------------------------------------------------------------------------------
 
     async def _flush_rows(self) -> None:
         batch = self._batch
         if batch.blocks:
-            await self._upsert(tables.blocks, batch.blocks)
+            await self._database.upsert(tables.blocks, batch.blocks)
         for table, rows in batch.facts().items():
             if rows:
-                await self._copy(table, rows)
+                await self._database.append(table, rows)
         for kind, images in batch.current.items():
             kept = [image for image in images.values() if image is not None]
             gone = [key for key, image in images.items() if image is None]
             if gone:
-                await self._delete(CURRENT[kind], gone)
+                await self._database.delete(CURRENT[kind], gone)
             if kept:
-                await self._upsert(CURRENT[kind], kept)
+                await self._database.upsert(CURRENT[kind], kept)
         batch.clear()
 
-    async def _copy(self, table: Table, rows: Iterable[object]) -> None:
-        await self._connection.copy_to_table(
-            table.name,
-            schema_name=tables.SCHEMA,
-            columns=columns(table),
-            source=BytesIO(lines(table, rows)),
-            format="text",
-        )
 
-    async def _upsert(self, table: Table, rows: Iterable[object]) -> None:
-        """COPY into the table's stage, then merge: half the price of row-wise upserts."""
-        await self._connection.copy_to_table(
-            _stage(table), columns=columns(table), source=BytesIO(lines(table, rows)), format="text"
-        )
-        await self._connection.execute(_merge(table))
-
-    async def _delete(self, table: Table, keys: list[tuple[object, ...]]) -> None:
-        condition = " and ".join(f"{c.name} = ${n}" for n, c in enumerate(table.primary_key, 1))
-        await self._connection.executemany(f"delete from {table} where {condition}", keys)
-
-
-def _stage(table: Table) -> str:
-    return f"stage_{table.name}"
-
-
-def _merge(table: Table) -> str:
-    names = ", ".join(columns(table))
-    key = ", ".join(column.name for column in table.primary_key)
-    values = ", ".join(
-        f"{name} = excluded.{name}" for name in columns(table) if name not in table.primary_key
-    )
-    return (
-        f"insert into {table} ({names}) select {names} from {_stage(table)}"
-        f" on conflict ({key}) do update set {values};"
-        f" truncate {_stage(table)}"
-    )
+class _RollbackRow(msgspec.Struct):
+    ancestor_number: int
+    ancestor_hash: Hash
+    head_number: int
+    head_hash: Hash
+    depth: int
 
 
 def _identity(deployment: Deployment) -> dict[str, object]:
@@ -291,9 +233,3 @@ def _identity(deployment: Deployment) -> dict[str, object]:
         "contracts": deployment.contracts,
         "fee_receiver": deployment.fee_receiver,
     }
-
-
-_STAGES = ";".join(
-    f"create temp table {_stage(table)} (like {table})"
-    for table in (tables.blocks, *CURRENT.values())
-)

@@ -1,0 +1,84 @@
+"""What the writer asks of a database, operation by operation.
+
+`statements.Postgres` is the real one. `memory.MemoryDatabase` is its double, in which every
+operation can fail, for tests that need thousands of lives of a writer.
+"""
+
+from collections.abc import Iterable, Mapping, Sequence
+from contextlib import AbstractAsyncContextManager
+from typing import Any, Protocol
+
+from sqlalchemy import Table
+
+from indexer.domain.block import Promotion
+
+
+class Row(Protocol):
+    """A stored row by column name: hex as text, numeric as int."""
+
+    def __getitem__(self, name: str, /) -> Any: ...
+    def keys(self) -> Iterable[str]: ...
+
+
+class Database(Protocol):
+    """One writer's connection. Whatever a transaction encloses is kept together or not at all."""
+
+    def transaction(self, *, snapshot: bool = False) -> AbstractAsyncContextManager[Any]:
+        """Commits at the end, unless an error passes through. `snapshot`: all reads see one state.
+
+        An error of the commit itself leaves open whether it happened: only a new start can tell.
+        """
+
+    # -- reading ----------------------------------------------------------------------------------
+
+    async def cursor(self) -> Row | None:
+        """The one row of `cursors`."""
+
+    async def read(
+        self,
+        table: Table,
+        columns: Sequence[str],
+        least: tuple[str, int] | None = None,
+        order: Sequence[str] = (),
+    ) -> Sequence[Row]:
+        """Rows whose column is at least so much; all, if `least` is None."""
+
+    async def canonical_blocks(self, columns: Sequence[str], least: int) -> Sequence[Row]:
+        """Canonical blocks from a height on, in order."""
+
+    # -- writing ----------------------------------------------------------------------------------
+
+    async def begin_cursor(self, fields: Mapping[str, Any]) -> Row:
+        """Insert the one row of `cursors`; returns it as stored."""
+
+    async def move_cursor(self, fields: Mapping[str, Any]) -> None:
+        """Set columns of the one row of `cursors`, and when that was."""
+
+    async def append(self, table: Table, rows: Iterable[object]) -> None:
+        """Add rows; the attributes of each are the table's columns."""
+
+    async def upsert(self, table: Table, rows: Iterable[object]) -> None:
+        """Add rows, or replace those of the same key."""
+
+    async def delete(self, table: Table, keys: Sequence[tuple[object, ...]]) -> None:
+        """Delete rows by key."""
+
+    async def delete_above(self, table: Table, number: int) -> None:
+        """Delete the rows of blocks above a height."""
+
+    async def delete_below(self, table: Table, number: int) -> None:
+        """Delete the rows of blocks below a height."""
+
+    async def retract_blocks(self, number: int) -> None:
+        """Blocks above a height are canonical no more."""
+
+    async def promote_blocks(self, number: int, finality: Promotion) -> None:
+        """Canonical blocks up to a height are safe, or final: what is final stays so."""
+
+    async def set_channels(self, newest: Mapping[str, int]) -> None:
+        """Remember the newest seq of these channels."""
+
+    async def notify(self) -> None:
+        """Tell the relay, once the transaction is committed, that the outbox has grown."""
+
+    async def close(self) -> None: ...

@@ -1,0 +1,153 @@
+"""The writer's operations as SQL: the real `Database`."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from contextlib import AbstractAsyncContextManager
+from io import BytesIO
+from typing import Any
+
+from sqlalchemy import Table
+
+from indexer.domain.block import Promotion
+from indexer.store import postgres, tables
+from indexer.store.batch import CURRENT
+from indexer.store.copy import columns, lines
+from indexer.store.database import Row
+
+NOTIFY_CHANNEL = "tidebook_outbox"
+"""Postgres tells the relay here, inside the step's own transaction."""
+
+
+class Postgres:
+    """A connection with the stages that upserts need (`prepare` makes them)."""
+
+    def __init__(self, connection: postgres.Connection) -> None:
+        self._connection = connection
+
+    async def prepare(self) -> None:
+        await self._connection.execute(_STAGES)
+
+    async def close(self) -> None:
+        await self._connection.close()
+
+    def transaction(self, *, snapshot: bool = False) -> AbstractAsyncContextManager[Any]:
+        if snapshot:
+            return self._connection.transaction(isolation="repeatable_read")
+        return self._connection.transaction()
+
+    # -- reading ----------------------------------------------------------------------------------
+
+    async def cursor(self) -> Row | None:
+        return await self._connection.fetchrow("select * from tidebook.cursors")
+
+    async def read(
+        self,
+        table: Table,
+        columns: Sequence[str],
+        least: tuple[str, int] | None = None,
+        order: Sequence[str] = (),
+    ) -> Sequence[Row]:
+        query, values = f"select {', '.join(columns)} from {table}", []
+        if least is not None:
+            column, value = least
+            query += f" where {column} >= $1"
+            values.append(value)
+        if order:
+            query += f" order by {', '.join(order)}"
+        return await self._connection.fetch(query, *values)
+
+    async def canonical_blocks(self, columns: Sequence[str], least: int) -> Sequence[Row]:
+        return await self._connection.fetch(
+            f"select {', '.join(columns)} from tidebook.blocks"
+            " where canonical and number >= $1 order by number",
+            least,
+        )
+
+    # -- writing ----------------------------------------------------------------------------------
+
+    async def begin_cursor(self, fields: Mapping[str, Any]) -> Row:
+        values = ", ".join(f"${n}" for n in range(1, len(fields) + 1))
+        row = await self._connection.fetchrow(
+            f"insert into tidebook.cursors ({', '.join(fields)}) values ({values}) returning *",
+            *fields.values(),
+        )
+        assert row is not None, "insert returned no row"
+        return row
+
+    async def move_cursor(self, fields: Mapping[str, Any]) -> None:
+        values = ", ".join(f"{name} = ${n}" for n, name in enumerate(fields, 1))
+        await self._connection.execute(
+            f"update tidebook.cursors set {values}, updated_at = now()", *fields.values()
+        )
+
+    async def append(self, table: Table, rows: Iterable[object]) -> None:
+        await self._connection.copy_to_table(
+            table.name,
+            schema_name=tables.SCHEMA,
+            columns=columns(table),
+            source=BytesIO(lines(table, rows)),
+            format="text",
+        )
+
+    async def upsert(self, table: Table, rows: Iterable[object]) -> None:
+        """COPY into the table's stage, then merge: half the price of row-wise upserts."""
+        await self._connection.copy_to_table(
+            _stage(table), columns=columns(table), source=BytesIO(lines(table, rows)), format="text"
+        )
+        await self._connection.execute(_merge(table))
+
+    async def delete(self, table: Table, keys: Sequence[tuple[object, ...]]) -> None:
+        condition = " and ".join(f"{c.name} = ${n}" for n, c in enumerate(table.primary_key, 1))
+        await self._connection.executemany(f"delete from {table} where {condition}", keys)
+
+    async def delete_above(self, table: Table, number: int) -> None:
+        await self._connection.execute(f"delete from {table} where block_number > $1", number)
+
+    async def delete_below(self, table: Table, number: int) -> None:
+        await self._connection.execute(f"delete from {table} where block_number < $1", number)
+
+    async def retract_blocks(self, number: int) -> None:
+        await self._connection.execute(
+            "update tidebook.blocks set canonical = false where number > $1 and canonical", number
+        )
+
+    async def promote_blocks(self, number: int, finality: Promotion) -> None:
+        await self._connection.execute(
+            "update tidebook.blocks set finality = $2"
+            " where number <= $1 and canonical and finality not in ($2, 'finalized')",
+            number,
+            finality,
+        )
+
+    async def set_channels(self, newest: Mapping[str, int]) -> None:
+        await self._connection.execute(
+            "insert into tidebook.channels select * from unnest($1::text[], $2::bigint[])"
+            " on conflict (channel) do update set seq = excluded.seq",
+            list(newest),
+            list(newest.values()),
+        )
+
+    async def notify(self) -> None:
+        await self._connection.execute(f"notify {NOTIFY_CHANNEL}")
+
+
+def _stage(table: Table) -> str:
+    return f"stage_{table.name}"
+
+
+def _merge(table: Table) -> str:
+    names = ", ".join(columns(table))
+    key = ", ".join(column.name for column in table.primary_key)
+    values = ", ".join(
+        f"{name} = excluded.{name}" for name in columns(table) if name not in table.primary_key
+    )
+    return (
+        f"insert into {table} ({names}) select {names} from {_stage(table)}"
+        f" on conflict ({key}) do update set {values};"
+        f" truncate {_stage(table)}"
+    )
+
+
+_STAGES = ";".join(
+    f"create temp table {_stage(table)} (like {table})"
+    for table in (tables.blocks, *CURRENT.values())
+)
