@@ -2,7 +2,7 @@
 
 from strawberry.dataloader import DataLoader
 
-from api import arguments, reads
+from api import arguments, divergences, reads
 from api.errors import BadInput
 from api.snapshot import Snapshot
 from indexer.domain.listing import Listing
@@ -17,6 +17,7 @@ class Loaders:
         self._snapshot = snapshot
         self.listings: DataLoader[Address, Listing | None] = DataLoader(self._load_listings)
         self.tokens: DataLoader[Address, Token | None] = DataLoader(self._load_tokens)
+        self.open_divergences: DataLoader[Address, int] = DataLoader(self._load_open_divergences)
 
     async def listing(self, field: str, name: str) -> Listing:
         """The market a caller names by address or symbol. BadInput if there is none."""
@@ -38,3 +39,7 @@ class Loaders:
     async def _load_tokens(self, addresses: list[Address]) -> list[Token | None]:
         found = await reads.tokens_by_address(self._snapshot, addresses)
         return [found.get(address) for address in addresses]
+
+    async def _load_open_divergences(self, addresses: list[Address]) -> list[int]:
+        found = await divergences.count_open(self._snapshot, addresses)
+        return [found.get(address, 0) for address in addresses]

@@ -28,6 +28,7 @@ from api.loaders import Loaders
 from api.reads import Position
 from api.scalars import LONG, Long, OrderStatus, Side
 from api.snapshot import Snapshot
+from api.witness import WitnessQuery
 from indexer.domain.interval import INTERVALS
 from indexer.domain.listing import Listing
 from indexer.domain.units import Address, Hash
@@ -59,7 +60,7 @@ Until = Annotated[Long | None, _argument("Unix seconds, exclusive.", "to")]
 
 
 @strawberry.type
-class Query:
+class Query(WitnessQuery):
     @strawberry.field(description="All markets, oldest first.")
     async def markets(self, info: Info, limit: Limit = DEFAULT_ROWS) -> list[types.Market]:
         found = await reads.listings(info.context.snapshot, arguments.rows("limit", limit))

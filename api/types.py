@@ -6,6 +6,7 @@ units, as text because a uint256 is wider than any JSON reader's integer. Times 
 
 import strawberry
 
+from api import marks
 from api.arguments import Cursor
 from api.scalars import Long, OrderStatus, OrderType, Side, TimeInForce
 from indexer.domain import balance as domain_balance
@@ -41,6 +42,13 @@ class Market:
     lot_size: str | None = strawberry.field(description="Smallest step of a quantity.")
     min_quantity: str | None
     min_quote_amount: str | None
+    diverged: bool = strawberry.field(
+        resolver=marks.diverged,
+        description="The contract did what its rules do not say, and nobody has acknowledged it.",
+    )
+    open_divergences: int = strawberry.field(
+        resolver=marks.open_divergences, description="How many are not acknowledged."
+    )
 
     @classmethod
     def of(cls, listing: Listing) -> "Market":

@@ -22,6 +22,12 @@ if TYPE_CHECKING:
 SHOWN = 20
 """Divergences printed; the rest is counted."""
 
+MOST_MARKETS = 10_000
+"""Markets among which a name is looked for."""
+
+CONNECT_TIMEOUT_S = 10.0
+"""Seconds to wait for a connection of the reader's kind."""
+
 
 class Diverged(Exception):
     """The chain did not do what its rules say."""
@@ -34,7 +40,7 @@ async def verify(storage: Storage, first: int | None, last: int | None) -> None:
 
     trades = verified = undecided = blocks = 0
     found: list[Divergence] = []
-    async with _stored(storage) as (connection, deployment):
+    async with _stored(storage) as (connection, deployment, _):
         async for applied in refold(connection, deployment, Mirror(deployment), last):
             if first is not None and applied.block.number < first:
                 continue
@@ -63,14 +69,9 @@ def _said(effect: msgspec.Struct | None) -> str:
 
 async def simulate(storage: Storage, market: str, intents: list[Intent], block: int | None) -> None:
     """Print what would come of orders, one JSON line each, at the head or at a past block."""
-    from indexer.mirror.fold import Mirror
     from indexer.mirror.simulate import simulate as run
-    from indexer.store.history import refold
 
-    async with _stored(storage) as (connection, deployment):
-        mirror = Mirror(deployment)
-        async for _ in refold(connection, deployment, mirror, block):
-            pass
+    mirror = await _mirror(storage, market, intents, block)
     address = next(
         (m.address for m in mirror.markets.rows.values() if market in (m.symbol, m.address)), None
     )
@@ -79,6 +80,35 @@ async def simulate(storage: Storage, market: str, intents: list[Intent], block: 
         raise click.BadParameter(f"expected one of {known}, found {market}", param_hint="--market")
     for execution in run(mirror, address, intents, mirror.head.timestamp):
         click.echo(msgspec.json.encode(execution).decode())
+
+
+async def _mirror(storage: Storage, market: str, intents: list[Intent], block: int | None) -> Any:
+    """One market's book out of the tables; of the past, everything folded anew."""
+    from api.books import book_at_head
+    from api.reads import listings
+    from api.snapshot import Snapshot, connect
+    from indexer.mirror.fold import Mirror
+    from indexer.store.history import refold
+
+    async with _stored(storage) as (connection, deployment, database_url):
+        if block is not None:
+            mirror = Mirror(deployment)
+            async for _ in refold(connection, deployment, mirror, block):
+                pass
+            return mirror
+        engine = connect(database_url, pool_size=1, pool_timeout_s=CONNECT_TIMEOUT_S)
+        snapshot = Snapshot(engine)
+        try:
+            known = await listings(snapshot, MOST_MARKETS)
+            for listing in known:
+                if market in (listing.market.symbol, listing.market.address):
+                    accounts = {i.account for i in intents if i.account is not None}
+                    return await book_at_head(snapshot, listing, accounts)
+        finally:
+            await snapshot.close()
+            await engine.dispose()
+    names = ", ".join(listing.market.symbol for listing in known) or "none"
+    raise click.BadParameter(f"expected one of {names}, found {market}", param_hint="--market")
 
 
 def match() -> None:
@@ -102,8 +132,8 @@ def _executed(engine: Any, line: bytes) -> Any:
 
 
 @asynccontextmanager
-async def _stored(storage: Storage) -> AsyncIterator[tuple[Connection, Deployment]]:
-    """A connection, and the deployment that the database is bound to."""
+async def _stored(storage: Storage) -> AsyncIterator[tuple[Connection, Deployment, str]]:
+    """A connection, the deployment that the database is bound to, and the database's URL."""
     from indexer.domain.deployment import parse_deployment
     from indexer.store import postgres
     from indexer.store.errors import NothingIndexed
@@ -118,6 +148,6 @@ async def _stored(storage: Storage) -> AsyncIterator[tuple[Connection, Deploymen
             )
             if cursor is None:
                 raise NothingIndexed
-            yield connection, parse_deployment(cursor["deployment"].encode())
+            yield connection, parse_deployment(cursor["deployment"].encode()), urls.database_url
         finally:
             await connection.close()

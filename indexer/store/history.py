@@ -1,8 +1,7 @@
 """The chain again, out of the database: what `verify` folds anew and the past is simulated on."""
 
-from collections.abc import AsyncIterator
-
-import asyncpg
+from collections.abc import AsyncIterator, Sequence
+from typing import Any, Protocol
 
 from indexer.decode import decode
 from indexer.domain.block import Block
@@ -13,6 +12,15 @@ from indexer.domain.market import Token
 from indexer.domain.units import Address, Hash
 from indexer.mirror.fold import Mirror
 from indexer.store.postgres import Connection
+
+
+class Row(Protocol):
+    """A row by column names: asyncpg's own, or a SQLAlchemy mapping."""
+
+    def __getitem__(self, name: str, /) -> Any: ...
+
+
+WholeBlock = tuple[Block, list[Log]]
 
 WORD = 64
 """Hex digits of a topic."""
@@ -27,21 +35,43 @@ async def refold(
     """
     async with connection.transaction(isolation="repeatable_read", readonly=True):
         tokens = [Token(**row) for row in await connection.fetch(_TOKENS)]
-        pending: Block | None = None
-        logs: list[Log] = []
+        blocks = Blocks()
         async for row in connection.cursor(_LOGS, last, prefetch=5_000):
-            block = Block(row["number"], row["hash"], row["parent_hash"], row["timestamp"])
-            if pending is not None and block != pending:
-                yield mirror.apply(pending, decode(pending, logs), tokens, final=True)
-                logs = []
-            pending = block
-            if row["log_index"] is not None:
-                logs.append(_log(block, row["log_index"], row))
-        if pending is not None:
-            yield mirror.apply(pending, decode(pending, logs), tokens, final=True)
+            whole = blocks.add(row)
+            if whole is not None:
+                yield fold(mirror, whole, tokens)
+        if blocks.pending is not None:
+            yield fold(mirror, (blocks.pending, blocks.logs), tokens)
 
 
-def _log(block: Block, index: int, row: "asyncpg.Record") -> Log:
+def fold(mirror: Mirror, whole: WholeBlock, tokens: Sequence[Token]) -> Applied:
+    """Fold one stored block."""
+    block, logs = whole
+    return mirror.apply(block, decode(block, logs), tokens, final=True)
+
+
+class Blocks:
+    """Rows of blocks left join events, in the chain's order, put together to whole blocks."""
+
+    def __init__(self) -> None:
+        self.pending: Block | None = None
+        """The block whose logs are still coming."""
+        self.logs: list[Log] = []
+
+    def add(self, row: Row) -> WholeBlock | None:
+        """Take one row; the block before it, if this row begins another."""
+        block = Block(row["number"], row["hash"], row["parent_hash"], row["timestamp"])
+        whole = None
+        if block != self.pending:
+            if self.pending is not None:
+                whole = self.pending, self.logs
+            self.pending, self.logs = block, []
+        if row["log_index"] is not None:
+            self.logs.append(_log(block, row["log_index"], row))
+        return whole
+
+
+def _log(block: Block, index: int, row: Row) -> Log:
     packed = row["topics"][2:]
     topics = ["0x" + packed[at : at + WORD] for at in range(0, len(packed), WORD)]
     return Log(
