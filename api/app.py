@@ -26,6 +26,8 @@ from strawberry.types import ExecutionResult
 from api.errors import BadInput, addressed, explain
 from api.limits import CHECK_TIMEOUT_S, BodyLimit
 from api.reads import position
+from api.rest import ENDPOINTS, openapi
+from api.rest.endpoint import EXPOSED_HEADERS, clock_routes, routes
 from api.schema import Context, build_schema
 from api.snapshot import Snapshot, connect
 
@@ -97,6 +99,9 @@ def build(config: Config) -> Starlette:
             Route("/health", health),
             Route("/ready", ready),
             Route("/metrics", show_metrics),
+            openapi.route(),
+            *clock_routes(),
+            *routes(engine, ENDPOINTS),
         ],
         middleware=[
             Middleware(
@@ -104,6 +109,7 @@ def build(config: Config) -> Starlette:
                 allow_origins=config.allowed_origins,
                 allow_methods=["GET", "POST"],
                 allow_headers=["*"],
+                expose_headers=EXPOSED_HEADERS,
             ),
             Middleware(BodyLimit),
         ],

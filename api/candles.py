@@ -16,13 +16,13 @@ from indexer.store import tables as t
 Columns = ReadOnlyColumnCollection[str, Any]
 
 
-def _open_time(interval: str, time: ColumnElement[int]) -> ColumnElement[int]:
-    """The opening time of the candle that holds `time`, as SQL."""
+def _open_time(interval: str, time: ColumnElement[int], offset_s: int) -> ColumnElement[int]:
+    """The opening time of the candle that holds `time`, as SQL: `interval.open_time` again."""
     if interval == MONTH:
-        month = func.date_trunc("month", func.to_timestamp(time), "UTC")
-        return sql_cast(extract("epoch", month), BigInteger)
-    offset = FIRST_MONDAY_S if interval == "1w" else 0
-    return time - (time - offset) % INTERVALS[interval]
+        month = func.date_trunc("month", func.to_timestamp(time + offset_s), "UTC")
+        return sql_cast(extract("epoch", month), BigInteger) - offset_s
+    start = (FIRST_MONDAY_S if interval == "1w" else 0) - offset_s
+    return time - (time - start) % INTERVALS[interval]
 
 
 async def read_candles(
@@ -33,6 +33,7 @@ async def read_candles(
     since: int | None,
     until: int | None,
     limit: int,
+    offset_s: int = 0,
 ) -> list[Candle]:
     """Candles with `since <= open_time < until`, oldest first; only those with trades exist.
 
@@ -45,7 +46,7 @@ async def read_candles(
         source, time, sums = t.trades, t.trades.c.timestamp, _sums_of_trades
     else:
         source, time, sums = t.candles, t.candles.c.open_time, _sums_of_minutes
-    bucket = _open_time(interval, time)
+    bucket = _open_time(interval, time, offset_s)
     nearest = select(bucket.label("bucket"), *source.c).where(source.c.market == market)
     if since is not None:
         nearest = nearest.where(time >= since, bucket >= since)

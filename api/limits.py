@@ -9,6 +9,12 @@ MAX_ROWS = 1000
 DEFAULT_ROWS = 100
 """Rows of one list when the caller does not say."""
 
+MAX_LEVELS = 5000
+"""Levels of one side of a book over plain HTTP."""
+
+MAX_SYMBOLS = 100
+"""Markets that one request over plain HTTP names."""
+
 MAX_BODY_BYTES = 64 * 1024
 """Bytes of one request's body."""
 

@@ -62,7 +62,7 @@ async def _read_listings(snapshot: Snapshot, statement: Select[Any]) -> list[Lis
     return [listing_of(row) for row in await snapshot.read(statement)]
 
 
-async def listings(snapshot: Snapshot, limit: int) -> list[Listing]:
+async def listings(snapshot: Snapshot, limit: int | None) -> list[Listing]:
     """All markets, oldest first."""
     return await _read_listings(snapshot, select_listings().limit(limit))
 

@@ -1,0 +1,237 @@
+"""SQL about markets' trading: tickers, and trades by number and time."""
+
+from collections.abc import Collection
+from dataclasses import dataclass
+from typing import Any
+
+from sqlalchemy import Select, func, select, true, tuple_
+from sqlalchemy.sql.selectable import LateralFromClause
+
+from api.arguments import Cursor
+from api.snapshot import Snapshot
+from indexer.domain.order import Level, Side, Trade
+from indexer.domain.trade_ids import trade_id
+from indexer.domain.units import Address
+from indexer.store import tables as t
+
+
+@dataclass(frozen=True)
+class Ticker:
+    """One market over a window that ends at the head block, in contract units.
+
+    Prices are None where there never was a trade; sums and the numbers of the first and last trade
+    are None where there was none in the window.
+    """
+
+    market: Address
+    last_price: int | None
+    last_quantity: int | None
+    last_time: int | None
+    last_id: int | None
+    first_price: int | None
+    first_id: int | None
+    before: int | None
+    """The last price before the window."""
+    high: int | None
+    low: int | None
+    volume: int | None
+    quote_volume: int | None
+    trades: int | None
+    bid: int | None
+    bid_quantity: int | None
+    ask: int | None
+    ask_quantity: int | None
+
+    @property
+    def open(self) -> int | None:
+        """The window's first price; the price that stood still where there was no trade."""
+        return self.last_price if self.first_price is None else self.first_price
+
+
+def _best(side: Side, name: str) -> LateralFromClause:
+    lv = t.levels.c
+    return (
+        select(lv.price, lv.quantity)
+        .where(lv.market == t.markets.c.address, lv.side == side, lv.quantity > 0)
+        .order_by(lv.price.desc() if side == "buy" else lv.price.asc())
+        .limit(1)
+        .lateral(name)
+    )
+
+
+async def tickers(
+    snapshot: Snapshot, *, since: int, markets: Collection[Address] | None
+) -> dict[Address, Ticker]:
+    """Every market's ticker from `since`, which begins a minute. One statement for all of them.
+
+    Minutes are summed from stored candles: at most 1440 rows a market for a day. The other values
+    are the first row of an index each.
+    """
+    m, tr, c = t.markets.c, t.trades.c, t.candles.c
+    ours = tr.market == m.address
+    last = (
+        select(tr.price, tr.quantity, tr.timestamp, tr.block_number, tr.log_index)
+        .where(ours)
+        .order_by(tr.block_number.desc(), tr.log_index.desc())
+        .limit(1)
+        .lateral("last")
+    )
+    first = (
+        select(tr.price, tr.block_number, tr.log_index)
+        .where(ours, tr.timestamp >= since)
+        .order_by(tr.timestamp, tr.block_number, tr.log_index)
+        .limit(1)
+        .lateral("first")
+    )
+    before = (
+        select(c.close)
+        .where(c.market == m.address, c.open_time < since)
+        .order_by(c.open_time.desc())
+        .limit(1)
+        .lateral("before")
+    )
+    sums = (
+        select(
+            func.max(c.high).label("high"),
+            func.min(c.low).label("low"),
+            func.sum(c.volume, type_=t.Units()).label("volume"),
+            func.sum(c.quote_volume, type_=t.Units()).label("quote_volume"),
+            func.sum(c.trades).label("trades"),
+        )
+        .where(c.market == m.address, c.open_time >= since)
+        .lateral("sums")
+    )
+    bid, ask = _best("buy", "bid"), _best("sell", "ask")
+    source: Any = t.markets
+    for part in (last, first, before, sums, bid, ask):
+        source = source.outerjoin(part, true())
+    statement = select(
+        m.address,
+        last.c.price,
+        last.c.quantity,
+        last.c.timestamp,
+        last.c.block_number,
+        last.c.log_index,
+        first.c.price,
+        first.c.block_number,
+        first.c.log_index,
+        before.c.close,
+        *sums.c,
+        *bid.c,
+        *ask.c,
+    ).select_from(source)
+    if markets is not None:
+        statement = statement.where(m.address.in_(markets))
+    return {row[0]: _ticker(tuple(row)) for row in await snapshot.read(statement)}
+
+
+def _ticker(row: tuple[Any, ...]) -> Ticker:
+    market, price, quantity, time, block, log, first_price, first_block, first_log, *rest = row
+    return Ticker(
+        market,
+        price,
+        quantity,
+        time,
+        None if first_block is None else trade_id(block, log),
+        first_price,
+        None if first_block is None else trade_id(first_block, first_log),
+        *rest,
+    )
+
+
+async def best_levels(snapshot: Snapshot, markets: Collection[Address]) -> dict[Address, Any]:
+    """The best bid and ask of markets, None where a side is empty: (price, quantity) twice."""
+    bid, ask = _best("buy", "bid"), _best("sell", "ask")
+    source = t.markets.outerjoin(bid, true()).outerjoin(ask, true())
+    statement = (
+        select(t.markets.c.address, *bid.c, *ask.c)
+        .select_from(source)
+        .where(t.markets.c.address.in_(markets))
+    )
+    return {row[0]: tuple(row)[1:] for row in await snapshot.read(statement)}
+
+
+# -- trades ----------------------------------------------------------------------------------------
+
+
+def _trades(market: Address) -> Select[Any]:
+    return select(t.trades).where(t.trades.c.market == market)
+
+
+async def _read(snapshot: Snapshot, statement: Select[Any]) -> list[Trade]:
+    return [Trade(**row._mapping) for row in await snapshot.read(statement)]
+
+
+async def newest_trades(snapshot: Snapshot, market: Address, limit: int) -> list[Trade]:
+    """The last trades, oldest first."""
+    c = t.trades.c
+    newest = _trades(market).order_by(c.block_number.desc(), c.log_index.desc()).limit(limit)
+    return (await _read(snapshot, newest))[::-1]
+
+
+async def trades_from(
+    snapshot: Snapshot, market: Address, origin: Cursor, limit: int
+) -> list[Trade]:
+    """Trades from an origin on, that one included, oldest first."""
+    c = t.trades.c
+    statement = _trades(market).where(tuple_(c.block_number, c.log_index) >= origin)
+    return await _read(snapshot, statement.order_by(c.block_number, c.log_index).limit(limit))
+
+
+async def trades_between(
+    snapshot: Snapshot, market: Address, *, since: int, until: int, limit: int, newest: bool = False
+) -> list[Trade]:
+    """Trades with `since <= timestamp <= until`, oldest first: the first of them, or the newest."""
+    c = t.trades.c
+    order = (c.timestamp, c.block_number, c.log_index)
+    statement = (
+        _trades(market)
+        .where(c.timestamp.between(since, until))
+        .order_by(*(one.desc() if newest else one.asc() for one in order))
+        .limit(limit)
+    )
+    found = await _read(snapshot, statement)
+    return found[::-1] if newest else found
+
+
+async def mean_price(
+    snapshot: Snapshot, market: Address, since: int
+) -> tuple[int | None, int | None]:
+    """(quantity, quote amount) traded since a time; None where there was no trade."""
+    c = t.trades.c
+    statement = select(
+        func.sum(c.quantity, type_=t.Units()), func.sum(c.quote_amount, type_=t.Units())
+    ).where(c.market == market, c.timestamp >= since)
+    volume, quote_volume = tuple((await snapshot.read(statement))[0])
+    return volume, quote_volume
+
+
+async def first_time_and_price_before(
+    snapshot: Snapshot, market: Address, time: int
+) -> tuple[int | None, int | None]:
+    """When the market first traded, and the last price before a time."""
+    c = t.trades.c
+    first = select(func.min(c.timestamp)).where(c.market == market).scalar_subquery()
+    price = (
+        select(c.price)
+        .where(c.market == market, c.timestamp < time)
+        .order_by(c.timestamp.desc(), c.block_number.desc(), c.log_index.desc())
+        .limit(1)
+        .scalar_subquery()
+    )
+    began, last = tuple((await snapshot.read(select(first, price)))[0])
+    return began, last
+
+
+async def book(snapshot: Snapshot, market: Address, limit: int) -> tuple[list[Level], list[Level]]:
+    """Bids and asks, best first, in one statement: the primary key read from both better ends."""
+    lv = t.levels.c
+    sides = []
+    for side, best in (("buy", lv.price.desc()), ("sell", lv.price.asc())):
+        reachable = (lv.market == market, lv.side == side, lv.quantity > 0)
+        sides.append(select(t.levels).where(*reachable).order_by(best).limit(limit).subquery())
+    statement = select(select(sides[0]).union_all(select(sides[1])).subquery("both"))
+    found = [Level(**row._mapping) for row in await snapshot.read(statement)]
+    bids = sorted((one for one in found if one.side == "buy"), key=lambda one: -one.price)
+    asks = sorted((one for one in found if one.side == "sell"), key=lambda one: one.price)
+    return bids, asks

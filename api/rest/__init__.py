@@ -1,0 +1,6 @@
+"""Plain HTTP: the dialects of Binance, listing sites and charts over what the writer committed."""
+
+from api.rest import account, market, tickers
+from api.rest.endpoint import Endpoint
+
+ENDPOINTS: tuple[Endpoint, ...] = (*market.ENDPOINTS, *tickers.ENDPOINTS, *account.ENDPOINTS)

@@ -1,0 +1,193 @@
+"""One endpoint: parameters in, one snapshot read, an answer that says at which block it holds."""
+
+import hashlib
+import logging
+import time
+from collections.abc import Awaitable, Callable, Sequence
+from typing import Any
+
+import msgspec
+from sqlalchemy.ext.asyncio import AsyncEngine
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import Route
+
+from api import reads
+from api.errors import Internal, explain
+from api.reads import Position
+from api.rest import errors
+from api.rest.errors import Refused
+from api.rest.params import Param, parse
+from api.snapshot import Snapshot
+from indexer.domain.listing import Directory, Listing
+from indexer.domain.market import Token
+from indexer.domain.units import Address
+
+_log = logging.getLogger("tidebook.api")
+
+JSON = "application/json"
+EXPOSED_HEADERS = ("ETag", "X-Tidebook-Block", "X-Tidebook-Block-Hash")
+
+
+class Markets:
+    """The directory of the newest block seen, kept until a request sees another."""
+
+    def __init__(self) -> None:
+        self._key: tuple[str, int, str | None] | None = None
+        self._directory = Directory()
+
+    async def at(self, snapshot: Snapshot, position: Position) -> Directory:
+        """All markets as the snapshot has them."""
+        key = (position.epoch, position.seq, position.hash)
+        if key != self._key:
+            found = await reads.listings(snapshot, None)
+            self._key, self._directory = key, Directory(found)
+        return self._directory
+
+
+class Call:
+    """What an answer is made from: parameters, the snapshot, and where the writer stands in it."""
+
+    def __init__(
+        self, values: dict[str, Any], snapshot: Snapshot, position: Position, directory: Directory
+    ) -> None:
+        self.values = values
+        self.snapshot = snapshot
+        self.position = position
+        self.directory = directory
+
+    def __getitem__(self, name: str) -> Any:
+        return self.values[name]
+
+    @property
+    def now(self) -> int:
+        """The head block's timestamp: the only clock that answers know."""
+        assert self.position.timestamp is not None, "an answer before the first block"
+        return self.position.timestamp
+
+    def listing(self, name: str) -> Listing:
+        found = self.directory.find(name)
+        if found is None:
+            raise errors.no_symbol()
+        return found
+
+    def symbol(self, listing: Listing) -> str:
+        return self.directory.plain_name(listing)
+
+
+class Assets:
+    """Names for tokens: the symbol for the first to have it, the address for its imitators."""
+
+    def __init__(self, directory: Directory) -> None:
+        self._owners: dict[str, Address] = {}
+        self.tokens: dict[Address, Token] = {}
+        for listing in directory:
+            for token in (listing.base, listing.quote):
+                self._owners.setdefault(token.symbol, token.address)
+                self.tokens[token.address] = token
+
+    def name(self, token: Token) -> str:
+        return token.symbol if self._owners.get(token.symbol) == token.address else token.address
+
+
+Answer = Callable[[Call], Awaitable[Any]]
+
+
+class Endpoint(msgspec.Struct, frozen=True):
+    """One path, what answers it, and for OpenAPI what it returns: a type, or a tuple of them."""
+
+    path: str
+    answer: Answer
+    returns: Any
+    summary: str
+    params: tuple[Param, ...] = ()
+    tag: str = "binance"
+
+
+def routes(engine: AsyncEngine, endpoints: Sequence[Endpoint]) -> list[Route]:
+    """The endpoints over a database."""
+    markets = Markets()
+    return [Route(one.path, _serve(engine, markets, one), methods=["GET"]) for one in endpoints]
+
+
+def _serve(
+    engine: AsyncEngine, markets: Markets, endpoint: Endpoint
+) -> Callable[[Request], Awaitable[Response]]:
+    async def serve(request: Request) -> Response:
+        snapshot = Snapshot(engine)
+        try:
+            values = parse(endpoint.params, request.query_params)
+            position = await _position(snapshot)
+            headers = _headers(position, request)
+            if _matches(request.headers.get("if-none-match", ""), headers["ETag"]):
+                return Response(status_code=304, headers=headers)
+            directory = await markets.at(snapshot, position)
+            found = await endpoint.answer(Call(values, snapshot, position, directory))
+        except Refused as refused:
+            return _refusal(endpoint.tag, refused)
+        except Exception as cause:
+            return _refusal(endpoint.tag, _explained(endpoint.path, cause))
+        finally:
+            await snapshot.close()
+        return Response(msgspec.json.encode(found), media_type=JSON, headers=headers)
+
+    return serve
+
+
+async def _position(snapshot: Snapshot) -> Position:
+    position = await reads.position(snapshot)
+    if position is None or position.timestamp is None:
+        raise errors.unavailable("nothing is indexed yet")
+    return position
+
+
+def _headers(position: Position, request: Request) -> dict[str, str]:
+    """`ETag` is of the block, the seq there (promotions move it alone) and what was asked."""
+    asked = f"{position.epoch}/{position.seq}{request.url.path}?{request.url.query}"
+    digest = hashlib.blake2b(asked.encode(errors="replace"), digest_size=8).hexdigest()
+    assert position.hash is not None, "a timestamp without its block"
+    return {
+        "ETag": f'"{position.hash[2:18]}-{digest}"',
+        "X-Tidebook-Block": str(position.number),
+        "X-Tidebook-Block-Hash": position.hash,
+        "Cache-Control": "no-cache",
+    }
+
+
+def _matches(sent: str, tag: str) -> bool:
+    return any(one.strip().removeprefix("W/") in (tag, "*") for one in sent.split(",") if one)
+
+
+def _explained(path: str, cause: Exception) -> Refused:
+    known = explain(cause)
+    if isinstance(known, Internal):
+        _log.error("%s failed", path, exc_info=cause)
+        return Refused(-1000, known.message, 500)
+    return errors.unavailable(known.message)
+
+
+def _refusal(tag: str, refused: Refused) -> Response:
+    body: dict[str, Any] = {"code": refused.code, "msg": refused.message}
+    if tag == "udf":
+        body = {"s": "error", "errmsg": refused.message}
+    return Response(msgspec.json.encode(body), refused.status, media_type=JSON)
+
+
+def clock_routes() -> list[Route]:
+    """What needs no database: whether we are there, and what our clock says."""
+
+    async def ping(request: Request) -> Response:
+        return _bare(request, b"{}")
+
+    async def server_time(request: Request) -> Response:
+        return _bare(request, b'{"serverTime":%d}' % (time.time_ns() // 1_000_000))
+
+    return [Route("/api/v3/ping", ping), Route("/api/v3/time", server_time)]
+
+
+def _bare(request: Request, body: bytes) -> Response:
+    try:
+        parse((), request.query_params)
+    except Refused as refused:
+        return _refusal("binance", refused)
+    return Response(body, media_type=JSON)
