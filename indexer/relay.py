@@ -8,9 +8,9 @@ empty one, is filled from the start of the outbox.
 
 import asyncio
 import contextlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 import redis.asyncio as redis
 from redis.exceptions import RedisError
@@ -50,103 +50,154 @@ async def connect_redis(redis_url: str) -> "redis.Redis":
 
 
 @dataclass(frozen=True, slots=True)
-class _Row:
+class Entry:
+    """A message on its way from the outbox into its stream."""
+
     seq: int
     stream: Stream
     message: str
 
 
+class Outbox(Protocol):
+    """Where messages come from. `memory.MemoryDatabase` is a double."""
+
+    async def after(self, seq: int, limit: int) -> Sequence[Entry]:
+        """The next messages behind `seq`, in order."""
+
+    async def wait(self, timeout_s: float) -> None:
+        """Return when the outbox has grown since the last return, or after a while."""
+
+
+class Streams(Protocol):
+    """Where messages go. `memory_streams.MemoryStreams` is a double."""
+
+    async def position(self) -> int | None:
+        """The newest seq of our epoch that is there; None if it is not our epoch's."""
+
+    async def start_anew(self) -> None:
+        """Empty streams of our epoch, to be filled from the start of the outbox."""
+
+    async def publish(self, entries: Sequence[Entry], seq: int) -> None:
+        """Add entries and move the position, together, if it is `seq`; else raise RedisChanged."""
+
+    async def require(self, seq: int) -> None:
+        """Raise RedisChanged unless the position is `seq`."""
+
+
 class Relay:
     """Moves one chain's outbox. Any error ends it; a new one starts where Redis stands."""
 
-    def __init__(
-        self, connection: postgres.Connection, streams: "redis.Redis", chain_id: int, epoch: str
-    ) -> None:
-        self._connection = connection
-        self._redis = streams
-        self._chain_id = chain_id
-        self._epoch = epoch
-        self._news = asyncio.Event()
+    def __init__(self, outbox: Outbox, streams: Streams) -> None:
+        self._outbox = outbox
+        self._streams = streams
         self.seq = 0
         """The newest seq that Redis has."""
 
     async def run(self) -> None:
         """Relay until an error; waits for the writer's notifications in between."""
-        await self._connection.add_listener(NOTIFY_CHANNEL, lambda *_: self._news.set())
-        self.seq = await self._position()
+        position = await self._streams.position()
+        if position is None:
+            await self._start_anew()
+        else:
+            self.seq = position
         while True:
-            self._news.clear()
-            while rows := await self._read():
-                await self._publish(rows)
-            with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(self._news.wait(), WAKE_S)
-            async with self._redis.pipeline(transaction=True) as pipe:
-                await self._require_position(pipe)
-
-    async def _position(self) -> int:
-        """Where Redis stands in our epoch; another epoch's streams are removed."""
-        stored = await self._redis.hgetall(self._position_key)
-        if stored.get(b"epoch") == self._epoch.encode():
-            return int(stored[b"seq"])
-        await self._start_anew()
-        return 0
+            while entries := await self._outbox.after(self.seq, BATCH_MESSAGES):
+                if self.seq and entries[0].seq != self.seq + 1:
+                    await self._start_anew()  # trimmed past us: what is kept is told
+                await self._streams.publish(entries, self.seq)
+                self.seq = entries[-1].seq
+            await self._outbox.wait(WAKE_S)
+            await self._streams.require(self.seq)
 
     async def _start_anew(self) -> None:
-        """Empty streams, to be filled from the start of the outbox."""
+        await self._streams.start_anew()
         self.seq = 0
+
+
+class PostgresOutbox:
+    """The outbox table. Listens from the first `wait` on, so that returns at once."""
+
+    def __init__(self, connection: postgres.Connection) -> None:
+        self._connection = connection
+        self._news = asyncio.Event()
+        self._news.set()
+        self._listens = False
+
+    async def after(self, seq: int, limit: int) -> Sequence[Entry]:
+        rows = await self._connection.fetch(
+            "select seq, stream, message from tidebook.outbox where seq > $1 order by seq limit $2",
+            seq,
+            limit,
+        )
+        return [Entry(**row) for row in rows]
+
+    async def wait(self, timeout_s: float) -> None:
+        if not self._listens:
+            await self._connection.add_listener(NOTIFY_CHANNEL, lambda *_: self._news.set())
+            self._listens = True
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(self._news.wait(), timeout_s)
+        self._news.clear()
+
+
+class RedisStreams:
+    """Redis Streams, guarded by a hash that says where they stand."""
+
+    def __init__(self, client: "redis.Redis", chain_id: int, epoch: str) -> None:
+        self._redis = client
+        self._chain_id = chain_id
+        self._epoch = epoch
+
+    async def position(self) -> int | None:
+        stored = await self._redis.hgetall(self._position_key)
+        return int(stored[b"seq"]) if stored.get(b"epoch") == self._epoch.encode() else None
+
+    async def start_anew(self) -> None:
         async with self._redis.pipeline(transaction=True) as pipe:
             for stream in STREAMS:
                 pipe.delete(stream_key(self._chain_id, stream))
             pipe.hset(self._position_key, mapping={"epoch": self._epoch, "seq": 0})
             await pipe.execute()
 
+    async def publish(self, entries: Sequence[Entry], seq: int) -> None:
+        async with self._redis.pipeline(transaction=True) as pipe:
+            await self._guard(pipe, seq)
+            pipe.multi()  # type: ignore[no-untyped-call]
+            for entry in entries:
+                pipe.xadd(
+                    stream_key(self._chain_id, entry.stream),
+                    {"m": entry.message},
+                    id=f"{entry.seq}-0",
+                    maxlen=STREAM_MAX_MESSAGES,
+                    approximate=True,
+                )
+            pipe.hset(self._position_key, "seq", str(entries[-1].seq))
+            await pipe.execute()
+
+    async def require(self, seq: int) -> None:
+        async with self._redis.pipeline(transaction=True) as pipe:
+            await self._guard(pipe, seq)
+
     @property
     def _position_key(self) -> str:
         return f"tidebook:{self._chain_id}:relay"
 
-    async def _read(self) -> list[_Row]:
-        rows = await self._connection.fetch(
-            "select seq, stream, message from tidebook.outbox where seq > $1 order by seq limit $2",
-            self.seq,
-            BATCH_MESSAGES,
-        )
-        if rows and self.seq and rows[0]["seq"] != self.seq + 1:
-            await self._start_anew()  # the outbox was trimmed past us: what is kept is told
-        return [_Row(**row) for row in rows]
-
-    async def _publish(self, rows: Sequence[_Row]) -> None:
-        async with self._redis.pipeline(transaction=True) as pipe:
-            await self._require_position(pipe)
-            pipe.multi()  # type: ignore[no-untyped-call]
-            for row in rows:
-                pipe.xadd(
-                    stream_key(self._chain_id, row.stream),
-                    {"m": row.message},
-                    id=f"{row.seq}-0",
-                    maxlen=STREAM_MAX_MESSAGES,
-                    approximate=True,
-                )
-            pipe.hset(self._position_key, "seq", str(rows[-1].seq))
-            await pipe.execute()
-        self.seq = rows[-1].seq
-
-    async def _require_position(self, pipe: "Pipeline") -> None:
+    async def _guard(self, pipe: "Pipeline", seq: int) -> None:
         """Raise RedisChanged if somebody emptied Redis or wrote to it; else guard what follows."""
         await pipe.watch(self._position_key)
         stored: Any = await pipe.hgetall(self._position_key)
-        expected = {b"epoch": self._epoch.encode(), b"seq": str(self.seq).encode()}
-        if stored != expected:
-            raise RedisChanged(self.seq, stored)
+        if stored != {b"epoch": self._epoch.encode(), b"seq": str(seq).encode()}:
+            raise RedisChanged(seq, {key.decode(): value.decode() for key, value in stored.items()})
 
 
 class RedisChanged(Exception):
     """Redis does not stand where we left it: emptied, failed over, or another relay is at work."""
 
-    def __init__(self, seq: int, stored: dict[bytes, bytes]) -> None:
-        found = {key.decode(): value.decode() for key, value in stored.items()} or "nothing"
+    def __init__(self, seq: int, stored: Mapping[str, str]) -> None:
         super().__init__(
-            f"the streams stood at seq {seq}, Redis now says {found}: it was emptied or failed "
-            "over, or another relay is at work; the next start fills them from Postgres"
+            f"the streams stood at seq {seq}, Redis now says {dict(stored) or 'nothing'}: it was "
+            "emptied or failed over, or another relay is at work; the next start fills them from "
+            "Postgres"
         )
 
 
@@ -160,7 +211,8 @@ async def relay(database_url: str, redis_url: str) -> None:
             raise NothingIndexed
         streams = await connect_redis(redis_url)
         try:
-            await Relay(connection, streams, cursor["chain_id"], cursor["epoch"]).run()
+            redis_streams = RedisStreams(streams, cursor["chain_id"], cursor["epoch"])
+            await Relay(PostgresOutbox(connection), redis_streams).run()
         finally:
             await streams.aclose()
     finally:
