@@ -135,8 +135,10 @@ class PostgresOutbox:
         if not self._listens:
             await self._connection.add_listener(NOTIFY_CHANNEL, lambda *_: self._news.set())
             self._listens = True
+        await postgres.heed_cancellation()
         with contextlib.suppress(TimeoutError):
-            await asyncio.wait_for(self._news.wait(), timeout_s)
+            async with asyncio.timeout(timeout_s):  # Python 3.11's wait_for can lose a cancellation
+                await self._news.wait()
         self._news.clear()
 
 

@@ -1,5 +1,6 @@
 """Connections to Postgres as the writer wants them: hex text for bytea, int for numeric."""
 
+import asyncio
 from typing import TYPE_CHECKING, TypeAlias
 
 import asyncpg
@@ -14,6 +15,13 @@ class DatabaseUnreachable(Exception):
     """No connection to Postgres. The message says where, why, and which setting names it."""
 
 
+async def heed_cancellation() -> None:
+    """Stop here if we were told to: Python 3.11's wait_for, in asyncpg, can lose that."""
+    task = asyncio.current_task()
+    if task is not None and task.cancelling():
+        raise asyncio.CancelledError
+
+
 async def connect(database_url: str) -> Connection:
     """Open a connection with our codecs. Raises DatabaseUnreachable."""
     try:
@@ -22,6 +30,7 @@ async def connect(database_url: str) -> Connection:
         raise DatabaseUnreachable(
             f"TIDEBOOK_DATABASE_URL: no connection to Postgres: {error}"
         ) from error
+    await heed_cancellation()
     await connection.set_type_codec(
         "bytea",
         schema="pg_catalog",

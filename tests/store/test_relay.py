@@ -11,7 +11,8 @@ import asyncpg
 import pytest
 import redis.asyncio as redis
 
-from indexer.relay import RedisChanged, relay
+from indexer.relay import PostgresOutbox, RedisChanged, relay
+from indexer.store import postgres
 from indexer.wire import STREAMS, stream_key
 from tests.store.chains import Chain, messages, play
 
@@ -155,3 +156,32 @@ async def test_the_streams_of_another_history_go(
 
         await until(replaced)
         await assert_equal(other_database_url, streams)
+
+
+async def test_a_relay_that_is_told_to_stop_as_news_arrives_stops(database_url: str) -> None:
+    connection = await postgres.connect(database_url)
+    try:
+        for turns in range(8):
+            outbox = PostgresOutbox(connection)  # has news at once: its first wait returns
+            task = asyncio.create_task(forever(outbox))
+            await outbox_listens(outbox)
+            for _ in range(turns):
+                await asyncio.sleep(0)
+            outbox._news.set()
+            await asyncio.sleep(0)
+            task.cancel()
+            async with asyncio.timeout(5):
+                await asyncio.gather(task, return_exceptions=True)
+            assert task.cancelled()
+    finally:
+        await connection.close()
+
+
+async def forever(outbox: PostgresOutbox) -> None:
+    while True:
+        await outbox.wait(60.0)
+
+
+async def outbox_listens(outbox: PostgresOutbox) -> None:
+    while not outbox._listens:
+        await asyncio.sleep(0.001)
