@@ -9,6 +9,7 @@ ChainError
 └─ ReorgTooDeep      the chain went back below what was final
 """
 
+from indexer.chain.urls import masked, without_secrets
 from indexer.domain.block import Block, BlockRef
 from indexer.domain.units import Hash
 
@@ -18,15 +19,21 @@ class ChainError(Exception):
 
 
 class Unreachable(ChainError):
-    def __init__(self, url: str, reason: str) -> None:
-        super().__init__(f"no usable answer from {url}: {reason}")
+    """`retry_after_s` is how long the node asked to be left alone, 0 if it did not."""
+
+    def __init__(self, url: str, reason: str, retry_after_s: float = 0) -> None:
+        super().__init__(f"no usable answer from {masked(url)}: {without_secrets(reason, url)}")
+        self.retry_after_s = retry_after_s
 
 
 class RpcError(ChainError):
-    def __init__(self, method: str, code: int, message: str) -> None:
+    """`data` is the JSON that came with the message; some providers say there what they mean."""
+
+    def __init__(self, method: str, code: int, message: str, data: str = "") -> None:
         super().__init__(f"{method}: the node says {code} {message}")
         self.code = code
         self.message = message
+        self.data = data
 
 
 class BadAnswer(ChainError):
@@ -42,7 +49,7 @@ class BlockGone(ChainError):
 class WrongNode(ChainError):
     def __init__(self, url: str, found: int, expected: int) -> None:
         super().__init__(
-            f"--rpc (TIDEBOOK_RPC_URLS): {url} follows chain {found}, the deployment says "
+            f"--rpc (TIDEBOOK_RPC_URLS): {masked(url)} follows chain {found}, the deployment says "
             f"chain_id {expected}"
         )
 

@@ -1,19 +1,24 @@
 """A node as the steps need it: heads as they come, headers, logs by hash, token words.
 
-Logs at the head are asked for by block *hash*: a number names whatever block is there by now.
+Logs at the head are asked for by block *hash*: a number names whatever block is there by now. What
+a node says is held against what it said before (chain/headers.py) and a block's logs against the
+bloom in its header (chain/bloom.py): a node that contradicts itself raises BadAnswer.
 """
 
 import asyncio
-from collections.abc import AsyncIterator, Sequence
-from typing import Annotated
+import re
+from collections import Counter
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 
 import msgspec
-from eth_abi.abi import decode as decode_abi
-from eth_abi.exceptions import DecodingError
 
+from indexer.chain import bloom, proof, token_words
 from indexer.chain.errors import BadAnswer, BlockGone, RpcError, Unreachable, WrongNode
+from indexer.chain.headers import Header, Headers, unlinked
+from indexer.chain.proof import LAG_PAUSES_S
+from indexer.chain.ranges import Ranges, refusal
 from indexer.chain.recording import RecordedBlock
-from indexer.chain.rpc import HttpTransport, Rpc, WebsocketTransport
+from indexer.chain.rpc import Patience, Rpc, Transport, WebsocketTransport, connect
 from indexer.chain.source import Watch
 from indexer.domain.block import Block, Promotion
 from indexer.domain.deployment import Deployment
@@ -23,27 +28,21 @@ from indexer.domain.units import Address, Hash
 
 POLL_S = 0.25
 """Pause between questions for a new head, where the node cannot tell by itself."""
+SILENCE_S = 15.0
+"""After so long without an announcement the node is asked."""
+BACKWARDS_ASKS = 3
+"""Times a head below the last one, on the same branch, is asked for again before it is believed.
 
-Word = Annotated[str, msgspec.Meta(pattern="^0x[0-9a-f]{64}$")]
+Behind one URL there may be many nodes, of which some are late.
+"""
 
+_UNKNOWN_BLOCK = re.compile(
+    r"unknown block|(?:block|header|resource|hash)\b.*\bnot (?:be )?found|not found.*block"
+    r"|missing (?:block|header)|is not available",
+    re.IGNORECASE,
+)
 
-class Header(msgspec.Struct, frozen=True, rename="camel"):
-    """A block as eth_getBlockBy… writes it, less what we do not use."""
-
-    number: str
-    hash: Word
-    parent_hash: Word
-    timestamp: str
-    logs_bloom: str = "0x"
-
-    @property
-    def block(self) -> Block:
-        return Block(
-            int(self.number, 16),
-            Hash(self.hash),
-            Hash(self.parent_hash),
-            int(self.timestamp, 16),
-        )
+Connect = Callable[[str], Awaitable[Transport]]
 
 
 class Node:
@@ -54,17 +53,29 @@ class Node:
         self._socket = socket
         self._confirmations = confirmations
         self._tags = {"safe", "finalized"}
+        self._headers = Headers()
+        self._ranges = Ranges()
 
     @classmethod
-    async def open(cls, url: str, deployment: Deployment, confirmations: int = 64) -> "Node":
+    async def open(
+        cls,
+        url: str,
+        deployment: Deployment,
+        confirmations: int = 64,
+        *,
+        connect: Connect = connect,
+        patience: Patience | None = None,
+    ) -> "Node":
         """Connect, and make sure that the node follows the deployment's chain.
 
         `confirmations` decides what is final where the node has no `finalized` tag.
         """
-        socket = await WebsocketTransport.open(url) if url.startswith("ws") else None
-        node = cls(Rpc(url, socket or HttpTransport(url)), socket, confirmations)
+        transport = await connect(url)
+        socket = transport if isinstance(transport, WebsocketTransport) else None
+        node = cls(Rpc(url, transport, patience), socket, confirmations)
         try:
-            chain_id = int(await node._rpc.call(str, "eth_chainId"), 16)
+            answer = await node._rpc.call(str, "eth_chainId")
+            chain_id = _number("eth_chainId", answer)
             if chain_id != deployment.chain_id:
                 raise WrongNode(url, chain_id, deployment.chain_id)
         except BaseException:
@@ -75,26 +86,48 @@ class Node:
     async def close(self) -> None:
         await self._rpc.close()
 
+    @property
+    def faults(self) -> Counter[str]:
+        """What went wrong between us and the node so far, by kind."""
+        return self._rpc.faults
+
     # -- blocks ---------------------------------------------------------------------------------
 
     async def heads(self) -> AsyncIterator[Block]:
         """The node's head, now and whenever it changes; heads in between may be left out."""
         head = await self.head()
         yield head
-        if self._socket is None:
-            while True:
-                await asyncio.sleep(POLL_S)
-                newest = await self.head()
-                if newest.hash != head.hash:
-                    head = newest
-                    yield head
+        while self._socket is None:
+            head = await self._next_head(head)
+            yield head
         await self._rpc.call(str, "eth_subscribe", "newHeads")
-        yield await self.head()  # what came while we subscribed
-        try:
-            async for notice in self._socket.notices():
-                yield _announced(notice)
-        except ConnectionResetError as error:
-            raise Unreachable(self._rpc.url, str(error)) from error
+        head = await self.head()  # what came while we subscribed
+        yield head
+        while True:
+            try:
+                async with asyncio.timeout(SILENCE_S):
+                    notice = await self._socket.notice()
+                head = self._headers.learn("newHeads", _announced(notice))
+            except TimeoutError:
+                newest = await self.head()
+                if newest.hash == head.hash:
+                    continue
+                head = newest
+            except ConnectionResetError as error:
+                raise Unreachable(self._rpc.url, str(error)) from error
+            yield head
+
+    async def _next_head(self, told: Block) -> Block:
+        behind = 0
+        while True:
+            await asyncio.sleep(POLL_S)
+            newest = await self.head()
+            if newest.hash == told.hash:
+                behind = 0
+            elif self._headers.descends(told, newest) and behind < BACKWARDS_ASKS:
+                behind += 1
+            else:
+                return newest
 
     async def head(self) -> Block:
         head = await self._block("eth_getBlockByNumber", "latest")
@@ -123,24 +156,71 @@ class Node:
         return None
 
     async def by_number(self, number: int) -> Block | None:
-        return await self._block("eth_getBlockByNumber", hex(number))
+        block = await self._block("eth_getBlockByNumber", hex(number))
+        if block is not None and block.number != number:
+            raise BadAnswer("eth_getBlockByNumber", f"block {number}", f"{block.ref}")
+        return block
 
     async def by_hash(self, hash_: Hash) -> Block:
-        """Raises BlockGone."""
+        """Raises BlockGone. A block that was announced a moment ago is waited for shortly."""
+        for pause_s in (*LAG_PAUSES_S, None):
+            block = await self._find(hash_)
+            if block is not None:
+                return block
+            if pause_s is None or await self._left(hash_):
+                break
+            await asyncio.sleep(pause_s)
+        raise BlockGone(hash_)
+
+    async def _find(self, hash_: Hash) -> Block | None:
         block = await self._block("eth_getBlockByHash", hash_)
-        if block is None:
-            raise BlockGone(hash_)
+        if block is not None and block.hash != hash_:
+            raise BadAnswer("eth_getBlockByHash", f"block {hash_}", f"{block.hash}")
         return block
+
+    async def _left(self, hash_: Hash) -> bool:
+        """Whether the node has never told of a block, or has another in its place by now."""
+        height = self._headers.height(hash_)
+        if height is None:
+            return True
+        canonical = await self.by_number(height)
+        return canonical is not None and canonical.hash != hash_
 
     async def by_numbers(self, numbers: Sequence[int]) -> list[Block]:
         """Headers of these heights, those that exist, in one request."""
+        torn = None
+        for pause_s in (*LAG_PAUSES_S, None):
+            blocks = [
+                self._headers.learn("eth_getBlockByNumber", header)
+                for header in await self._numbered(numbers)
+            ]
+            torn = unlinked(blocks)
+            if torn is None:
+                return blocks
+            if pause_s is not None:  # a reorg may have come in between
+                await asyncio.sleep(pause_s)
+        assert torn is not None
+        parent, child = torn
+        raise BadAnswer(
+            "eth_getBlockByNumber",
+            f"block {child.number} as a child of {parent.hash}",
+            f"parent {child.parent_hash}",
+        )
+
+    async def _numbered(self, numbers: Sequence[int]) -> list[Header]:
         calls = [("eth_getBlockByNumber", (hex(number), False)) for number in numbers]
-        return [h.block for h in await self._rpc.find_all(Header, calls) if h is not None]
+        found = []
+        for number, header in zip(numbers, await self._rpc.find_all(Header, calls), strict=True):
+            if header is None:
+                continue
+            if int(header.number, 16) != number:
+                raise BadAnswer("eth_getBlockByNumber", f"block {number}", f"{header.block.ref}")
+            found.append(header)
+        return found
 
     async def whole_blocks(self, numbers: Sequence[int]) -> list[RecordedBlock]:
         """Headers with all their logs, for a recording; those that exist."""
-        calls = [("eth_getBlockByNumber", (hex(number), False)) for number in numbers]
-        headers = [h for h in await self._rpc.find_all(Header, calls) if h is not None]
+        headers = await self._numbered(numbers)
         asked = [("eth_getLogs", ({"blockHash": header.hash},)) for header in headers]
         logs = await self._rpc.batch(list[Log], asked)
         return [
@@ -157,27 +237,100 @@ class Node:
 
     async def _block(self, method: str, which: str) -> Block | None:
         header = await self._rpc.find(Header, method, which, False)
-        return None if header is None else header.block
+        return None if header is None else self._headers.learn(method, header)
 
     # -- logs -----------------------------------------------------------------------------------
 
     async def logs_of(self, block: Block, watch: Watch) -> list[Log]:
         """The logs of one block that may concern us, by its hash. Raises BlockGone."""
-        try:
-            logs = await self._logs({"blockHash": block.hash}, watch)
-        except RpcError:
-            await self.by_hash(block.hash)  # if it is gone, that is the reason
-            raise
-        if not logs and await self._block("eth_getBlockByHash", block.hash) is None:
-            raise BlockGone(block.hash)  # some nodes answer [] for a block they do not know
-        for log in logs:
-            if log.block_hash != block.hash or log.removed:
-                raise BlockGone(block.hash)
+        if self._headers.height(block.hash) is None:  # another node told of it
+            await self.by_hash(block.hash)
+        logs = await self._logs_at(block, watch)
+        promised = self._headers.bloom(block.hash)
+        if promised is None:
+            if not logs and await self._find(block.hash) is None:
+                raise BlockGone(block.hash)  # some nodes answer [] for a block they do not know
+            return logs
+        if watch.misses(promised, logs):
+            logs = await self._settled(block, promised, logs, watch)
+        stray = bloom.foreign(promised, logs)
+        if stray is not None:
+            raise BadAnswer(
+                "eth_getLogs",
+                f"logs that the bloom of block {block.ref} allows",
+                f"log {stray.log_index} of {stray.address}",
+            )
         return logs
 
+    async def _logs_at(self, block: Block, watch: Watch) -> list[Log]:
+        for pause_s in (*LAG_PAUSES_S, None):
+            try:
+                logs = await self._logs({"blockHash": block.hash}, watch)
+                break
+            except RpcError as error:
+                await self.by_hash(block.hash)  # if it is gone, that is the reason
+                if pause_s is None or not _UNKNOWN_BLOCK.search(error.message):
+                    raise
+                await asyncio.sleep(pause_s)
+        for log in logs:
+            if log.removed:
+                raise BlockGone(block.hash)
+            if log.block_hash != block.hash or int(log.block_number, 16) != block.number:
+                if await self._left(block.hash):  # the hash was looked up by its number
+                    raise BlockGone(block.hash)
+                raise BadAnswer(
+                    "eth_getLogs",
+                    f"logs of block {block.ref}",
+                    f"a log of block {int(log.block_number, 16)} ({log.block_hash})",
+                )
+        return logs
+
+    async def _settled(
+        self, block: Block, promised: int, told: list[Log], watch: Watch
+    ) -> list[Log]:
+        """The block's logs that concern us, when its bloom says that there may be more."""
+        try:
+            every_log = await proof.every_log(self._rpc, block, promised)
+        except BadAnswer:
+            if await self._left(block.hash):
+                raise BlockGone(block.hash) from None
+            raise
+        if every_log is None:  # it can tell the logs of no whole block: ask again, then believe
+            self.faults["unproven"] += 1
+            again = await self._logs_at(block, watch)
+            return again if len(again) > len(told) else told
+        watch.discover(every_log)
+        return [log for log in every_log if watch.wants(log)]
+
     async def logs_between(self, first: int, last: int, watch: Watch) -> list[Log]:
-        """The logs of a range of finalized blocks that may concern us."""
-        return await self._logs({"fromBlock": hex(first), "toBlock": hex(last)}, watch)
+        """The logs of finalized blocks that may concern us, in as many pieces as the node wants."""
+        found: list[Log] = []
+        while first <= last:
+            blocks = min(last - first + 1, self._ranges.blocks)
+            until = first + blocks - 1
+            try:
+                logs = await self._logs({"fromBlock": hex(first), "toBlock": hex(until)}, watch)
+            except RpcError as error:
+                refused = refusal(error, blocks)
+                if refused is None:
+                    raise
+                self._rpc.faults["range"] += 1
+                self._ranges.refused(refused)
+                continue
+            except Unreachable:
+                self._ranges.halve()  # perhaps it was too much for it: less, the next time
+                raise
+            for log in logs:
+                if log.removed or not first <= int(log.block_number, 16) <= until:
+                    raise BadAnswer(
+                        "eth_getLogs",
+                        f"logs of blocks {first} to {until}",
+                        f"one of block {int(log.block_number, 16)}",
+                    )
+            self._ranges.answered(blocks)
+            found += logs
+            first = until + 1
+        return found
 
     async def _logs(self, blocks: dict[str, str], watch: Watch) -> list[Log]:
         found: dict[tuple[str, int], Log] = {}
@@ -185,59 +338,36 @@ class Node:
         while filters:
             calls = [("eth_getLogs", ({**blocks, **filter_},)) for filter_ in filters]
             for logs in await self._rpc.batch(list[Log], calls):
-                found.update(((log.block_hash, log.index), log) for log in logs)
+                for log in logs:
+                    index = _number("eth_getLogs", log.log_index)
+                    if found.setdefault((log.block_hash, index), log) != log:
+                        raise BadAnswer(
+                            "eth_getLogs",
+                            f"one log {index} of block {log.block_hash}",
+                            "two that differ",
+                        )
             new = watch.discover(found.values())
             filters = [{"address": sorted(new)}] if new else []
-        return sorted(found.values(), key=lambda log: (int(log.block_number, 16), log.index))
-
-    # -- tokens ---------------------------------------------------------------------------------
-
-    async def token(self, address: Address, at: Block) -> Token:
-        """What a token says of itself at a block.
-
-        Anybody can create a market of anything, so nothing here is fatal: a token that will not
-        say its symbol is called by its address, one without decimals counts as having 18.
-        """
-        symbol, name, decimals = [
-            await self._word(address, selector, at)
-            for selector in ("0x95d89b41", "0x06fdde03", "0x313ce567")
-        ]
-        places = int.from_bytes(decimals[:32], "big") if len(decimals) >= 32 else 18
-        short = f"{address[:6]}…{address[-4:]}"
-        return Token(
-            address,
-            _text(symbol) or short,
-            _text(name) or short,
-            places if places <= 77 else 18,
+        return sorted(
+            found.values(),
+            key=lambda log: (_number("eth_getLogs", log.block_number), log.index),
         )
 
-    async def _word(self, address: Address, selector: str, at: Block) -> bytes:
-        call = {"to": address, "data": selector}
-        for block in ({"blockHash": at.hash}, "latest"):  # a pruned node knows only now
-            try:
-                answer = await self._rpc.call(str, "eth_call", call, block)
-                return bytes.fromhex(answer[2:])
-            except (RpcError, ValueError):
-                continue
-        return b""
+    async def token(self, address: Address, at: Block) -> Token:
+        """What a token says of itself at a block."""
+        return await token_words.token(self._rpc, address, at)
 
 
-def _announced(notice: msgspec.Raw) -> Block:
+def _announced(notice: msgspec.Raw) -> Header:
     try:
-        return msgspec.json.decode(notice, type=Header).block
+        return msgspec.json.decode(notice, type=Header)
     except (msgspec.MsgspecError, ValueError) as error:
         start = bytes(notice)[:80].decode(errors="replace")
         raise BadAnswer("newHeads", f"a header ({error})", start) from error
 
 
-MAX_WORDS = 64
-"""Characters kept of a token's symbol or name."""
-
-
-def _text(answer: bytes) -> str:
-    """A string, or (older tokens) a bytes32; printable characters only."""
+def _number(method: str, text: str) -> int:
     try:
-        (text,) = decode_abi(["string"], answer)
-    except (DecodingError, OverflowError, UnicodeDecodeError):
-        text = answer[:32].rstrip(b"\0").decode(errors="replace") if len(answer) == 32 else ""
-    return "".join(c for c in text[:MAX_WORDS] if c.isprintable()).strip()
+        return int(text, 16)
+    except ValueError as error:
+        raise BadAnswer(method, "a number in hex", repr(text[:80])) from error

@@ -6,13 +6,19 @@ them straight into the type asked for.
 
 import asyncio
 import itertools
-from collections.abc import AsyncIterator, Sequence
+import re
+from collections import Counter
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
+from random import Random
 from typing import Any, Protocol, TypeVar
 
 import aiohttp
 import msgspec
 
 from indexer.chain.errors import BadAnswer, RpcError, Unreachable
+from indexer.chain.urls import without_secrets
 
 T = TypeVar("T")
 
@@ -20,7 +26,12 @@ REQUEST_TIMEOUT_S = 30.0
 ATTEMPTS = 6
 """Times one request is sent before the node counts as unreachable."""
 FIRST_RETRY_S = 0.1
-"""Doubled after every attempt."""
+"""Doubled after every attempt, and shortened by up to a half at random."""
+MAX_RETRY_S = 10.0
+MAX_RETRY_AFTER_S = 20.0
+"""The longest pause a node may ask for; one that wants more counts as unreachable for so long."""
+GIVE_UP_S = 60.0
+"""No further attempt once a request is this old."""
 MAX_ANSWER_BYTES = 256 << 20
 
 _NULL = msgspec.Raw(b"null")  # a Raw equals no bytes, only a Raw
@@ -29,9 +40,27 @@ Call = tuple[str, Sequence[Any]]
 """A method and its parameters."""
 
 
+class Patience(msgspec.Struct, frozen=True):
+    """How long to bear a node that does not answer well. Seconds."""
+
+    attempts: int = ATTEMPTS
+    first_retry_s: float = FIRST_RETRY_S
+    request_s: float = REQUEST_TIMEOUT_S
+    give_up_s: float = GIVE_UP_S
+
+    def pause_s(self, attempt: int, random: Random) -> float:
+        """Pause before the attempt of that number (1 is the first retry)."""
+        full: float = min(self.first_retry_s * 2.0 ** (attempt - 1), MAX_RETRY_S)
+        return full * (1 - random.random() / 2)
+
+
+PATIENCE = Patience()
+
+
 class _Failure(msgspec.Struct, frozen=True):
     code: int = 0
     message: str = ""
+    data: msgspec.Raw = msgspec.Raw(b"")
 
 
 class _Answer(msgspec.Struct, frozen=True):
@@ -47,12 +76,28 @@ class _Notice(msgspec.Struct, frozen=True):
     result: msgspec.Raw
 
 
-class _Busy(Exception):
-    """Worth asking again."""
+class Busy(Exception):
+    """Worth asking again, though not before `retry_after_s`. What transports raise."""
+
+    def __init__(self, reason: str, retry_after_s: float = 0) -> None:
+        super().__init__(reason)
+        self.retry_after_s = retry_after_s
+
+
+_RATE_LIMITED = re.compile(
+    r"rate.?limit|too many requests|request limit reached|compute units per second"
+    r"|request count exceeded|throughput|capacity exceeded|no backend is currently healthy"
+    r"|server (?:is )?busy|overloaded",
+    re.IGNORECASE,
+)
+"""Busy, said by an error in an answer that is otherwise well."""
 
 
 class Transport(Protocol):
-    """Carries one JSON text to the node and its answer back."""
+    """Carries one JSON text to the node and its answer back.
+
+    Raises Busy, OSError or aiohttp.ClientError; may hang, for Rpc has a limit.
+    """
 
     async def send(self, body: bytes, ids: Sequence[int]) -> bytes: ...
     async def close(self) -> None: ...
@@ -61,9 +106,20 @@ class Transport(Protocol):
 class Rpc:
     """A node's JSON-RPC. Busy and broken answers are asked again with growing pauses."""
 
-    def __init__(self, url: str, transport: Transport) -> None:
+    def __init__(
+        self,
+        url: str,
+        transport: Transport,
+        patience: Patience | None = None,
+        random: Random | None = None,
+    ) -> None:
         self.url = url
+        self.faults: Counter[str] = Counter()
+        """What went wrong so far, by kind; asked again or not."""
+        self.last_fault = ""
         self._transport = transport
+        self._patience = patience or PATIENCE
+        self._random = random or Random()
         self._ids = itertools.count(1)
 
     async def call(self, type_: type[T], method: str, *params: Any) -> T:
@@ -105,18 +161,52 @@ class Rpc:
             for id_, (method, params) in zip(ids, calls, strict=True)
         ]
         body = msgspec.json.encode(requests if len(requests) > 1 else requests[0])
-        reason, pause_s = "", FIRST_RETRY_S
-        for attempt in range(ATTEMPTS):
-            if attempt:
-                await asyncio.sleep(pause_s)
-                pause_s *= 2
+        patience, clock = self._patience, asyncio.get_running_loop().time
+        began, attempt = clock(), 0
+        while True:
+            attempt += 1
             try:
-                return _match(ids, await self._transport.send(body, ids))
-            except (aiohttp.ClientError, OSError, TimeoutError, _Busy) as error:
-                reason = f"{error}" or type(error).__name__
-            except msgspec.MsgspecError as error:
-                reason = f"not a JSON-RPC answer: {error}"
-        raise Unreachable(self.url, f"{reason} ({ATTEMPTS} attempts)")
+                async with asyncio.timeout(patience.request_s):
+                    text = await self._transport.send(body, ids)
+                return _match(ids, text)
+            except (aiohttp.ClientError, OSError, Busy, msgspec.MsgspecError) as error:
+                kind, reason, asked_s = _fault(error, patience)
+            self.faults[kind] += 1
+            self.last_fault = without_secrets(reason, self.url)
+            pause_s = max(patience.pause_s(attempt, self._random), asked_s)
+            if (
+                attempt >= patience.attempts
+                or asked_s > MAX_RETRY_AFTER_S
+                or clock() - began + pause_s > patience.give_up_s
+            ):
+                times = "attempt" if attempt == 1 else "attempts"
+                raise Unreachable(self.url, f"{reason} ({attempt} {times})", asked_s)
+            await asyncio.sleep(pause_s)
+
+
+def _fault(error: Exception, patience: Patience) -> tuple[str, str, float]:
+    """Kind, words, and the pause that the node asked for."""
+    match error:
+        case Busy():
+            return "busy", str(error), error.retry_after_s
+        case TimeoutError():
+            return "timeout", f"no answer within {patience.request_s:g} s", 0
+        case msgspec.MsgspecError():
+            return "garbled", f"not a JSON-RPC answer: {error}", 0
+        case _:
+            return "connection", f"{error}" or type(error).__name__, 0
+
+
+def _retry_after_s(header: str | None) -> float:
+    """What a Retry-After header asks for: seconds, or a date."""
+    if header is None:
+        return 0
+    if header.strip().isdecimal():
+        return float(header)
+    try:
+        return max((parsedate_to_datetime(header) - datetime.now(UTC)).total_seconds(), 0)
+    except (TypeError, ValueError):
+        return 0
 
 
 class HttpTransport:
@@ -133,7 +223,10 @@ class HttpTransport:
         async with self._session.post(self._url, data=body) as response:
             answer = await response.read()
             if response.status == 429 or response.status >= 500:
-                raise _Busy(f"HTTP {response.status}")
+                after_s = _retry_after_s(response.headers.get("Retry-After"))
+                raise Busy(f"HTTP {response.status}", after_s)
+            if response.status in (401, 403) and not answer.startswith((b"{", b"[")):
+                raise OSError(f"HTTP {response.status}: the node refuses us")
             return answer
 
     async def close(self) -> None:
@@ -167,15 +260,17 @@ class WebsocketTransport:
             if self._reader.done():
                 raise ConnectionResetError("the node closed the websocket")
             await self._socket.send_str(body.decode())
-            return await asyncio.wait_for(future, REQUEST_TIMEOUT_S)
+            return await future
         finally:
             del self._waiting[ids[0]]
 
-    async def notices(self) -> AsyncIterator[msgspec.Raw]:
-        """What subscriptions deliver, until the socket closes (then ConnectionResetError)."""
-        while (notice := await self._notices.get()) is not None:
-            yield notice.result
-        raise ConnectionResetError("the node closed the websocket")
+    async def notice(self) -> msgspec.Raw:
+        """What a subscription delivers next. Raises ConnectionResetError: the socket closed."""
+        notice = await self._notices.get()
+        if notice is None:
+            self._notices.put_nowait(None)  # closed once, closed for ever
+            raise ConnectionResetError("the node closed the websocket")
+        return notice.result
 
     async def close(self) -> None:
         self._reader.cancel()
@@ -208,22 +303,32 @@ class WebsocketTransport:
                 return
 
 
+async def connect(url: str) -> Transport:
+    """The transport for a URL. Raises Unreachable."""
+    return await WebsocketTransport.open(url) if url.startswith("ws") else HttpTransport(url)
+
+
 def _match(ids: Sequence[int], text: bytes) -> list[_Answer]:
     """The answers by the order of the requests; a node may shuffle a batch."""
     decoded = msgspec.json.decode(text, type=_Answer | list[_Answer])
     answers = decoded if isinstance(decoded, list) else [decoded]
+    for answer in answers:
+        error = answer.error
+        if error is not None and (error.code == 429 or _RATE_LIMITED.search(error.message)):
+            raise Busy(f"{error.code} {error.message}")
     if len(answers) == 1 and answers[0].error is not None:
         return answers * len(ids)  # the batch as a whole was refused
     by_id = {answer.id: answer for answer in answers}
     missing = [id_ for id_ in ids if id_ not in by_id]
     if missing:
-        raise _Busy(f"{len(missing)} of {len(ids)} answers are missing")
+        raise Busy(f"{len(missing)} of {len(ids)} answers are missing")
     return [by_id[id_] for id_ in ids]
 
 
 def _result(type_: type[T], method: str, answer: _Answer) -> T | None:
     if answer.error is not None:
-        raise RpcError(method, answer.error.code, answer.error.message)
+        failure = answer.error
+        raise RpcError(method, failure.code, failure.message, bytes(failure.data).decode())
     if answer.result == _NULL:
         return None
     try:

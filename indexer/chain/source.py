@@ -3,6 +3,7 @@
 from collections.abc import AsyncIterator, Iterable, Sequence
 from typing import Any, Protocol
 
+from indexer.chain import bloom
 from indexer.decode import TRANSFER, created_markets
 from indexer.domain.block import Block
 from indexer.domain.deployment import Deployment
@@ -29,6 +30,29 @@ class Watch:
             payer = "0x" + "0" * 24 + contracts.balance_manager[2:]
             found.append({"topics": [TRANSFER, payer]})
         return found
+
+    def wants(self, log: Log) -> bool:
+        """Whether one of the filters lets this log through."""
+        return any(
+            log.address in filter_["address"]
+            if "address" in filter_
+            else log.topics[: len(filter_["topics"])] == filter_["topics"]
+            for filter_ in self.filters()
+        )
+
+    def misses(self, promised: int, logs: Iterable[Log]) -> bool:
+        """Whether the bloom of a block speaks of a log of ours that is not among `logs`."""
+        heard = {log.address for log in logs}
+        for filter_ in self.filters():
+            if "address" in filter_:
+                silent = (address for address in filter_["address"] if address not in heard)
+                if any(bloom.promises(promised, address) for address in silent):
+                    return True
+            elif all(bloom.promises(promised, topic) for topic in filter_["topics"]) and not any(
+                log.topics[: len(filter_["topics"])] == filter_["topics"] for log in logs
+            ):
+                return True
+        return False
 
     def discover(self, logs: Iterable[Log]) -> set[Address]:
         """Remember the order books created in `logs`; returns those that are new."""

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 from aiohttp import web
 
+from indexer.chain import node as node_module
 from indexer.chain import rpc as rpc_module
 from indexer.chain.errors import BadAnswer, BlockGone, RpcError, Unreachable, WrongNode
 from indexer.chain.node import Node
@@ -38,7 +39,8 @@ Answer = Callable[[Any], Any]
 
 @pytest.fixture(autouse=True)
 def short_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(rpc_module, "FIRST_RETRY_S", 0.001)
+    monkeypatch.setattr(rpc_module, "PATIENCE", rpc_module.Patience(first_retry_s=0.001))
+    monkeypatch.setattr(node_module, "LAG_PAUSES_S", (0.001,))
 
 
 @asynccontextmanager
@@ -223,9 +225,10 @@ async def test_a_log_of_another_block_is_not_taken_for_this_one() -> None:
         "transactionHash": "0x" + "aa" * 32,
         "logIndex": "0x0",
     }
-    async with node(a_node({"eth_getLogs": [stray]})) as (url, _):
+    answers = {"eth_getLogs": [stray], "eth_getBlockByHash": HEADER, "eth_getBlockByNumber": HEADER}
+    async with node(a_node(answers)) as (url, _):
         opened = await Node.open(url, DEPLOYMENT)
-        with pytest.raises(BlockGone):
+        with pytest.raises(BadAnswer, match=r"found a log of block 7 \(0x9999"):
             await opened.logs_of(BLOCK, Watch(DEPLOYMENT, ()))
         await opened.close()
 
@@ -259,7 +262,8 @@ async def test_heads_come_by_websocket_as_they_are_announced() -> None:
             await socket.send_json({"jsonrpc": "2.0", "id": asked["id"], "result": said})
             if asked["method"] == "eth_getBlockByNumber" and subscribed:
                 for number in ("0x8", "0x9"):
-                    header = {**HEADER, "number": number}
+                    header = {**HEADER, "number": number, "hash": "0x" + number[2:].zfill(64)}
+                    header["parentHash"] = "0x" + "55" * 32
                     params = {"subscription": "0xsub", "result": header}
                     notice = {"jsonrpc": "2.0", "method": "eth_subscription", "params": params}
                     await socket.send_json(notice)

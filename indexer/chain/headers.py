@@ -1,0 +1,102 @@
+"""Headers that one node has told, and whether they fit together.
+
+A hash names one header and one height, and a child is one above its parent: a node that says
+otherwise is not late but wrong, whatever branch it follows.
+"""
+
+import itertools
+from collections import OrderedDict
+from collections.abc import Sequence
+from typing import Annotated
+
+import msgspec
+
+from indexer.chain import bloom
+from indexer.chain.errors import BadAnswer
+from indexer.domain.block import Block
+from indexer.domain.units import Hash
+
+KEPT = 2_048
+"""Headers remembered."""
+
+Word = Annotated[str, msgspec.Meta(pattern="^0x[0-9a-f]{64}$")]
+Number = Annotated[str, msgspec.Meta(pattern="^0x[0-9a-f]{1,15}$")]
+
+
+class Header(msgspec.Struct, frozen=True, rename="camel"):
+    """A block as eth_getBlockBy… writes it, less what we do not use."""
+
+    number: Number
+    hash: Word
+    parent_hash: Word
+    timestamp: Number
+    logs_bloom: str = "0x"
+
+    @property
+    def block(self) -> Block:
+        return Block(
+            int(self.number, 16),
+            Hash(self.hash),
+            Hash(self.parent_hash),
+            int(self.timestamp, 16),
+        )
+
+
+class Headers:
+    """The newest headers a node told of, by hash."""
+
+    def __init__(self) -> None:
+        self.has_blooms = False
+        """This chain's headers do tell blooms: one was not empty."""
+        self._told: OrderedDict[Hash, tuple[Block, int | None]] = OrderedDict()
+        self._heights: OrderedDict[Hash, int] = OrderedDict()
+        """What a header's child says of its height."""
+
+    def learn(self, method: str, header: Header) -> Block:
+        """Remember a header. Raises BadAnswer where it contradicts what was told before."""
+        block, told_bloom = header.block, bloom.parse(header.logs_bloom)
+        before, bloom_before = self._told.get(block.hash, (block, told_bloom))
+        if told_bloom is None:
+            told_bloom = bloom_before  # some announcements leave it out
+        if before != block or bloom_before not in (told_bloom, None):
+            raise BadAnswer(method, f"block {block.ref} as before", "another header of that hash")
+        height = self._heights.get(block.hash, block.number)
+        if height != block.number:
+            raise BadAnswer(
+                method, f"block {block.hash[:10]}… at {height}, below its child", f"{block.number}"
+            )
+        parent = self._told.get(block.parent_hash)
+        if parent is not None and parent[0].number != block.number - 1:
+            raise BadAnswer(method, f"a child of {parent[0].ref} above it", f"{block.ref}")
+        self._told[block.hash] = (block, told_bloom)
+        self._heights[block.parent_hash] = block.number - 1
+        self.has_blooms = self.has_blooms or bool(told_bloom)
+        for kept in (self._told, self._heights):
+            while len(kept) > KEPT:
+                kept.popitem(last=False)
+        return block
+
+    def bloom(self, hash_: Hash) -> int | None:
+        """The bloom that counts for a block; None where there is none to go by."""
+        _, told = self._told.get(hash_, (None, None))
+        return told if self.has_blooms else None
+
+    def height(self, hash_: Hash) -> int | None:
+        """Where the node says that block is: it told the block, or a child of it."""
+        told = self._told.get(hash_)
+        return self._heights.get(hash_) if told is None else told[0].number
+
+    def descends(self, block: Block, ancestor: Block) -> bool:
+        """Whether `block` is known to come after `ancestor`, or to be it."""
+        at: Block | None = block
+        while at is not None and at.number > ancestor.number:
+            at = self._told.get(at.parent_hash, (None, None))[0]
+        return at is not None and at.hash == ancestor.hash
+
+
+def unlinked(blocks: Sequence[Block]) -> tuple[Block, Block] | None:
+    """The first two neighbours by height of which one is not the other's parent."""
+    for parent, child in itertools.pairwise(blocks):
+        if child.number == parent.number + 1 and child.parent_hash != parent.hash:
+            return parent, child
+    return None

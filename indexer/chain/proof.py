@@ -1,0 +1,61 @@
+"""All logs of a block, proven by its bloom: what settles whether a node keeps some from us.
+
+All logs together must explain every bit. (More than that is no lie: some chains add logs of their
+own that no bloom counts.)
+"""
+
+import asyncio
+
+import msgspec
+
+from indexer.chain import bloom
+from indexer.chain.errors import BadAnswer, RpcError
+from indexer.chain.rpc import Rpc
+from indexer.domain.block import Block
+from indexer.domain.log import Log
+
+LAG_PAUSES_S = (0.05, 0.1, 0.2, 0.4)
+"""Pauses in which a node may find what it has announced, or come to be of one mind with itself."""
+
+
+class Receipt(msgspec.Struct, frozen=True):
+    """What eth_getBlockReceipts says of a tx, as far as we need it."""
+
+    logs: list[Log]
+
+
+async def every_log(rpc: Rpc, block: Block, promised: int) -> list[Log] | None:
+    """The block's logs; None where the node refuses to tell those of a whole block.
+
+    Raises BadAnswer for a node that insists on fewer than its header promises.
+    """
+    missing = 0
+    for pause_s in (*LAG_PAUSES_S, None):
+        for ask in (_by_filter, _by_receipts):
+            try:
+                logs = await ask(rpc, block)
+            except RpcError:
+                continue
+            missing = bloom.unexplained(promised, logs)
+            if not missing:
+                return logs
+        if pause_s is not None:
+            await asyncio.sleep(pause_s)
+    if not missing:
+        return None
+    raise BadAnswer(
+        "eth_getLogs",
+        f"logs that explain the bloom of block {block.ref}",
+        f"{missing} bits that none of them sets: logs are missing",
+    )
+
+
+async def _by_filter(rpc: Rpc, block: Block) -> list[Log]:
+    logs = await rpc.call(list[Log], "eth_getLogs", {"blockHash": block.hash})
+    return [log for log in logs if log.block_hash == block.hash]
+
+
+async def _by_receipts(rpc: Rpc, block: Block) -> list[Log]:
+    receipts = await rpc.find(list[Receipt], "eth_getBlockReceipts", block.hash)
+    logs = [log for receipt in receipts or () for log in receipt.logs]
+    return [log for log in logs if log.block_hash == block.hash]
