@@ -85,6 +85,14 @@ _chain = _gather(
         show_default=True,
         help="Blocks until one is final, where the node has no finalized tag.",
     ),
+    click.option(
+        "--compare-every",
+        type=click.IntRange(min=0),
+        default=1000,
+        envvar="TIDEBOOK_COMPARE_EVERY",
+        show_default=True,
+        help="Finalized blocks between comparisons with the contracts' getters; 0 for none.",
+    ),
 )
 
 _flow = _gather(
@@ -320,11 +328,30 @@ def export(storage: Storage) -> None:
 @tidebook.command()
 @click.option("--from", "first", type=click.IntRange(min=0), help="First block to judge.")
 @click.option("--to", "last", type=click.IntRange(min=0), help="Last block to judge.")
+@click.option("--against-chain", is_flag=True, help="Compare state with the contracts' getters.")
+@click.option("--block", type=click.IntRange(min=0), help="For --against-chain: a past block.")
 @_storage
-def verify(storage: Storage, first: int | None, last: int | None) -> None:
-    """Match the chain's orders anew and compare every fill; exit 1 if any differs."""
-    from tidebook import witness
+@_chain
+def verify(
+    storage: Storage,
+    chain: Chain,
+    first: int | None,
+    last: int | None,
+    against_chain: bool,
+    block: int | None,
+) -> None:
+    """Match the chain's orders anew and compare every fill; exit 1 if any differs.
 
+    With --against-chain, levels, orders and balances are compared with what the contracts' getters
+    say at one block.
+    """
+    from tidebook import comparison, witness
+
+    if against_chain:
+        _run(comparison.against_chain(storage, chain, block))
+        return
+    if block is not None:
+        raise click.UsageError("--block is for --against-chain; for fills say --from and --to")
     _run(witness.verify(storage, first, last))
 
 

@@ -7,6 +7,7 @@ that is in neither list is our mistake, and keeps its traceback.
 OPERATORS = {
     "indexer.chain.errors.BadAnswer",
     "indexer.chain.errors.BlockGone",
+    "indexer.chain.errors.NoState",
     "indexer.chain.errors.ReorgTooDeep",
     "indexer.chain.errors.RpcError",
     "indexer.decode.MalformedLog",

@@ -29,6 +29,7 @@ async def index(storage: Storage, chain: Chain) -> None:
     from indexer.chain.steps import Follower
     from indexer.follow import follow
     from indexer.store.writer import open_store
+    from tidebook.comparison import comparing
 
     deployment = await find_deployment(chain)
     async with contextlib.AsyncExitStack() as opened:
@@ -43,7 +44,10 @@ async def index(storage: Storage, chain: Chain) -> None:
         store = await open_store(urls.database_url, deployment, standing_by)
         opened.push_async_callback(store.close)
         progress = opened.enter_context(BlockProgress("indexing"))
-        await _until_stopped(follow(store, source, progress))
+        told = await opened.enter_async_context(
+            comparing(progress, urls.database_url, chain, deployment)
+        )
+        await _until_stopped(follow(store, source, told))
 
 
 async def relay(storage: Storage) -> None:

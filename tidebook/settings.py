@@ -29,11 +29,13 @@ class Chain:
     """Which node to ask and which contracts to follow.
 
     `confirmations`: blocks until one is final, for nodes without a `finalized` tag.
+    `compare_every`: finalized blocks between two comparisons with the contracts' getters; 0: never.
     """
 
     rpc_urls: tuple[str, ...]
     deployment_file: Path | None
     confirmations: int
+    compare_every: int = 1000
 
     @property
     def rpc_url(self) -> str:

@@ -40,7 +40,7 @@ async def verify(storage: Storage, first: int | None, last: int | None) -> None:
 
     trades = verified = undecided = blocks = 0
     found: list[Divergence] = []
-    async with _stored(storage) as (connection, deployment, _):
+    async with stored(storage) as (connection, deployment, _):
         async for applied in refold(connection, deployment, Mirror(deployment), last):
             if first is not None and applied.block.number < first:
                 continue
@@ -90,7 +90,7 @@ async def _mirror(storage: Storage, market: str, intents: list[Intent], block: i
     from indexer.mirror.fold import Mirror
     from indexer.store.history import refold
 
-    async with _stored(storage) as (connection, deployment, database_url):
+    async with stored(storage) as (connection, deployment, database_url):
         if block is not None:
             mirror = Mirror(deployment)
             async for _ in refold(connection, deployment, mirror, block):
@@ -132,7 +132,7 @@ def _executed(engine: Any, line: bytes) -> Any:
 
 
 @asynccontextmanager
-async def _stored(storage: Storage) -> AsyncIterator[tuple[Connection, Deployment, str]]:
+async def stored(storage: Storage) -> AsyncIterator[tuple[Connection, Deployment, str]]:
     """A connection, the deployment that the database is bound to, and the database's URL."""
     from indexer.domain.deployment import parse_deployment
     from indexer.store import postgres

@@ -5,6 +5,7 @@ ChainError
 ├─ RpcError          an answer that is an error: code and message are the node's
 ├─ BadAnswer         an answer that cannot be true: not JSON, wrong shape, contradictory
 ├─ BlockGone         the block was there and is not: leave this branch, wait for the next head
+├─ NoState           the node has the block no more, or not its state: ask an archive node
 ├─ WrongNode         the node follows another chain: the operator's settings are wrong
 └─ ReorgTooDeep      the chain went back below what was final
 """
@@ -59,4 +60,12 @@ class ReorgTooDeep(ChainError):
         super().__init__(
             f"the node's head {head} does not descend from block {anchor.ref}, which was final: "
             "the chain was reset, or this is another one; index it into an empty database"
+        )
+
+
+class NoState(ChainError):
+    def __init__(self, block: Block, reason: str) -> None:
+        super().__init__(
+            f"the node has no state at block {block.number} ({block.hash}): {reason}; "
+            "an archive node keeps it"
         )

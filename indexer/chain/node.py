@@ -91,6 +91,11 @@ class Node:
         """What went wrong between us and the node so far, by kind."""
         return self._rpc.faults
 
+    @property
+    def rpc(self) -> Rpc:
+        """For questions about contracts' state (chain/getters.py)."""
+        return self._rpc
+
     # -- blocks ---------------------------------------------------------------------------------
 
     async def heads(self) -> AsyncIterator[Block]:

@@ -83,6 +83,8 @@ async def _divergences(database: Database, anchor: int) -> dict[int, list[Diverg
     above = ("block_number", anchor + 1)
     found: dict[int, list[Divergence]] = defaultdict(list)
     for row in await database.read(tables.divergences, _names(Divergence), above, ("id",)):
+        if row["kind"] == "state":
+            continue  # a getter's word, not a block's doing: no rollback tells it back
         effects = {
             key: row[key] and msgspec.json.decode(row[key], type=Effect)
             for key in ("expected", "found")
