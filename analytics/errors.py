@@ -1,0 +1,72 @@
+"""What can go wrong, and to whom it is said.
+
+Refused            a status, a message and, where one is to blame, the caller's field
+├── BadInput       400  names the field, what was expected and what was found
+├── NotFound       404  names the field whose value we do not know
+└── Unavailable    503  the operator's: nothing is indexed, or the database does not answer
+"""
+
+from sqlalchemy.exc import DBAPIError
+from sqlalchemy.exc import TimeoutError as PoolTimeout
+
+MAX_SHOWN_CHARS = 80
+"""Characters of a caller's value that an error repeats."""
+
+
+class Refused(Exception):
+    """An answer that is not given."""
+
+    status = 500
+    code = "INTERNAL"
+
+    def __init__(self, message: str, field: str | None = None) -> None:
+        super().__init__(message)
+        self.message = message
+        self.field = field
+
+
+def _shown(found: object) -> str:
+    shown = ascii(found)
+    return shown if len(shown) <= MAX_SHOWN_CHARS else shown[:MAX_SHOWN_CHARS] + "…"
+
+
+class BadInput(Refused):
+    status = 400
+    code = "BAD_INPUT"
+
+    def __init__(self, field: str, expected: str, found: object) -> None:
+        super().__init__(f"{field}: expected {expected}, found {_shown(found)}", field)
+
+
+class NotFound(Refused):
+    status = 404
+    code = "NOT_FOUND"
+
+    def __init__(self, field: str, expected: str, found: object) -> None:
+        super().__init__(f"{field}: expected {expected}, found {_shown(found)}", field)
+
+
+class Unavailable(Refused):
+    status = 503
+    code = "UNAVAILABLE"
+
+
+def explain(cause: BaseException) -> Refused | None:
+    """What an exception from below means to a caller; None if it is a fault of ours."""
+    if isinstance(cause, Refused):
+        return cause
+    if isinstance(cause, (OSError, PoolTimeout, TimeoutError)):
+        return Unavailable("the database does not answer")
+    if not isinstance(cause, DBAPIError):
+        return None
+    match getattr(cause.orig, "sqlstate", None):
+        case "42P01" | "3F000" | "42703":
+            return Unavailable("the database has no Tidebook schema of this version yet")
+        case "57014":
+            return Unavailable("the database took too long for this request")
+        case None:
+            return Unavailable("the database connection was lost")
+        case str() as state if state[:2] in ("08", "53", "57"):
+            return Unavailable("the database does not answer")
+        case _:
+            return None

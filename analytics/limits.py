@@ -1,0 +1,28 @@
+"""Everything a caller can ask for has a named limit, with its unit."""
+
+MAX_ROWS = 1000
+"""Rows of one page."""
+
+DEFAULT_ROWS = 100
+"""Rows of one page when the caller does not say."""
+
+MAX_ENTRIES = 200_000
+"""Trades or balance changes that one answer may be folded from."""
+
+MAX_TOPS = 500_000
+"""Rows of books that one answer may be folded from."""
+
+MAX_POINTS = 5_000
+"""Points of one curve."""
+
+MAX_TEXT_CHARS = 128
+"""Characters of a symbol."""
+
+MAX_INTEGER = 2**53 - 1
+"""The greatest integer that JSON readers in every language hold exactly."""
+
+STATEMENT_TIMEOUT_MS = 10_000
+"""Milliseconds Postgres may spend on one statement."""
+
+CHECK_TIMEOUT_S = 2.0
+"""Seconds that /health and /ready wait for the database."""

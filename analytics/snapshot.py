@@ -1,0 +1,66 @@
+"""One request reads one snapshot: a single read-only, repeatable-read transaction."""
+
+import asyncio
+from collections.abc import Sequence
+from typing import Any
+
+import asyncpg
+from sqlalchemy import Row, Select
+from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
+
+from analytics.limits import STATEMENT_TIMEOUT_MS
+
+
+def connect(database_url: str, pool_size: int, pool_timeout_s: float) -> AsyncEngine:
+    """An engine whose every transaction is read-only and repeatable-read. Connects on first use.
+
+    The URL goes to asyncpg as it is, so everything libpq's form allows works, unix sockets too.
+    """
+
+    async def dial() -> "asyncpg.Connection[asyncpg.Record]":
+        return await asyncpg.connect(
+            database_url,
+            server_settings={
+                "application_name": "tidebook-analytics",
+                "statement_timeout": str(STATEMENT_TIMEOUT_MS),
+            },
+        )
+
+    return create_async_engine(
+        "postgresql+asyncpg://",
+        async_creator=dial,
+        pool_size=pool_size,
+        max_overflow=0,
+        pool_timeout=pool_timeout_s,
+        pool_pre_ping=True,
+        isolation_level="REPEATABLE READ",
+        execution_options={"postgresql_readonly": True},
+    )
+
+
+class Snapshot:
+    """The database as one request sees it, whatever the writer commits meanwhile.
+
+    Opened by the first read, so that a request that reads nothing costs no connection.
+    """
+
+    def __init__(self, engine: AsyncEngine) -> None:
+        self._engine = engine
+        self._lock = asyncio.Lock()
+        self._connection: AsyncConnection | None = None
+
+    async def read(self, statement: Select[Any]) -> Sequence[Row[Any]]:
+        """All rows of one statement."""
+        async with self._lock:
+            if self._connection is None:
+                self._connection = await self._engine.connect()
+            result = await self._connection.execute(statement)
+            rows: Sequence[Row[Any]] = result.all()
+            return rows
+
+    async def close(self) -> None:
+        """End the transaction and give the connection back."""
+        async with self._lock:
+            if self._connection is not None:
+                await self._connection.close()
+                self._connection = None

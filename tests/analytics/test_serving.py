@@ -1,0 +1,68 @@
+"""Analytics over HTTP: what it refuses, and that its OpenAPI is the committed one."""
+
+import csv
+import io
+
+import aiohttp
+import pytest
+
+from analytics import openapi
+from analytics.app import ENDPOINTS
+from tests.analytics.served import Get, Indexed
+
+NOBODY = "0x" + "11" * 20
+
+
+@pytest.mark.parametrize(
+    ("path", "field", "status"),
+    [
+        ("/api/portfolio/0x12", "address", 400),
+        (f"/api/portfolio/{NOBODY}?method=best", "method", 400),
+        (f"/api/portfolio/{NOBODY}?quote=NOPE", "quote", 404),
+        (f"/api/portfolio/{NOBODY}?block=99999999", "block", 400),
+        (f"/api/portfolio/{NOBODY}?block=-1", "block", 400),
+        (f"/api/portfolio/{NOBODY}?blok=1", "blok", 400),
+        (f"/api/portfolio/{NOBODY}?block=1&block=2", "block", 400),
+        (f"/api/portfolio/{NOBODY}/fills?limit=100000", "limit", 400),
+        (f"/api/portfolio/{NOBODY}/fills?after=x", "after", 400),
+    ],
+)
+async def test_refusals_name_the_field(get: Get, path: str, field: str, status: int) -> None:
+    plain, _, query = path.partition("?")
+    url = plain + ("?" + query if query else "")
+    error = (await get(url, status))["error"]
+    assert error["field"] == field
+    assert field in error["message"]
+
+
+async def test_an_account_that_never_was_is_empty(get: Get) -> None:
+    answer = await get(f"/api/portfolio/{NOBODY}")
+    assert answer["positions"] == []
+    assert answer["totals"]["value"] == "0"
+    risk = await get(f"/api/portfolio/{NOBODY}/risk")
+    assert (risk["sharpe"], risk["observations"]) == (None, 0)
+
+
+async def test_csv(base_url: str, http: aiohttp.ClientSession, get: Get, indexed: Indexed) -> None:
+    account = indexed.trades[0].maker
+    told = (await get(f"/api/portfolio/{account}/fees"))["fees"]
+    async with http.get(f"{base_url}/api/portfolio/{account}/fees?format=csv") as response:
+        assert response.headers["content-type"].startswith("text/csv")
+        rows = list(csv.DictReader(io.StringIO(await response.text())))
+    assert [row["amount"] for row in rows] == [one["amount"] for one in told]
+    assert rows
+
+
+async def test_health_metrics_docs(base_url: str, http: aiohttp.ClientSession, get: Get) -> None:
+    assert (await get("/health"))["status"] == "ok"
+    async with http.get(f"{base_url}/metrics") as response:
+        assert "tidebook_analytics_requests_total" in await response.text()
+    async with http.get(f"{base_url}/docs", headers={"origin": "https://a.example"}) as response:
+        page = await response.text()
+        assert all(one.path in page for one in ENDPOINTS)
+        assert response.headers["access-control-allow-origin"] == "*"
+
+
+def test_the_committed_openapi_is_the_codes() -> None:
+    """Mend with `python -m analytics.openapi > analytics/openapi.json`."""
+    assert openapi.FILE.read_text() == openapi.text(ENDPOINTS)
