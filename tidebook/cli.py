@@ -153,6 +153,7 @@ def tidebook() -> None:
 @click.option("--devnet-port", type=_port, default=8545, show_default=True)
 @click.option("--api-port", type=_port, default=42069, show_default=True)
 @click.option("--ws-port", type=_port, default=42080, show_default=True)
+@click.option("--analytics-port", type=_port, default=3001, show_default=True)
 def up(storage: Storage, chain: Chain, flow: Flow, **ports: int) -> None:
     """Everything at once: a living market on this machine, until Ctrl-C."""
     from tidebook.up import Plan, run
@@ -295,6 +296,16 @@ def ws(storage: Storage, listen: Listen) -> None:
     from tidebook import services
 
     _run(services.ws(storage, listen))
+
+
+@tidebook.command()
+@_storage
+@_listen("ANALYTICS", 3001)
+def analytics(storage: Storage, listen: Listen) -> None:
+    """Serve portfolios and markets."""
+    from tidebook import services
+
+    _run(services.analytics(storage, listen))
 
 
 @tidebook.command()

@@ -81,6 +81,16 @@ async def ws(storage: Storage, listen: Listen) -> None:
         await serve(build(config), listen.host, listen.port, **options)
 
 
+async def analytics(storage: Storage, listen: Listen) -> None:
+    """Serve portfolios and markets."""
+    from analytics.app import Config, build
+    from tidebook.serving import serve
+
+    async with servers(storage) as urls:
+        chain_id = await _chain_id(urls.database_url)
+        await serve(build(Config(urls.database_url, chain_id)), listen.host, listen.port)
+
+
 async def devnet(flow: Flow, listen: Listen, data_dir: Path | None) -> None:
     """A chain in a box, with traders on it unless the rate is 0."""
     from contracts_test.flow.drive import FlowConfig

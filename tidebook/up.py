@@ -40,6 +40,7 @@ class Plan:
     devnet_port: int
     api_port: int
     ws_port: int
+    analytics_port: int
 
     @property
     def own_chain(self) -> bool:
@@ -78,6 +79,7 @@ def _require_sense(chain: Chain) -> None:
 
 def _require_ports(plan: Plan) -> None:
     ports = [(plan.api_port, "--api-port"), (plan.ws_port, "--ws-port")]
+    ports.append((plan.analytics_port, "--analytics-port"))
     if plan.own_chain:
         ports.append((plan.devnet_port, "--devnet-port"))
     for port, flag in ports:
@@ -177,6 +179,11 @@ def _services(plan: Plan, urls: embedded.Urls, logs: Path) -> dict[str, Service]
         ("relay", ["relay"], lambda: _has_relayed(urls.redis_url)),
         ("api", ["api", "--port", str(plan.api_port)], lambda: _answers(api)),
         ("ws", ["ws", "--port", str(plan.ws_port)], lambda: _feeds(ws, urls.database_url)),
+        (
+            "analytics",
+            ["analytics", "--port", str(plan.analytics_port)],
+            lambda: _answers(f"http://{HOST}:{plan.analytics_port}/health"),
+        ),
     ]
     return {
         name: Service(name, arguments, environment, logs / f"{name}.log", healthy)
@@ -245,6 +252,7 @@ def _print_urls(plan: Plan, urls: embedded.Urls) -> None:
     rows = [
         ("GraphQL", f"http://{HOST}:{plan.api_port}/graphql"),
         ("websocket", f"ws://{HOST}:{plan.ws_port}/ws"),
+        ("analytics", f"http://{HOST}:{plan.analytics_port}/docs"),
         ("node", " ".join(plan.rpc_urls)),
         ("Postgres", urls.database_url),
         ("Redis", urls.redis_url),

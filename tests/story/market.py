@@ -86,6 +86,7 @@ class Market:
     def __init__(self, data_dir: Path) -> None:
         self.data_dir = data_dir
         self.devnet_port, self.api_port, self.ws_port = free_port(), free_port(), free_port()
+        self.analytics_port = free_port()
         self.process: asyncio.subprocess.Process | None = None
 
     @property
@@ -99,8 +100,8 @@ class Market:
     async def start(self, *options: str) -> str:
         """Start it, and return what it has printed once it is up."""
         ports = zip(
-            ("--devnet-port", "--api-port", "--ws-port"),
-            (self.devnet_port, self.api_port, self.ws_port),
+            ("--devnet-port", "--api-port", "--ws-port", "--analytics-port"),
+            (self.devnet_port, self.api_port, self.ws_port, self.analytics_port),
             strict=True,
         )
         self.process = await asyncio.create_subprocess_exec(
@@ -145,7 +146,8 @@ class Market:
 
     def processes(self) -> list[tuple[int, list[str]]]:
         """Everything alive that works for this market: its services and servers."""
-        marks = {str(self.data_dir), str(self.devnet_port), str(self.api_port), str(self.ws_port)}
+        ports = (self.devnet_port, self.api_port, self.ws_port, self.analytics_port)
+        marks = {str(self.data_dir), *map(str, ports)}
         found = []
         for entry in Path("/proc").iterdir():
             if not entry.name.isdigit() or int(entry.name) == os.getpid():

@@ -347,7 +347,7 @@ def taken() -> Iterator[int]:
         yield port
 
 
-@pytest.mark.parametrize("flag", ["--api-port", "--ws-port", "--devnet-port"])
+@pytest.mark.parametrize("flag", ["--api-port", "--ws-port", "--analytics-port", "--devnet-port"])
 async def test_a_port_in_use_is_named(
     refused: Refused, taken: int, flag: str, tmp_path: Path
 ) -> None:

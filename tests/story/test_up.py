@@ -91,9 +91,9 @@ async def test_a_second_one_in_the_same_directory_is_refused_at_once(market: Mar
     await market.start("--rate", "0")
     assert market.process is not None
     for own in (True, False):  # also where the first one's ports are in its way
-        ports = [free_port(), free_port(), free_port()]
+        ports = [free_port() for _ in range(4)]
         if own:
-            ports = [market.devnet_port, market.api_port, market.ws_port]
+            ports = [market.devnet_port, market.api_port, market.ws_port, market.analytics_port]
         code, out, err = await refused(ports, "--data-dir", str(market.data_dir))
         assert (code, out, err.count("\n")) == (2, b"", 1)
         assert str(market.data_dir) in err
@@ -114,7 +114,7 @@ async def test_a_second_one_in_the_same_directory_is_refused_at_once(market: Mar
 async def test_what_cannot_be_is_refused_before_anything_is_started(
     options: tuple[str, ...], told: str, tmp_path: Path
 ) -> None:
-    ports = [free_port(), free_port(), free_port()]
+    ports = [free_port() for _ in range(4)]
     code, out, err = await refused(ports, "--data-dir", str(tmp_path), *options)
     assert (code, out, err.count("\n")) == (2, b"", 1), err
     assert told in err
@@ -124,7 +124,7 @@ async def test_what_cannot_be_is_refused_before_anything_is_started(
 
 async def refused(ports: list[int], *options: str) -> tuple[int, bytes, str]:
     """What an `up` that does not come to anything says about it."""
-    flags = ("--devnet-port", "--api-port", "--ws-port")
+    flags = ("--devnet-port", "--api-port", "--ws-port", "--analytics-port")
     named = [text for flag, port in zip(flags, ports, strict=True) for text in (flag, str(port))]
     return await run("up", *named, *options)
 
