@@ -78,9 +78,8 @@ async def block_ends(
     timestamp: ColumnElement[int] = b.timestamp
     if seconds:
         number, timestamp = func.max(b.number), func.max(b.timestamp)
-    statement: Select[Any] = select(number, timestamp).where(
-        b.canonical, b.number.between(since, upto)
-    )
+    columns: list[Any] = [number, timestamp]
+    statement = select(*columns).where(b.canonical, b.number.between(since, upto))
     if seconds:
         statement = statement.group_by(b.timestamp // seconds)
     rows = await snapshot.read(statement.order_by(number.desc()).limit(limit))
