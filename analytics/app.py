@@ -20,7 +20,7 @@ from starlette.requests import Request
 from starlette.responses import HTMLResponse, JSONResponse, Response
 from starlette.routing import Route
 
-from analytics import journal_answers, portfolio_answers, reads
+from analytics import crowd_answers, journal_answers, market_answers, portfolio_answers, reads
 from analytics.endpoint import Answer, Ask, Endpoint
 from analytics.errors import BadInput, Refused, Unavailable, explain
 from analytics.limits import CHECK_TIMEOUT_S
@@ -29,7 +29,12 @@ from analytics.snapshot import Snapshot, connect
 
 _log = logging.getLogger("tidebook.analytics")
 
-ENDPOINTS: tuple[Endpoint, ...] = (*portfolio_answers.ENDPOINTS, *journal_answers.ENDPOINTS)
+ENDPOINTS: tuple[Endpoint, ...] = (
+    *portfolio_answers.ENDPOINTS,
+    *journal_answers.ENDPOINTS,
+    *market_answers.ENDPOINTS,
+    *crowd_answers.ENDPOINTS,
+)
 
 
 @dataclass(frozen=True)

@@ -101,6 +101,11 @@ def number(name: str, about: str, low: int, high: int, default: int | None) -> P
     return Parameter(name, about, schema, integer(low, high), default)
 
 
+def in_path(one: Parameter) -> Parameter:
+    """The same parameter as a part of the path."""
+    return msgspec.structs.replace(one, where="path", required=True, default=None)
+
+
 ADDRESS = Parameter(
     "address",
     "An account, in any case.",
@@ -159,7 +164,6 @@ AFTER = Parameter(
 PERIOD = one_of(
     "period", "How far back from the block's time.", "24h", "1h", "24h", "7d", "30d", "all"
 )
-PERIOD_PATH = msgspec.structs.replace(PERIOD, where="path", required=True, default=None)
 PERIODS: dict[str, int | None] = {
     "1h": 3600,
     "24h": 86_400,

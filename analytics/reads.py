@@ -5,6 +5,7 @@ past is read from facts, never from current state.
 """
 
 from collections.abc import Collection, Sequence
+from fractions import Fraction
 from typing import Any
 
 import msgspec
@@ -16,6 +17,7 @@ from analytics.errors import BadInput, NotFound, Unavailable
 from analytics.journal import BalanceRow
 from analytics.limits import MAX_ENTRIES, MAX_TOPS
 from analytics.snapshot import Snapshot
+from analytics.uptime import uptime
 from indexer.domain.block import Finality
 from indexer.domain.market import Market, Token
 from indexer.domain.order import Side, Trade
@@ -315,6 +317,36 @@ async def order_counts(
     for account, kind, count in map(tuple, await snapshot.read(statement)):
         found.setdefault(account, {})[kind] = count
     return found
+
+
+async def block_at(snapshot: Snapshot, timestamp: int, upto: int) -> int:
+    """The newest block that is not later than a time; -1 before the first."""
+    b = t.blocks.c
+    newest = select(func.max(b.number)).where(
+        b.canonical, b.number <= upto, b.timestamp <= timestamp
+    )
+    found = (await snapshot.read(newest))[0][0]
+    return -1 if found is None else int(found)
+
+
+async def maker_uptime(
+    snapshot: Snapshot, market: Address, since: int, at: AsOf
+) -> dict[Address, Fraction]:
+    """The part of the period's blocks at whose end an account rested on both sides."""
+    o, oc = t.orders.c, t.order_changes.c
+    statement = (
+        select(o.account, o.side, o.order_id, oc.block_number, oc.status)
+        .join(t.orders, (o.market == oc.market) & (o.order_id == oc.order_id))
+        .where(oc.market == market, oc.block_number <= at.number, o.type == "limit")
+        .order_by(oc.block_number, oc.ordinal)
+        .limit(MAX_ENTRIES + 1)
+    )
+    rows = await snapshot.read(statement)
+    _require_few(rows, MAX_ENTRIES, "symbol")
+    first = await block_at(snapshot, since, at.number) + 1
+    if rows:
+        first = max(first, rows[0].block_number)
+    return uptime([tuple(row) for row in rows], first, at.number)
 
 
 def _require_few(rows: Sequence[Any], limit: int, field: str) -> None:
