@@ -59,6 +59,7 @@ async def follow(
                 else:
                     live = False
             await tx.move_cursor(canon, node_head=steps.node_head, live=live)
+            await tx.save(mirror, canon)
         progress(canon, batch, steps.node_head)
 
 

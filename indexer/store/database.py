@@ -66,6 +66,9 @@ class Database(Protocol):
     async def delete_above(self, table: Table, number: int) -> None:
         """Delete the rows of blocks above a height."""
 
+    async def clear(self, table: Table, least: tuple[str, int] | None = None) -> None:
+        """Delete the rows whose column is at least so much; all, if `least` is None."""
+
     async def delete_below(self, table: Table, number: int) -> None:
         """Delete the rows of blocks below a height."""
 

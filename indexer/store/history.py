@@ -67,11 +67,12 @@ class Blocks:
                 whole = self.pending, self.logs
             self.pending, self.logs = block, []
         if row["log_index"] is not None:
-            self.logs.append(_log(block, row["log_index"], row))
+            self.logs.append(log_of(block, row["log_index"], row))
         return whole
 
 
-def _log(block: Block, index: int, row: Row) -> Log:
+def log_of(block: Block, index: int, row: Row) -> Log:
+    """A row of `events` as the log it was."""
     packed = row["topics"][2:]
     topics = ["0x" + packed[at : at + WORD] for at in range(0, len(packed), WORD)]
     return Log(

@@ -102,6 +102,13 @@ class Postgres:
     async def delete_above(self, table: Table, number: int) -> None:
         await self._connection.execute(f"delete from {table} where block_number > $1", number)
 
+    async def clear(self, table: Table, least: tuple[str, int] | None = None) -> None:
+        if least is None:
+            await self._connection.execute(f"delete from {table}")
+        else:
+            column, value = least
+            await self._connection.execute(f"delete from {table} where {column} >= $1", value)
+
     async def delete_below(self, table: Table, number: int) -> None:
         await self._connection.execute(f"delete from {table} where block_number < $1", number)
 

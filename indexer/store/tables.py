@@ -385,7 +385,7 @@ checkpoints = Table(
     Column("block_hash", Hex, nullable=False),
     Column("version", Integer, nullable=False),
     Column("checksum", BigInteger, nullable=False),
-    Column("state", LargeBinary, nullable=False),
+    Column("state", Hex, nullable=False),
 )
 
 divergences = Table(

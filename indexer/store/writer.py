@@ -20,6 +20,7 @@ from indexer.domain.units import Hash
 from indexer.mirror.fold import Mirror
 from indexer.store import postgres, tables
 from indexer.store.batch import CURRENT, Batch
+from indexer.store.checkpoints import EVERY_EVENTS, Checkpoints
 from indexer.store.database import Database
 from indexer.store.errors import SchemaMissing, WrongChain, WrongDeployment
 from indexer.store.load import load_canon, load_mirror
@@ -33,8 +34,11 @@ OUTBOX_KEEP_BLOCKS = 50_000
 class Store:
     """The writer's connection. Hold one per chain: `open` waits until no other writer is alive."""
 
-    def __init__(self, database: Database, deployment: Deployment) -> None:
+    def __init__(
+        self, database: Database, deployment: Deployment, checkpoint_events: int = EVERY_EVENTS
+    ) -> None:
         self._database = database
+        self._checkpoints = Checkpoints(database, checkpoint_events)
         self._deployment = deployment
         self._numbering = Numbering("", 0, {})
         self.live = False
@@ -71,14 +75,16 @@ class Store:
             )
             self.live = cursor["live"]
             canon = await load_canon(database, cursor["finalized_number"], cursor["safe_number"])
-            mirror = await load_mirror(database, deployment, canon)
+            mirror = await self._checkpoints.start(deployment, canon)
+            if mirror is None:
+                mirror = await load_mirror(database, deployment, canon)
         return canon, mirror
 
     @asynccontextmanager
     async def transaction(self) -> AsyncIterator["Transaction"]:
         """All that happens inside is committed together, or (on any error) not at all."""
         async with self._database.transaction():
-            transaction = Transaction(self._database, self._numbering)
+            transaction = Transaction(self._database, self._numbering, self._checkpoints)
             yield transaction
             await transaction.flush()
 
@@ -95,7 +101,10 @@ class Store:
 
 
 async def open_store(
-    database_url: str, deployment: Deployment, on_standby: Callable[[], None] = lambda: None
+    database_url: str,
+    deployment: Deployment,
+    on_standby: Callable[[], None] = lambda: None,
+    checkpoint_events: int = EVERY_EVENTS,
 ) -> Store:
     """Connect as the chain's one writer.
 
@@ -111,7 +120,7 @@ async def open_store(
         await connection.execute(locked.replace("_try", ""), *lock)
     database = Postgres(connection)
     await database.prepare()
-    return Store(database, deployment)
+    return Store(database, deployment, checkpoint_events)
 
 
 async def check_schema(connection: postgres.Connection) -> None:
@@ -126,8 +135,9 @@ async def check_schema(connection: postgres.Connection) -> None:
 class Transaction:
     """Steps on their way into the database."""
 
-    def __init__(self, database: Database, numbering: Numbering) -> None:
+    def __init__(self, database: Database, numbering: Numbering, checkpoints: Checkpoints) -> None:
         self._database = database
+        self._checkpoints = checkpoints
         self._numbering = numbering
         self._batch = Batch()
         self._outbox: list[OutboxRow] = []
@@ -138,6 +148,7 @@ class Transaction:
             case Applied():
                 assert isinstance(step, Advance), f"{step} applied nothing"
                 self._batch.add(change, step.logs, step.finality)
+                self._checkpoints.count(len(step.logs))
             case Rewound():
                 await self._flush_rows()
                 await self._rewind(change)
@@ -165,6 +176,11 @@ class Transaction:
                 "live": live,
             }
         )
+
+    async def save(self, mirror: Mirror, canon: Canon) -> None:
+        """Save a checkpoint of the newest final block, if one is due."""
+        if canon.anchor is not None:
+            await self._checkpoints.save_if_due(mirror, canon.anchor)
 
     async def flush(self) -> None:
         """Send everything gathered; called by Store.transaction before it commits."""

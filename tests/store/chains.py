@@ -17,6 +17,7 @@ from indexer.domain.units import Address
 from indexer.follow import follow
 from indexer.mirror.fold import Mirror
 from indexer.store import postgres
+from indexer.store.checkpoints import EVERY_EVENTS
 from indexer.store.export import export
 from indexer.store.writer import open_store
 
@@ -74,9 +75,11 @@ class _Script:
             yield batch
 
 
-async def play(database_url: str, chain: Chain, *batches: Sequence[Step]) -> None:
+async def play(
+    database_url: str, chain: Chain, *batches: Sequence[Step], checkpoint_events: int = EVERY_EVENTS
+) -> None:
     """One life of a writer: load, take the batches, end."""
-    store = await open_store(database_url, chain.deployment)
+    store = await open_store(database_url, chain.deployment, checkpoint_events=checkpoint_events)
     try:
         await follow(store, lambda canon, _: _Script(canon, batches))
     finally:

@@ -1,0 +1,184 @@
+"""Checkpoints: the mirror's state at a finalized block, so that a start folds only what came since.
+
+One is the records as JSON (amounts outgrow MessagePack), compressed, with a version and a checksum.
+Nothing depends on them: a damaged or foreign one is passed over for an older one, and without any
+the start reads the tables. A reorg deeper than *finalized* finds its ground at the newest that the
+node still has.
+"""
+
+import logging
+import zlib
+from collections import defaultdict
+from typing import Any
+
+import msgspec
+
+from indexer.decode import decode
+from indexer.domain.block import Block, BlockRef
+from indexer.domain.canon import Canon
+from indexer.domain.change import Delta, Deltas
+from indexer.domain.deployment import Deployment
+from indexer.domain.market import Token
+from indexer.domain.units import Hash
+from indexer.mirror.fold import Mirror
+from indexer.mirror.settled import settled
+from indexer.store import tables
+from indexer.store.batch import RECORD_TYPES
+from indexer.store.database import Database
+from indexer.store.database import Row as AnyRow
+from indexer.store.history import log_of
+
+log = logging.getLogger(__name__)
+
+VERSION = 1
+"""Of the format and of the fold's meaning: raise it when either changes."""
+
+EVERY_EVENTS = 100_000
+"""Events between two checkpoints at least: about a second of folding. A state of more records
+than that waits for as many events as it has orders, so that saving costs an event the same."""
+
+KEEP = 3
+"""Checkpoints kept; older ones go."""
+
+_State = msgspec.defstruct(
+    "_State",
+    [(kind, list.__class_getitem__(type_)) for kind, type_ in RECORD_TYPES.items()],
+    array_like=True,
+)
+_DECODER = msgspec.json.Decoder(_State)
+
+
+class Damaged(Exception):
+    """A checkpoint that cannot be used; the message says why."""
+
+
+class Row(msgspec.Struct):
+    """A checkpoint as it is stored."""
+
+    block_number: int
+    block_hash: Hash
+    version: int
+    checksum: int
+    state: str
+
+
+class Checkpoints:
+    """One writer's checkpoints: saved now and then, read at a start."""
+
+    def __init__(self, database: Database, every_events: int = EVERY_EVENTS) -> None:
+        self._database = database
+        self._every_events = every_events
+        self._events = 0
+        self._numbers: list[int] = []
+
+    async def start(self, deployment: Deployment, canon: Canon) -> Mirror | None:
+        """The mirror at canon's head by the newest good checkpoint; None if there is none."""
+        self._events = 0
+        found = await self._database.read(
+            tables.checkpoints, ("block_number",), order=("block_number",)
+        )
+        self._numbers = [row["block_number"] for row in found]
+        for number in reversed(self._numbers):
+            try:
+                return await self._go_on(await self._read(number), deployment, canon)
+            except Damaged as error:
+                log.warning("the checkpoint at block %s is passed over: %s", number, error)
+        return None
+
+    async def refs(self) -> list[BlockRef]:
+        """The blocks that have a good checkpoint, newest first."""
+        good = []
+        for number in reversed(self._numbers):
+            row = await self._read(number)
+            try:
+                decode_state(row)
+            except Damaged:
+                continue
+            good.append(BlockRef(number, row.block_hash))
+        return good
+
+    async def state(self, at: BlockRef) -> Deltas:
+        """The records that one has saved. Raises Damaged."""
+        return decode_state(await self._read(at.number))
+
+    def count(self, events: int) -> None:
+        """So many events more than the newest checkpoint knows."""
+        self._events += events
+
+    async def save_if_due(self, mirror: Mirror, final: Block) -> None:
+        """Save the state at `final`, the newest final block, if it is worth it by now."""
+        if self._events < self._every_events or final.number in self._numbers:
+            return
+        if self._events < sum(len(book.orders.rows) for book in mirror.books.values()):
+            return
+        await self._database.append(tables.checkpoints, [encode_state(mirror, final)])
+        self._events = 0
+        self._numbers = [*self._numbers, final.number][-KEEP:]
+        await self._database.delete_below(tables.checkpoints, self._numbers[0])
+
+    async def _read(self, number: int) -> Row:
+        columns = Row.__struct_fields__
+        (found, *_) = await self._database.read(
+            tables.checkpoints, columns, ("block_number", number), ("block_number",)
+        )
+        return Row(**found)
+
+    async def _go_on(self, row: Row, deployment: Deployment, canon: Canon) -> Mirror:
+        """Fold the stored blocks behind a checkpoint; the journal holds what is not final."""
+        anchor = canon.anchor
+        assert anchor is not None, "a checkpoint without a chain"
+        deltas = decode_state(row)
+        stored = await self._database.canonical_blocks(_BLOCK, row.block_number)
+        blocks = [Block(**one) for one in stored]
+        if not blocks or blocks[0].hash != row.block_hash:
+            raise Damaged(f"its block {row.block_hash} is not canonical")
+        mirror = Mirror(deployment, blocks[0])
+        mirror.put(deltas)
+        tokens = [Token(**one) for one in await self._database.read(tables.tokens, _TOKEN)]
+        logs = await self._logs_from(blocks[0].number + 1)
+        for block in blocks[1:]:
+            its = [log_of(block, one["log_index"], one) for one in logs[block.number]]
+            final = block.number <= anchor.number
+            mirror.apply(block, decode(block, its), tokens, final=final)
+            self._events += len(its)
+        mirror.safe = canon.safe.number if canon.safe else -1
+        return mirror
+
+    async def _logs_from(self, number: int) -> dict[int, list[AnyRow]]:
+        found: dict[int, list[AnyRow]] = defaultdict(list)
+        least, order = ("block_number", number), ("block_number", "log_index")
+        for row in await self._database.read(tables.events, _LOG, least, order):
+            found[row["block_number"]].append(row)
+        return found
+
+
+_BLOCK = Block.__struct_fields__
+_TOKEN = Token.__struct_fields__
+_LOG = ("block_number", "log_index", "tx", "address", "topics", "data")
+
+
+def encode_state(mirror: Mirror, final: Block) -> Row:
+    """The state at `final`, the newest final block."""
+    records = settled(mirror, final)
+    state = msgspec.json.encode([records[kind] for kind in RECORD_TYPES])
+    packed = zlib.compress(state, 1)
+    return Row(final.number, final.hash, VERSION, zlib.crc32(packed), "0x" + packed.hex())
+
+
+def decode_state(row: Row) -> Deltas:
+    """The records, ready to be put into an empty mirror. Raises Damaged."""
+    packed = bytes.fromhex(row.state[2:])
+    if row.version != VERSION:
+        raise Damaged(f"expected version {VERSION}, found {row.version}")
+    if (found := zlib.crc32(packed)) != row.checksum:
+        raise Damaged(f"expected checksum {row.checksum}, found {found}")
+    try:
+        records: Any = _DECODER.decode(zlib.decompress(packed))
+    except (zlib.error, msgspec.MsgspecError) as error:
+        raise Damaged(str(error)) from error
+    return Deltas(
+        **{
+            kind: tuple(Delta(None, record) for record in getattr(records, kind))
+            for kind in RECORD_TYPES
+        }
+    )
