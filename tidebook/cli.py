@@ -367,6 +367,19 @@ def verify(
 
 
 @tidebook.command()
+@click.argument("market", required=False)
+@click.option("--all", "everything", is_flag=True, help="Of every market.")
+@_storage
+def acknowledge(storage: Storage, market: str | None, everything: bool) -> None:
+    """Take note of a MARKET's divergences (symbol or address): it is not marked any more."""
+    from tidebook import witness
+
+    if everything == (market is not None):
+        raise click.UsageError("expected either MARKET or --all")
+    _run(witness.acknowledge(storage, market))
+
+
+@tidebook.command()
 @click.option("--market", required=True, help="Symbol or address.")
 @click.option("--side", type=click.Choice(["buy", "sell"]), required=True)
 @click.option("--quantity", type=click.IntRange(min=1), required=True, help="In base units.")

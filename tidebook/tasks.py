@@ -70,7 +70,7 @@ def _print_table(found: dict[str, Any]) -> None:
     for key, value in found.items():
         text = value
         if isinstance(value, dict):
-            text = ", ".join(f"{name} {part}" for name, part in value.items())
+            text = ", ".join(f"{name} {part}" for name, part in value.items()) or None
         click.echo(f"{key.replace('_', ' '):<{width}}  {'-' if text is None else text}")
 
 

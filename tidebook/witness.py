@@ -111,6 +111,15 @@ async def _mirror(storage: Storage, market: str, intents: list[Intent], block: i
     raise click.BadParameter(f"expected one of {names}, found {market}", param_hint="--market")
 
 
+async def acknowledge(storage: Storage, market: str | None) -> None:
+    """Unmark a market, or all of them."""
+    from indexer.store.marks import acknowledge as run
+
+    async with stored(storage) as (connection, _, _):
+        count = await run(connection, market)
+    click.echo(f"acknowledged {count:,} divergences")
+
+
 def match() -> None:
     """Order commands on stdin, fills on stdout, as JSON lines; a bad one is answered in place."""
     from indexer.mirror.matching.engine import Engine

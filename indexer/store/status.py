@@ -3,6 +3,7 @@
 from typing import Any
 
 from indexer.store.errors import NothingIndexed
+from indexer.store.marks import marked
 from indexer.store.postgres import Connection
 
 
@@ -10,7 +11,8 @@ async def status(connection: Connection) -> dict[str, Any]:
     """Position, lag and counts of what went wrong. Raises NothingIndexed.
 
     `head` is the newest height the node has told the writer; `lag_blocks` is how far behind it
-    we are. `unknown_logs` counts logs of followed contracts that no ABI explains.
+    we are. `unknown_logs` counts logs of followed contracts that no ABI explains. `marked` are the
+    markets with divergences that nobody has acknowledged, and how many each has.
     """
     async with connection.transaction(isolation="repeatable_read", readonly=True):
         cursor = await connection.fetchrow("select * from tidebook.cursors")
@@ -18,6 +20,7 @@ async def status(connection: Connection) -> dict[str, Any]:
             raise NothingIndexed
         counts = await connection.fetchrow(_COUNTS)
         last = await connection.fetchrow(_LAST_ROLLBACK)
+        open_divergences = await marked(connection)
     assert counts is not None, "an aggregate without a row"
     head = max(cursor["head_number"] or 0, cursor["block_number"])
     return {
@@ -35,6 +38,7 @@ async def status(connection: Connection) -> dict[str, Any]:
         else {**last, "recorded_at": last["recorded_at"].isoformat()},
         "unknown_logs": counts["unknown_logs"],
         "divergences": counts["divergences"],
+        "marked": open_divergences,
         "updated_at": cursor["updated_at"].isoformat(),
     }
 

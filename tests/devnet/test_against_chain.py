@@ -174,5 +174,10 @@ async def test_the_command_finds_a_forged_level_and_a_market_stays_marked_until_
             "select kind, found ->> 'value' v from tidebook.divergences"
         )
         assert [tuple(row) for row in stored] == [("state", "1")]
+        await connection.execute("update tidebook.levels set count = 1 where side = 'buy'")
+        assert json.loads((await run("status", "--json"))[1])["marked"] == {"WETH-USDC": 1}
+        assert (await run("acknowledge"))[0] == 2
+        assert (await run("acknowledge", "weth-usdc"))[1] == b"acknowledged 1 divergences\n"
+        assert json.loads((await run("status", "--json"))[1])["marked"] == {}
     finally:
         await connection.close()
