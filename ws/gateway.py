@@ -3,7 +3,10 @@
 import asyncio
 import contextlib
 import logging
+import random
+from typing import Any
 
+import redis.asyncio as redis
 from prometheus_client import CollectorRegistry, Counter, Gauge
 from sqlalchemy.exc import SQLAlchemyError
 
@@ -11,8 +14,13 @@ from indexer.domain.listing import Directory
 from indexer.domain.units import Address
 from indexer.wire import Message
 from ws.channels import channel_of, payload
+from ws.door import Door
 from ws.hub import Hub
+from ws.limits import SHUTDOWN_JITTER_MS, Limits
 from ws.markets import connect, read_listings
+from ws.native.live import Live
+from ws.native.past import Past
+from ws.native.pulse import Pulse
 from ws.tail import Tail
 
 _log = logging.getLogger("tidebook.ws")
@@ -29,25 +37,42 @@ BURST_BYTES = 16 * 1024
 class Gateway:
     """Markets, tail and hub of one process."""
 
-    def __init__(self, database_url: str, redis_url: str, chain_id: int) -> None:
+    def __init__(self, database_url: str, redis_url: str, chain_id: int, limits: Limits) -> None:
         self.directory = Directory()
         self.hub = Hub()
+        self.door = Door(limits)
+        self._pool = connect(database_url, pooled=True)
+        self._history: redis.Redis = redis.Redis.from_url(redis_url, protocol=2, socket_timeout=5)
+        past = Past(self._pool, self._history, chain_id, limits.replay_messages)
+        self.live = Live(self.directory, past, limits)
+        self.pulse = Pulse(self.live)
         self.tail = Tail(redis_url, chain_id, self._publish, self._dismiss)
         self.markets_known = False
         """Whether Postgres answered when last asked."""
         self.metrics = Metrics(self)
         self._engine = connect(database_url)
         self._unlisted: set[Address] = set()
+        self._publishing = asyncio.Lock()
+        """Books are read while nothing is published: they belong to one position."""
 
     async def run(self) -> None:
         """Feed the hub until cancelled. An unexpected error ends it, and so should the process."""
         refreshing = asyncio.create_task(self._keep_refreshing())
+        pulsing = asyncio.create_task(self.pulse.run())
+        tailing = asyncio.create_task(self.tail.run())
+        tasks = (tailing, refreshing, pulsing)
         try:
-            await self.tail.run()
+            await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+            for task in tasks:
+                if task.done():
+                    task.result()
         finally:
-            refreshing.cancel()
-            with contextlib.suppress(asyncio.CancelledError):
-                await refreshing
+            for task in tasks:
+                task.cancel()
+            await asyncio.wait(tasks)
+            await self.live.stop()
+            await self._history.aclose()
+            await self._pool.dispose()
             await self._engine.dispose()
 
     async def prepare(self) -> None:
@@ -55,20 +80,53 @@ class Gateway:
         await self._refresh()
         with contextlib.suppress(TimeoutError):
             await asyncio.wait_for(self.tail.positioned.wait(), PREPARE_S)
+        async with self._publishing:
+            await self._match_books()
+
+    def connections(self) -> dict[str, Any]:
+        """Who is connected: counts, by dialect and by address."""
+        return {
+            "connections": self.door.inside,
+            "native": len(self.live.listeners),
+            "binance": len(self.hub),
+            "turned_away": self.door.turned_away,
+            "addresses": dict(self.door.by_address.most_common(100)),
+        }
+
+    def jitter_ms(self) -> int:
+        """How long a client should wait before it comes back, so that not all do at once."""
+        return random.randrange(SHUTDOWN_JITTER_MS)  # not a secret
+
+    async def _match_books(self) -> None:
+        """Have books of the history that the tail reads, if they can be had."""
+        self.live.epoch = self.tail.epoch or self.live.epoch
+        if not self.live.has_books:
+            await self.live.load_books()
 
     async def _publish(self, messages: list[Message]) -> None:
+        async with self._publishing:
+            await self._match_books()
+            await self._tell(messages)
+        self.live.end_batch()
+        self.pulse.look()
+
+    async def _tell(self, messages: list[Message]) -> None:
         unsent_bytes = 0
         for message in messages:
             self.metrics.messages.labels(message.stream).inc()
             market = message.market
             if message.stream == "system" and (market or message.op == "snapshot"):
                 await self._refresh()  # a market came or went, or a backfill brought some
+            if message.stream == "system" and message.op == "snapshot":
+                self.live.renew("rebuilt", books=False)
             if market is None:
+                self.live.publish(message)
                 continue
             if self.directory.at(market) is None and market not in self._unlisted:
                 await self._refresh()
                 if self.directory.at(market) is None:
                     self._unlisted.add(market)  # taken back since, or Postgres is away
+            self.live.publish(message)
             channel = channel_of(message)
             listing = self.directory.at(market)
             if channel is None:
@@ -83,14 +141,23 @@ class Gateway:
                 unsent_bytes = 0
                 await asyncio.sleep(0)  # the senders' turn: a burst makes nobody slow
 
-    def _dismiss(self) -> None:
+    async def _dismiss(self) -> None:
+        """Another history begins: strict clients must come again, ours get fresh snapshots."""
         self.hub.dismiss("history was rebuilt: reconnect and take a new snapshot")
+        async with self._publishing:
+            self.live.seq = 0
+            self.live.epoch = None
+            await self.live.load_books()
+            await self._match_books()
+            self.live.renew("epoch_changed")
 
     async def _keep_refreshing(self) -> None:
         while True:
             await asyncio.sleep(REFRESH_S)
             await self._refresh()
             self._unlisted.clear()
+            async with self._publishing:
+                await self._match_books()
 
     async def _refresh(self) -> None:
         """Read the markets. While Postgres is away the ones we know stay."""
@@ -121,8 +188,8 @@ class Metrics:
         )
         hub, tail = gateway.hub, gateway.tail
         for name, told, read in (
-            ("connections", "Open connections", lambda: len(hub)),
-            ("queued_frames", "Frames queued for clients so far", lambda: hub.frames),
+            ("connections", "Open connections", lambda: gateway.door.inside),
+            ("queued_frames", "Frames written to clients so far", lambda: hub.frames),
             ("slow_clients", "Clients closed for being slow so far", lambda: hub.slow_clients),
             ("seq", "Newest message read", lambda: tail.seq),
             ("redis_connected", "Whether Redis answers", lambda: int(tail.connected)),

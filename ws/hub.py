@@ -1,81 +1,42 @@
-"""Who listens to what: an event is encoded once and offered to many.
+"""Who listens to what in Binance's dialect: an event is encoded once and written to many.
 
-A client's queue is bounded in bytes. Who does not keep up loses its place, not our memory.
+What waits for a client is bounded in bytes. Who does not keep up loses its place, not our memory.
 """
-
-import asyncio
-from collections import deque
-from typing import NamedTuple
 
 import msgspec
 
 from ws.channels import Channel
 from ws.limits import RESTARTED, SLOW
-
-
-class Frame(NamedTuple):
-    """A text ready to be sent, with its length in bytes."""
-
-    text: str
-    size: int
-
-    @classmethod
-    def of(cls, encoded: bytes) -> "Frame":
-        return cls(encoded.decode(), len(encoded))
-
-
-class Farewell(NamedTuple):
-    """The last thing a client gets: a close code and its reason."""
-
-    code: int
-    reason: str
+from ws.outlet import Outlet, text_frame
 
 
 class Client:
-    """One connection's outgoing queue. Filled without waiting, emptied by its sender."""
+    """One connection's outgoing side. Written to without waiting."""
 
-    def __init__(self, queue_bytes: int, *, combined: bool) -> None:
+    def __init__(self, outlet: Outlet, queue_bytes: int, *, combined: bool = False) -> None:
+        self.outlet = outlet
         self.combined = combined
-        self._limit = queue_bytes
-        self._frames: deque[Frame] = deque()
-        self._size = 0
-        self._farewell: Farewell | None = None
-        self._news = asyncio.Event()
+        self.limit = queue_bytes
+        self.leaving = False
+        self.frames = 0
+        """Frames written so far."""
 
-    @property
-    def leaving(self) -> bool:
-        return self._farewell is not None
-
-    def offer(self, frame: Frame) -> bool:
-        """Queue a frame. False if that was one too many: the queue is dropped, the end is near."""
-        if self._farewell is not None:
+    def offer(self, frame: bytes) -> bool:
+        """Write a frame. False if that would be one too many: then this is the end."""
+        if self.leaving:
             return True
-        if self._size + frame.size > self._limit:
-            self._frames.clear()
-            self._size = 0
-            self.close(SLOW, f"more than {self._limit} bytes behind")
+        if self.outlet.buffered() + len(frame) > self.limit:
+            self.close(SLOW, f"more than {self.limit} bytes behind")
             return False
-        self._frames.append(frame)
-        self._size += frame.size
-        self._news.set()
+        self.frames += 1
+        self.outlet.write(frame)
         return True
 
     def close(self, code: int, reason: str) -> None:
-        """Nothing more after what is queued."""
-        self._farewell = self._farewell or Farewell(code, reason)
-        self._news.set()
-
-    async def take(self) -> Frame | Farewell:
-        """The next thing to send; waits for one."""
-        while True:
-            if self._frames:
-                frame = self._frames.popleft()
-                self._size -= frame.size
-                return frame
-            if self._farewell is not None:
-                return self._farewell
-            self._news.clear()
-            await self._news.wait()
+        """Nothing more after what is buffered."""
+        if not self.leaving:
+            self.leaving = True
+            self.outlet.farewell(code, reason)
 
 
 class Hub:
@@ -87,7 +48,7 @@ class Hub:
         self.slow_clients = 0
         """Clients told SLOW so far."""
         self.frames = 0
-        """Frames queued so far."""
+        """Frames written so far."""
 
     def __len__(self) -> int:
         return len(self.clients)
@@ -109,14 +70,13 @@ class Hub:
 
     def publish(self, channel: Channel, event: bytes) -> None:
         """Offer an event to everyone on its channel, bare or wrapped in the name they gave it."""
-        bare = Frame.of(event)
+        bare = text_frame(event)
         for stream, clients in self._listeners.get(channel, {}).items():
-            wrapped: Frame | None = None
+            wrapped = b""
             for client in clients:
                 frame = bare
                 if client.combined:
-                    wrapped = wrapped or _wrap(stream, event)
-                    frame = wrapped
+                    frame = wrapped = wrapped or text_frame(_wrap(stream, event))
                 self.frames += 1
                 if not client.offer(frame):
                     self.slow_clients += 1
@@ -127,5 +87,5 @@ class Hub:
             client.close(RESTARTED, reason)
 
 
-def _wrap(stream: str, event: bytes) -> Frame:
-    return Frame.of(b'{"stream":' + msgspec.json.encode(stream) + b',"data":' + event + b"}")
+def _wrap(stream: str, event: bytes) -> bytes:
+    return b'{"stream":' + msgspec.json.encode(stream) + b',"data":' + event + b"}"

@@ -9,17 +9,30 @@ class Limits:
 
     connections: int = 10_000
     """Open connections of this process; above it the handshake answers 503."""
+    connections_per_address: int = 300
+    """Open connections from one address; above it the handshake answers 429."""
+    origins: tuple[str, ...] = ()
+    """Origins whose pages may connect, besides our own host; `*` for all."""
     streams_per_connection: int = 1024
     inbound_per_s: int = 5
     """Messages a client may send in a second; above it the connection closes with 1008."""
+    native_inbound_per_s: int = 50
+    """The same for a client of `/v1`, which asks for its channels one by one."""
     inbound_bytes: int = 64 * 1024
     """Bytes of one message from a client; above it the connection closes with 1009."""
     queue_bytes: int = 1024 * 1024
     """Bytes waiting for one client; above it the connection closes with SLOW."""
+    replay_messages: int = 10_000
+    """Messages of one channel sent again to who resumes; further behind it gets a snapshot."""
+    heartbeat_s: float = 1.0
+    """Seconds between the heartbeats of `/v1`."""
 
 
 PING_INTERVAL_S = 20.0
 PONG_TIMEOUT_S = 60.0
+
+SHUTDOWN_JITTER_MS = 5_000
+"""Clients of a gateway that stops are spread over this many milliseconds when they come again."""
 
 SLOW = 3008
 """Close code: the client reads more slowly than its streams come. 3000 to 3499: reconnect."""

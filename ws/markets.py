@@ -10,8 +10,12 @@ from indexer.store.listings import listing_of, select_listings
 TIMEOUT_S = 5.0
 
 
-def connect(database_url: str) -> AsyncEngine:
-    """An engine that holds no connection between reads. Connects on first use."""
+POOL_SIZE = 4
+"""Connections of one gateway that answer subscribers."""
+
+
+def connect(database_url: str, *, pooled: bool = False) -> AsyncEngine:
+    """An engine that connects on first use, and holds no connection between reads unless told."""
 
     async def dial() -> "asyncpg.Connection[asyncpg.Record]":
         return await asyncpg.connect(
@@ -24,7 +28,17 @@ def connect(database_url: str) -> AsyncEngine:
             },
         )
 
-    return create_async_engine("postgresql+asyncpg://", async_creator=dial, poolclass=NullPool)
+    url = "postgresql+asyncpg://"
+    if not pooled:
+        return create_async_engine(url, async_creator=dial, poolclass=NullPool)
+    return create_async_engine(
+        url,
+        async_creator=dial,
+        pool_size=POOL_SIZE,
+        max_overflow=0,
+        pool_timeout=TIMEOUT_S,
+        pool_pre_ping=True,
+    )
 
 
 async def read_listings(engine: AsyncEngine) -> list[Listing]:

@@ -12,6 +12,7 @@ from typing import Any
 import msgspec
 
 from indexer.domain.listing import Directory
+from ws.allowance import Allowance
 from ws.channels import Channel, stream_channel
 from ws.limits import NOT_TEXT, POLICY, Limits
 
@@ -68,8 +69,7 @@ class Session:
         self.combined = combined
         """Events come as `{"stream", "data"}` (`/stream`) rather than bare (`/ws`)."""
         self.streams: dict[str, Channel] = {}
-        self._allowance = float(limits.inbound_per_s)
-        self._heard_at_s = 0.0
+        self._allowance = Allowance(limits.inbound_per_s)
 
     def open(self, streams: Iterable[str]) -> list[Effect]:
         """Begin with the streams of the URL. Raises Refused if one of them is not to be had."""
@@ -77,7 +77,7 @@ class Session:
 
     def receive(self, message: str | bytes, now_s: float) -> list[Effect]:
         """Answer one message. `now_s` is any clock that only goes forward."""
-        if not self._may_speak(now_s):
+        if not self._allowance.take(now_s):
             return [HangUp(POLICY, f"more than {self._limits.inbound_per_s} messages per second")]
         if isinstance(message, bytes):
             return [HangUp(NOT_TEXT, "expected text frames")]
@@ -91,16 +91,6 @@ class Session:
             # of `error`, and clients exist for either.
             error = {"code": refused.code, "msg": refused.words}
             return [_say({"error": error, "id": request_id, **error})]
-
-    def _may_speak(self, now_s: float) -> bool:
-        rate = self._limits.inbound_per_s
-        refilled = self._allowance + (now_s - self._heard_at_s) * rate
-        self._allowance = min(float(rate), refilled)
-        self._heard_at_s = now_s
-        if self._allowance < 1:
-            return False
-        self._allowance -= 1
-        return True
 
     def _answer(self, request_id: int | str | None, request: Any, text: str) -> list[Effect]:
         if "method" not in request:

@@ -41,7 +41,7 @@ class Tail:
         redis_url: str,
         chain_id: int,
         on_messages: Callable[[list[Message]], Awaitable[None]],
-        on_new_history: Callable[[], None],
+        on_new_history: Callable[[], Awaitable[None]],
     ) -> None:
         self._redis = redis.Redis.from_url(
             redis_url,
@@ -111,9 +111,10 @@ class Tail:
         strange = [one for one in messages if one.epoch != self.epoch]
         if self._cursors and (self.epoch is None or not strange):
             return  # nothing there (yet), or the history we know
-        if self._cursors:
-            self._on_new_history()
+        known = bool(self._cursors)
         last = max(strange, key=lambda message: message.seq, default=None)
         self._cursors = {key: ends[key][0] if key in ends else START for key in self._keys}
         self.epoch = last.epoch if last else None
         self.seq = last.seq if last else 0
+        if known:
+            await self._on_new_history()

@@ -16,7 +16,17 @@ async def chain(database_url: str, redis_url: str) -> AsyncIterator[Chain]:
     await chain.redis.flushdb()
     await chain.list_market()
     yield chain
-    await chain.redis.aclose()
+    await chain.close()
+
+
+@pytest.fixture
+async def kept(database_url: str, redis_url: str) -> AsyncIterator[Chain]:
+    """The same with an outbox and current state in Postgres."""
+    chain = Chain(database_url, redis_url, kept=True)
+    await chain.redis.flushdb()
+    await chain.list_market()
+    yield chain
+    await chain.close()
 
 
 @pytest.fixture

@@ -7,10 +7,13 @@ from typing import Any
 
 import msgspec
 import redis.asyncio as redis
-from sqlalchemy import insert
+from sqlalchemy import delete, insert, update
+from sqlalchemy.dialects.postgresql import insert as upsert
 from sqlalchemy.ext.asyncio import create_async_engine
 
+from indexer.domain.block import Finality
 from indexer.domain.units import Address, Hash
+from indexer.store import tables as t
 from indexer.store.tables import markets, tokens
 from indexer.wire import BlockInfo, Message, Op, Stream, stream_key
 from tidebook.serving import serve
@@ -24,10 +27,18 @@ TX = Hash("0x" + "cc" * 32)
 
 
 class Chain:
-    """What the writer and the relay would do, by hand: list markets, publish messages."""
+    """What the writer and the relay would do, by hand: list markets, publish messages.
 
-    def __init__(self, database_url: str, redis_url: str) -> None:
+    `kept` chains have an outbox, a cursor and levels, too: what resuming and snapshots need.
+    """
+
+    def __init__(self, database_url: str, redis_url: str, *, kept: bool = False) -> None:
         self._database_url = database_url
+        url = database_url.replace("postgresql://", "postgresql+asyncpg://", 1)
+        self.engine = create_async_engine(url)
+        self.kept = kept
+        self.number = BLOCK.number
+        self._unrelayed: list[Message] = []
         self.redis: redis.Redis = redis.Redis.from_url(redis_url, protocol=2)
         self.epoch = "e1"
         self.seq = 0
@@ -35,9 +46,7 @@ class Chain:
 
     async def list_market(self, market: Address = MARKET, symbol: str = "WETH-USDC") -> None:
         """A row in `markets`, and its tokens if they are not there."""
-        url = self._database_url.replace("postgresql://", "postgresql+asyncpg://", 1)
-        engine = create_async_engine(url)
-        async with engine.begin() as connection:
+        async with self.engine.begin() as connection:
             if symbol == "WETH-USDC":
                 for token, name, decimals in ((WETH, "WETH", 18), (USDC, "USDC", 6)):
                     row = {"address": token, "symbol": name, "name": name, "decimals": decimals}
@@ -52,22 +61,97 @@ class Chain:
                 "created_log_index": 0,
             }
             await connection.execute(insert(markets).values(market_row))
-        await engine.dispose()
+        if self.kept:
+            await self.begin()
+
+    async def begin(self) -> None:
+        """The writer's first commit."""
+        cursor = {"one": True, "chain_id": CHAIN_ID, "deployment": {}, "epoch": self.epoch}
+        async with self.engine.begin() as connection:
+            await connection.execute(insert(t.cursors).values(**cursor, seq=0, live=True))
+
+    async def close(self) -> None:
+        await self.redis.aclose()
+        await self.engine.dispose()
 
     async def publish(
-        self, stream: Stream, op: Op, data: dict[str, Any], market: Address = MARKET
+        self,
+        stream: Stream,
+        op: Op,
+        data: dict[str, Any],
+        market: Address | None = MARKET,
+        *,
+        subject: str | None = None,
+        relayed: bool = True,
+        finality: Finality = "latest",
+        block: BlockInfo | None = None,
     ) -> Message:
         """One message onto its stream, numbered and linked as the writer does."""
         self.seq += 1
-        channel = f"{stream}:{market}"
+        subject = subject or data.get("account") or market
+        channel = f"{stream}:{subject}" if subject and op != "promote" else stream
         prev_seq = self._newest.get(channel, 0)
         self._newest[channel] = self.seq
+        block = block or BlockInfo(self.number, BLOCK.hash, BLOCK.timestamp)
         message = Message(
-            stream, self.epoch, self.seq, prev_seq, op, market, BLOCK, TX, 5, "latest", data
+            stream, self.epoch, self.seq, prev_seq, op, market, block, TX, 5, finality, data
         )
-        fields: Any = {"m": msgspec.json.encode(message)}
-        await self.redis.xadd(stream_key(CHAIN_ID, stream), fields, id=f"{self.seq}-0")
+        if self.kept:
+            await self._keep(message, channel)
+        self._unrelayed.append(message)
+        if relayed:
+            await self.relay_all()
         return message
+
+    async def relay_all(self) -> None:
+        """Everything the relay has not moved yet, at once."""
+        async with self.redis.pipeline(transaction=True) as pipe:
+            for message in self._unrelayed:
+                fields: Any = {"m": msgspec.json.encode(message)}
+                key = stream_key(CHAIN_ID, message.stream)
+                pipe.xadd(key, fields, id=f"{message.seq}-0")
+            await pipe.execute()
+        self._unrelayed.clear()
+
+    async def _keep(self, message: Message, channel: str) -> None:
+        """The rows of a message, in one transaction."""
+        seq, number = message.seq, message.block.number
+        text = msgspec.json.encode(message).decode()
+        row = {"seq": seq, "stream": message.stream, "channel": channel}
+        async with self.engine.begin() as connection:
+            await connection.execute(
+                insert(t.outbox).values(**row, block_number=number, message=text)
+            )
+            linked = upsert(t.channels).values(channel=channel, seq=seq)
+            await connection.execute(
+                linked.on_conflict_do_update(index_elements=["channel"], set_={"seq": seq})
+            )
+            await connection.execute(
+                update(t.cursors).values(seq=seq, epoch=self.epoch, block_number=self.number)
+            )
+            if message.stream == "depth" and message.op != "promote":
+                for side, name in (("buy", "bids"), ("sell", "asks")):
+                    for price, quantity, count in message.data[name]:
+                        await self._set_level(connection, message, side, price, quantity, count)
+
+    async def _set_level(
+        self, connection: Any, message: Message, side: str, price: str, quantity: str, count: int
+    ) -> None:
+        level = {"market": message.market, "side": side, "price": int(price)}
+        same = [t.levels.c[name] == value for name, value in level.items()]
+        await connection.execute(delete(t.levels).where(*same))
+        state = {"quantity": int(quantity), "order_count": count}
+        link = {"head": 0, "tail": 0, "count": 0, "volume": 0, "broken": False, "in_tree": True}
+        at = {"updated_block": message.block.number, "updated_log_index": 0}
+        await connection.execute(insert(t.levels).values(**level, **state, **link, **at))
+        change = {**level, **state, "block_number": message.block.number, "log_index": 0}
+        await connection.execute(
+            upsert(t.level_changes)
+            .values(**change)
+            .on_conflict_do_update(
+                index_elements=["market", "side", "price", "block_number"], set_=state
+            )
+        )
 
     async def trade(self, price: int, *, op: Op = "apply", market: Address = MARKET) -> Message:
         """A trade of one WETH."""
@@ -81,15 +165,22 @@ class Chain:
         }
         return await self.publish("trades", op, data, market)
 
-    async def bid(self, price: int, quantity: int, *, op: Op = "apply") -> Message:
+    async def bid(
+        self, price: int, quantity: int, *, op: Op = "apply", relayed: bool = True
+    ) -> Message:
         """One bid level, absolute."""
         level = [str(price), str(quantity), 1]
-        return await self.publish("depth", op, {"bids": [level], "asks": []})
+        return await self.publish("depth", op, {"bids": [level], "asks": []}, relayed=relayed)
 
     async def rebuild(self, epoch: str) -> None:
         """Begin another history in the same Redis, as the relay does."""
         await self.redis.flushdb()
         self.epoch, self.seq, self._newest = epoch, 0, {}
+        if self.kept:
+            async with self.engine.begin() as connection:
+                for table in (t.outbox, t.channels, t.levels, t.level_changes):
+                    await connection.execute(delete(table))
+                await connection.execute(update(t.cursors).values(seq=0, epoch=epoch))
 
 
 async def run(config: Config, at: int, started: Callable[[int], None]) -> None:

@@ -1,46 +1,101 @@
-"""Fan-out: encoded once, wrapped in each listener's own name, and never more memory than said."""
+"""Fan-out: encoded and framed once, wrapped in each listener's own name, and memory as said."""
+
+import json
+from typing import Any
+
+import pytest
 
 from indexer.domain.units import Address
 from ws.channels import Channel
-from ws.hub import Client, Farewell, Frame, Hub
+from ws.hub import Client, Hub
 from ws.limits import RESTARTED, SLOW
+from ws.outlet import text_frame
 
 TRADES = Channel(Address("0x" + "a1" * 20), "trade")
 
 
-async def test_everyone_gets_the_event_in_the_shape_they_asked_for() -> None:
-    hub = Hub()
-    bare, wrapped = Client(1000, combined=False), Client(1000, combined=True)
-    hub.join(bare, "wethusdc@trade", TRADES)
-    hub.join(wrapped, "weth-usdc@trade", TRADES)
+class Reader:
+    """An outlet whose other end reads when told to."""
+
+    def __init__(self) -> None:
+        self.written: list[bytes] = []
+        self.waiting = 0
+        self.goodbye: tuple[int, str] | None = None
+
+    def write(self, frame: bytes) -> None:
+        assert self.goodbye is None, "a frame behind the farewell"
+        self.written.append(frame)
+        self.waiting += len(frame)
+
+    def buffered(self) -> int:
+        return self.waiting
+
+    def farewell(self, code: int, reason: str) -> None:
+        self.goodbye = (code, reason)
+
+    async def drained(self) -> None:
+        self.waiting = 0
+
+    def read(self) -> list[Any]:
+        """Everything written so far."""
+        frames, self.written, self.waiting = self.written, [], 0
+        return [json.loads(unframed(frame)) for frame in frames]
+
+
+def unframed(frame: bytes) -> bytes:
+    """The payload of a server's text frame."""
+    assert frame[0] == 0x81
+    return frame[{126: 4, 127: 10}.get(frame[1], 2) :]
+
+
+def test_everyone_gets_the_event_in_the_shape_they_asked_for() -> None:
+    hub, bare, wrapped = Hub(), Reader(), Reader()
+    hub.join(Client(bare, 1000), "wethusdc@trade", TRADES)
+    hub.join(Client(wrapped, 1000, combined=True), "weth-usdc@trade", TRADES)
     hub.publish(TRADES, b'{"e":"trade"}')
-    assert await bare.take() == Frame('{"e":"trade"}', 13)
-    frame = await wrapped.take()
-    assert isinstance(frame, Frame)
-    assert frame.text == '{"stream":"weth-usdc@trade","data":{"e":"trade"}}'
+    assert bare.read() == [{"e": "trade"}]
+    assert wrapped.read() == [{"stream": "weth-usdc@trade", "data": {"e": "trade"}}]
 
 
-async def test_a_slow_client_loses_its_place_not_our_memory() -> None:
-    hub = Hub()
-    client = Client(30, combined=False)
-    hub.join(client, "wethusdc@trade", TRADES)
+def test_all_get_the_very_same_frame() -> None:
+    hub, readers = Hub(), [Reader() for _ in range(3)]
+    for reader in readers:
+        hub.join(Client(reader, 1000), "wethusdc@trade", TRADES)
+    hub.publish(TRADES, b"{}")
+    assert len({id(reader.written[0]) for reader in readers}) == 1
+
+
+@pytest.mark.parametrize("size", [0, 125, 126, 65535, 65536])
+def test_a_frame_says_how_long_it_is(size: int) -> None:
+    frame = text_frame(b"x" * size)
+    head = {126: 4, 127: 10}.get(frame[1], 2)
+    told = frame[1] if head == 2 else int.from_bytes(frame[2:head], "big")
+    assert (told, frame[head:]) == (size, b"x" * size)
+
+
+def test_a_slow_client_loses_its_place_not_our_memory() -> None:
+    hub, reader = Hub(), Reader()
+    hub.join(Client(reader, 30), "wethusdc@trade", TRADES)
     for _ in range(4):
         hub.publish(TRADES, b"0123456789")
-    assert await client.take() == Farewell(SLOW, "more than 30 bytes behind")
+    assert len(reader.written) == 2
+    assert reader.goodbye == (SLOW, "more than 30 bytes behind")
     assert hub.slow_clients == 1
 
 
-async def test_what_is_queued_comes_before_the_farewell() -> None:
-    hub, client = Hub(), Client(100, combined=False)
+def test_nothing_follows_the_farewell() -> None:
+    hub, reader = Hub(), Reader()
+    client = Client(reader, 100)
     hub.clients.add(client)
-    client.offer(Frame("last words", 10))
+    client.offer(b"last words")
     hub.dismiss("rebuilt")
-    assert await client.take() == Frame("last words", 10)
-    assert await client.take() == Farewell(RESTARTED, "rebuilt")
+    client.offer(b"more")
+    assert reader.written == [b"last words"]
+    assert reader.goodbye == (RESTARTED, "rebuilt")
 
 
 def test_nobody_listens_after_the_last_has_left() -> None:
-    hub, client = Hub(), Client(100, combined=False)
+    hub, client = Hub(), Client(Reader(), 100)
     hub.join(client, "wethusdc@trade", TRADES)
     assert hub.wants(TRADES)
     hub.leave(client, "wethusdc@trade", TRADES)

@@ -1,0 +1,1 @@
+"""Our own protocol on `/v1`: resumable channels with checksums and the chain's second thoughts."""
