@@ -2,10 +2,15 @@
 
 ApiError           carries `extensions.code`
 ├── BadInput       BAD_INPUT    the caller's: names the field and what was expected
+├── LimitExceeded  LIMIT_EXCEEDED  the caller's: one request asks for more than one may
+├── BlockNotReached  BLOCK_NOT_REACHED  the chain's, or ours: the block is not indexed yet
+├── Reorged        REORGED  the chain's: the block asked for was retracted
+├── BeyondRetention  BEYOND_RETENTION  ours: the block is before what is kept
 ├── Unavailable    UNAVAILABLE  the operator's: the database does not answer, or has no schema
 └── Internal       INTERNAL     ours: logged with its trace, told without it
 """
 
+import re
 from typing import Any
 
 from graphql import GraphQLError
@@ -14,6 +19,9 @@ from sqlalchemy.exc import TimeoutError as PoolTimeout
 
 MAX_SHOWN_CHARS = 80
 """Characters of a caller's value that an error repeats."""
+
+_LIMIT = re.compile(r"aliases found|more than \d+ tokens|maximum operation depth")
+"""What Strawberry's and GraphQL's own limits say; they have no class of their own."""
 
 
 class ApiError(GraphQLError):
@@ -39,6 +47,43 @@ class BadInput(ApiError):
         )
 
 
+class Hinted(ApiError):
+    """An error with a `hint`: what its caller can do about it."""
+
+    hint = ""
+
+    def __init__(self, message: str, **details: Any) -> None:
+        super().__init__(message, hint=self.hint, **details)
+
+
+class LimitExceeded(Hinted):
+    """More than one request may ask for. `limit` is the most."""
+
+    code = "LIMIT_EXCEEDED"
+    hint = "ask for fewer rows, or in several requests"
+
+
+class BlockNotReached(Hinted):
+    """The block is ahead of what is indexed. `head` is the number we stand at."""
+
+    code = "BLOCK_NOT_REACHED"
+    hint = "ask again, or wait with block: {numberGte: …}"
+
+
+class Reorged(Hinted):
+    """The block was canonical and is not."""
+
+    code = "REORGED"
+    hint = "ask for _meta.block and begin again from there"
+
+
+class BeyondRetention(Hinted):
+    """The block is older than the oldest we keep, `oldest`."""
+
+    code = "BEYOND_RETENTION"
+    hint = "ask for a newer block"
+
+
 class Unavailable(ApiError):
     """The answer exists, but not now: try again."""
 
@@ -55,7 +100,8 @@ def addressed(error: GraphQLError) -> GraphQLError:
     if isinstance(cause, ApiError):
         return error
     if cause is None or isinstance(cause, GraphQLError):  # GraphQL's own: syntax, types, limits
-        extensions = {"code": BadInput.code, **(error.extensions or {})}
+        code = BadInput.code if _LIMIT.search(error.message) is None else LimitExceeded.code
+        extensions = {"code": code, **(error.extensions or {})}
         return _retold(error, error.message, extensions)
     known = explain(cause)
     return _retold(error, known.message, known.extensions or {})

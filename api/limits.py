@@ -27,6 +27,21 @@ MAX_QUERY_TOKENS = 2000
 MAX_ALIASES = 30
 """Aliases in one document, so that one request is not thirty-one."""
 
+MAX_SPREADS = 200
+"""Fragments that one document opens, counted wherever they open each other."""
+
+MAX_REQUEST_ROWS = 5000
+"""Rows that all lists of one document may ask for together."""
+
+MAX_WAIT_S = 10.0
+"""Seconds that a request waits for a block or a tx."""
+
+WAIT_STEP_S = 0.05
+"""Seconds between two looks while it waits."""
+
+TX_SEARCH_BLOCKS = 1000
+"""Newest blocks among which `afterTx` is looked for."""
+
 MAX_CACHED_DOCUMENTS = 256
 """Parsed and validated documents kept, least recently used dropped."""
 

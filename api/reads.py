@@ -33,6 +33,7 @@ class Position:
     timestamp: int | None
     head: int | None
     finalized: int | None
+    safe: int | None
 
 
 # -- the chain -------------------------------------------------------------------------------------
@@ -50,6 +51,7 @@ async def position(snapshot: Snapshot) -> Position | None:
         b.timestamp,
         c.head_number,
         c.finalized_number,
+        c.safe_number,
     ).select_from(t.cursors.outerjoin(t.blocks, b.hash == c.block_hash))
     rows = await snapshot.read(statement)
     return Position(*tuple(rows[0])) if rows else None
@@ -138,8 +140,9 @@ async def trades(
     account: Address | None,
     after: Cursor | None,
     limit: int,
+    at: int | None = None,
 ) -> list[Trade]:
-    """Trades, newest first; an account's are those it made and those it took.
+    """Trades up to block `at`, newest first; an account's are those it made and those it took.
 
     Each role has its own index, so an account's trades are the union of two index scans of at
     most `limit` rows (`or` would walk the whole table for an account that trades rarely). A trade
@@ -150,6 +153,8 @@ async def trades(
         c = statement.selected_columns
         if market is not None:
             statement = statement.where(c.market == market)
+        if at is not None:
+            statement = statement.where(c.block_number <= at)
         if after is not None:
             statement = statement.where(tuple_(c.block_number, c.log_index) < after)
         return statement.order_by(c.block_number.desc(), c.log_index.desc()).limit(limit)

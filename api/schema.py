@@ -20,8 +20,11 @@ from strawberry.extensions import (
 from strawberry.schema.config import StrawberryConfig
 from strawberry.types import ExecutionContext
 
-from api import arguments, limits, reads, types
+from api import arguments, chain_reads, limits, lists, market_reads, past, reads, types, view
 from api.candles import read_candles
+from api.chain import ChainQuery
+from api.chain_reads import Header
+from api.cost import Admission
 from api.errors import BadInput, Internal, addressed
 from api.limits import DEFAULT_ROWS, MAX_ROWS
 from api.loaders import Loaders
@@ -30,8 +33,7 @@ from api.scalars import LONG, Long, OrderStatus, Side
 from api.snapshot import Snapshot
 from api.witness import WitnessQuery
 from indexer.domain.interval import INTERVALS
-from indexer.domain.listing import Listing
-from indexer.domain.units import Address, Hash
+from indexer.domain.units import Hash
 
 _log = logging.getLogger("tidebook.api")
 
@@ -40,6 +42,7 @@ class Context:
     """What one request has: its snapshot and the loaders that read from it."""
 
     def __init__(self, engine: AsyncEngine) -> None:
+        self.engine = engine
         self.snapshot = Snapshot(engine)
         self.loaders = Loaders(self.snapshot)
 
@@ -58,9 +61,13 @@ OptionalNamed = Annotated[str | None, _argument("A market's address or symbol, i
 Since = Annotated[Long | None, _argument("Unix seconds, inclusive: the first from here.", "from")]
 Until = Annotated[Long | None, _argument("Unix seconds, exclusive.", "to")]
 
+Pin = Annotated[view.BlockPin | None, _argument("The block to answer about; without, the head.")]
+Final = Annotated[view.Finality | None, _argument("Nothing newer than the block that is so final.")]
+AfterTx = Annotated[str | None, _argument("Answer once this tx's events are indexed.")]
+
 
 @strawberry.type
-class Query(WitnessQuery):
+class Query(WitnessQuery, ChainQuery):
     @strawberry.field(description="All markets, oldest first.")
     async def markets(self, info: Info, limit: Limit = DEFAULT_ROWS) -> list[types.Market]:
         found = await reads.listings(info.context.snapshot, arguments.rows("limit", limit))
@@ -81,7 +88,7 @@ class Query(WitnessQuery):
             raise BadInput("address", "either address or symbol", found)
         return None if listing is None else types.Market.of(listing)
 
-    @strawberry.field(description="Orders, newest first.")
+    @strawberry.field(description="Orders, newest first; at a past block as they were then.")
     async def orders(
         self,
         info: Info,
@@ -91,20 +98,21 @@ class Query(WitnessQuery):
         side: Side | None = None,
         limit: Limit = DEFAULT_ROWS,
         after: After = None,
+        block: Pin = None,
+        finality: Final = None,
+        after_tx: AfterTx = None,
     ) -> list[types.Order]:
         limit = arguments.rows("limit", limit)
-        cursor = arguments.cursor("after", after)
-        found = await reads.orders(
-            info.context.snapshot,
-            market=await _market_address(info, market),
-            account=None if account is None else arguments.address("account", account),
-            statuses=None if status is None else [one.value for one in status],
-            side=None if side is None else side.value,
-            after=cursor,
+        return await lists.orders(
+            info.context,
+            market=market,
+            account=account,
+            status=status,
+            side=side,
+            after=after,
             limit=limit,
+            at=await view.resolve(info.context.snapshot, block, finality, after_tx),
         )
-        listed = await _Listed.of(info, {order.market for order in found})
-        return [types.Order.of(order, *listed[order.market]) for order in found]
 
     @strawberry.field(description="Trades, newest first; `account` made or took them.")
     async def trades(
@@ -114,29 +122,48 @@ class Query(WitnessQuery):
         account: str | None = None,
         limit: Limit = DEFAULT_ROWS,
         after: After = None,
+        block: Pin = None,
+        finality: Final = None,
+        after_tx: AfterTx = None,
     ) -> list[types.Trade]:
         limit = arguments.rows("limit", limit)
-        cursor = arguments.cursor("after", after)
-        found = await reads.trades(
-            info.context.snapshot,
-            market=await _market_address(info, market),
-            account=None if account is None else arguments.address("account", account),
-            after=cursor,
+        return await lists.trades(
+            info.context,
+            market=market,
+            account=account,
+            after=after,
             limit=limit,
+            at=await view.resolve(info.context.snapshot, block, finality, after_tx),
         )
-        listed = await _Listed.of(info, {trade.market for trade in found})
-        return [types.Trade.of(trade, *listed[trade.market]) for trade in found]
 
-    @strawberry.field(description="A market's book by price; `limit` is per side.")
-    async def depth(self, info: Info, market: Named, limit: Limit = DEFAULT_ROWS) -> types.Depth:
+    @strawberry.field(
+        description="A market's book by price; `limit` is per side. `seq` is the head's only."
+    )
+    async def depth(
+        self,
+        info: Info,
+        market: Named,
+        limit: Limit = DEFAULT_ROWS,
+        block: Pin = None,
+        finality: Final = None,
+        after_tx: AfterTx = None,
+    ) -> types.Depth:
         limit = arguments.rows("limit", limit)
+        snapshot = info.context.snapshot
         listing = await info.context.loaders.listing("market", market)
-        address, snapshot = listing.market.address, info.context.snapshot
-        bids = await reads.levels(snapshot, address, "buy", limit)
-        asks = await reads.levels(snapshot, address, "sell", limit)
+        at = await view.resolve(snapshot, block, finality, after_tx)
+        address = listing.address
+        if at is None:
+            bids, asks = await market_reads.book(snapshot, address, limit)
+            stands = _block(await reads.position(snapshot))
+        else:
+            bids = await past.levels_at(snapshot, address, "buy", at, limit)
+            asks = await past.levels_at(snapshot, address, "sell", at, limit)
+            header = await chain_reads.header_by_number(snapshot, at)
+            stands = None if header is None else _stored(header)
         return types.Depth(
             market=types.Market.of(listing),
-            block=_block(await reads.position(snapshot)),
+            block=stands,
             seq=Long(await reads.channel_seq(snapshot, f"depth:{address}")),
             bids=[types.Level.of(level, listing) for level in bids],
             asks=[types.Level.of(level, listing) for level in asks],
@@ -144,20 +171,23 @@ class Query(WitnessQuery):
 
     @strawberry.field(description="An account's balances inside the exchange, by token.")
     async def balances(
-        self, info: Info, account: str, token: str | None = None, limit: Limit = DEFAULT_ROWS
+        self,
+        info: Info,
+        account: str,
+        token: str | None = None,
+        limit: Limit = DEFAULT_ROWS,
+        block: Pin = None,
+        finality: Final = None,
+        after_tx: AfterTx = None,
     ) -> list[types.Balance]:
-        found = await reads.balances(
-            info.context.snapshot,
-            account=arguments.address("account", account),
-            token=None if token is None else arguments.address("token", token),
-            limit=arguments.rows("limit", limit),
+        limit = arguments.rows("limit", limit)
+        return await lists.balances(
+            info.context,
+            account=account,
+            token=token,
+            limit=limit,
+            at=await view.resolve(info.context.snapshot, block, finality, after_tx),
         )
-        tokens = await info.context.loaders.tokens.load_many([one.token for one in found])
-        return [
-            types.Balance.of(balance, token)
-            for balance, token in zip(found, tokens, strict=True)
-            if token is not None  # deposited, but described by no market yet: no decimals to tell
-        ]
 
     @strawberry.field(description="Candles, oldest first: the newest ones, or the first `from`.")
     async def candles(
@@ -193,30 +223,11 @@ class Query(WitnessQuery):
             chain_id=Long(position.chain_id),
             block=_block(position),
             head=None if position.head is None else Long(position.head),
+            safe=None if position.safe is None else Long(position.safe),
             finalized=None if position.finalized is None else Long(position.finalized),
             seq=Long(position.seq),
             epoch=position.epoch,
         )
-
-
-class _Listed(dict[Address, tuple[types.Market, Listing]]):
-    """Markets of a list's rows: one GraphQL object each, however many rows share it."""
-
-    @classmethod
-    async def of(cls, info: Info, markets: set[Address]) -> "_Listed":
-        listings = await info.context.loaders.listings.load_many(sorted(markets))
-        return cls(
-            (listing.market.address, (types.Market.of(listing), listing))
-            for listing in listings
-            if listing is not None
-        )
-
-
-async def _market_address(info: Info, name: str | None) -> Address | None:
-    if name is None:
-        return None
-    listing = await info.context.loaders.listing("market", name)
-    return listing.market.address
 
 
 def _block(position: Position | None) -> types.Block | None:
@@ -224,6 +235,12 @@ def _block(position: Position | None) -> types.Block | None:
         return None
     timestamp = None if position.timestamp is None else Long(position.timestamp)
     return types.Block(number=Long(position.number), hash=Hash(position.hash), timestamp=timestamp)
+
+
+def _stored(header: Header) -> types.Block:
+    return types.Block(
+        number=Long(header.number), hash=header.hash, timestamp=Long(header.timestamp)
+    )
 
 
 class _Request(SchemaExtension):
@@ -252,6 +269,7 @@ def build_schema() -> strawberry.Schema:
         config=StrawberryConfig(scalar_map={Long: LONG}),
         extensions=[
             _Request,
+            Admission,
             lambda: MaxTokensLimiter(limits.MAX_QUERY_TOKENS),
             lambda: ParserCache(limits.MAX_CACHED_DOCUMENTS),
             lambda: ValidationCache(limits.MAX_CACHED_DOCUMENTS),
@@ -259,3 +277,12 @@ def build_schema() -> strawberry.Schema:
             lambda: MaxAliasesLimiter(limits.MAX_ALIASES),
         ],
     )
+
+
+def text() -> str:
+    """The schema in GraphQL's own language: what `api/schema.graphql` holds."""
+    return build_schema().as_str() + "\n"
+
+
+if __name__ == "__main__":
+    print(text(), end="")  # noqa: T201

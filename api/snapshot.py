@@ -7,6 +7,7 @@ from typing import Any
 import asyncpg
 from sqlalchemy import Row, Select
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
+from sqlalchemy.sql.selectable import TextualSelect
 
 from api.limits import STATEMENT_TIMEOUT_MS
 
@@ -52,7 +53,7 @@ class Snapshot:
         self.statements = 0
         """Statements run so far; tests count them."""
 
-    async def read(self, statement: Select[Any]) -> Sequence[Row[Any]]:
+    async def read(self, statement: Select[Any] | TextualSelect) -> Sequence[Row[Any]]:
         """All rows of one statement."""
         async with self._lock:
             if self._connection is None:

@@ -278,6 +278,7 @@ class Meta:
     chain_id: Long
     block: Block | None = strawberry.field(description="The block every part of the answer is at.")
     head: Long | None = strawberry.field(description="The node's newest block number.")
+    safe: Long | None
     finalized: Long | None
     seq: Long = strawberry.field(description="The newest message of this epoch.")
     epoch: str

@@ -55,9 +55,6 @@ async def test_the_field_and_what_was_expected_are_named(
         "{ orders(status: [lost]) { price } }",
         '{ candles(market: "a", interval: "1m", from: 9007199254740993) { open } }',
         '{ candles(market: "a", interval: "1m", to: 1.5) { open } }',
-        "{ " + " ".join(f"a{i}: _meta {{ seq }}" for i in range(MAX_ALIASES + 1)) + " }",
-        "{ markets" + " { base" * 20 + " }" * 21,
-        "{ " + "markets { symbol } " * 1000 + "}",
     ],
 )
 async def test_what_is_no_query_of_ours_is_told_so(
@@ -68,6 +65,28 @@ async def test_what_is_no_query_of_ours_is_told_so(
         for error in (await response.json())["errors"]:
             assert error["extensions"]["code"] == "BAD_INPUT"
             assert "Traceback" not in error["message"]
+
+
+@pytest.mark.parametrize(
+    "query",
+    [
+        "{ " + " ".join(f"a{i}: _meta {{ seq }}" for i in range(MAX_ALIASES + 1)) + " }",
+        "{ markets" + " { base" * 20 + " }" * 21,
+        "{ " + "markets { symbol } " * 1000 + "}",
+        f"{{ a: trades(limit: {MAX_ROWS}) {{ price }} orders(limit: 1) {{ price }}"
+        + "".join(f" a{i}: orders(limit: {MAX_ROWS}) {{ price }}" for i in range(5))
+        + " }",
+        "{ ...f0 } "
+        + " ".join(f"fragment f{i} on Query {{ ...f{i + 1} ...f{i + 1} }}" for i in range(100))
+        + " fragment f100 on Query { trades { price } }",
+    ],
+)
+async def test_what_asks_for_too_much_is_told_the_limit(
+    base_url: str, http: aiohttp.ClientSession, query: str
+) -> None:
+    async with http.post(f"{base_url}/graphql", json={"query": query}) as response:
+        (error, *_) = (await response.json())["errors"]
+        assert error["extensions"]["code"] == "LIMIT_EXCEEDED", error
 
 
 @pytest.mark.parametrize("body", [b"", b"{", b"[]", b"1", b'{"query": 1}', b"\xff\xfe", b"null"])

@@ -1,0 +1,146 @@
+"""Before a document runs: what its lists may return in all, and which block it waits for."""
+
+from collections.abc import AsyncIterator, Iterator
+from typing import Any
+
+from graphql import (
+    DocumentNode,
+    FieldNode,
+    FragmentDefinitionNode,
+    FragmentSpreadNode,
+    InlineFragmentNode,
+    OperationDefinitionNode,
+    SelectionNode,
+    Visitor,
+    get_named_type,
+    visit,
+)
+from graphql.execution.values import get_argument_values, get_variable_values
+from strawberry.extensions import SchemaExtension
+
+from api import view
+from api.errors import LimitExceeded
+from api.limits import DEFAULT_ROWS, MAX_REQUEST_ROWS, MAX_SPREADS
+
+
+class Admission(SchemaExtension):
+    """Counts the rows that a document's lists ask for, and waits where it says so.
+
+    A list inside another multiplies. Both are known before anything is read, so a request that
+    waits opens its snapshot behind the wait.
+    """
+
+    def on_parse(self) -> Iterator[None]:
+        """Refuse fragments that open each other without end, before any rule walks through them."""
+        yield
+        document = self.execution_context.graphql_document
+        if document is not None and _spreads(document) > MAX_SPREADS:
+            raise LimitExceeded(
+                f"the fragments of this document open each other, at most {MAX_SPREADS} times",
+                limit=MAX_SPREADS,
+            )
+
+    async def on_execute(self) -> AsyncIterator[None]:
+        context = self.execution_context
+        document, schema = context.graphql_document, context.schema._schema
+        assert document is not None, "executed without a document"
+        operations = [d for d in document.definitions if isinstance(d, OperationDefinitionNode)]
+        named = [o for o in operations if o.name is not None]
+        chosen = next(
+            (o for o in named if o.name and o.name.value == context.operation_name), operations[0]
+        )
+        variables = get_variable_values(
+            schema, chosen.variable_definitions or (), context.variables or {}
+        )
+        if not isinstance(variables, list) and schema.query_type is not None:
+            walk = _Walk(document, schema, variables)
+            rows = walk.rows(chosen.selection_set, schema.query_type)
+            if rows > MAX_REQUEST_ROWS:
+                raise LimitExceeded(
+                    f"the lists of this document ask for {rows} rows, at most {MAX_REQUEST_ROWS}",
+                    limit=MAX_REQUEST_ROWS,
+                )
+            number, txs = view.waited_for(walk.roots)
+            if number is not None or txs:
+                await view.wait(context.context.engine, number, txs)
+        yield
+
+
+class _Spreads(Visitor):
+    """Which fragments each definition names, once for every time."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.named: dict[str, list[str]] = {"": []}
+        self._inside = ""
+
+    def enter_fragment_definition(self, node: FragmentDefinitionNode, *_: Any) -> None:
+        self._inside = node.name.value
+        self.named[self._inside] = []
+
+    def leave_fragment_definition(self, *_: Any) -> None:
+        self._inside = ""
+
+    def enter_fragment_spread(self, node: FragmentSpreadNode, *_: Any) -> None:
+        self.named[self._inside].append(node.name.value)
+
+
+def _spreads(document: DocumentNode) -> int:
+    """How many fragments are opened if each is opened wherever it is named, inside others too."""
+    spreads = _Spreads()
+    visit(document, spreads)
+    known: dict[str, int] = {}
+
+    def opened(name: str) -> int:
+        if name not in known:
+            known[name] = 0  # a cycle ends here; validation tells of it
+            known[name] = sum(1 + opened(one) for one in spreads.named.get(name, ()))
+        return known[name]
+
+    return opened("")
+
+
+class _Walk:
+    """Goes through a document with its variables' values, through each fragment once."""
+
+    def __init__(self, document: Any, schema: Any, variables: Any) -> None:
+        self._fragments = {
+            d.name.value: d for d in document.definitions if isinstance(d, FragmentDefinitionNode)
+        }
+        self._schema = schema
+        self._variables = variables
+        self._known: dict[tuple[str, int], int] = {}
+        """Rows of fragments that were met before: they may name each other very often."""
+        self.roots: list[dict[str, Any]] = []
+        """Arguments of each root field."""
+
+    def rows(self, selections: Any, parent: Any, depth: int = 0) -> int:
+        """Rows that the lists of a selection return at most."""
+        return sum(self._node(node, parent, depth) for node in selections.selections)
+
+    def _node(self, node: SelectionNode, parent: Any, depth: int) -> int:
+        if isinstance(node, FragmentSpreadNode):
+            key = (node.name.value, min(depth, 1))
+            if key not in self._known:
+                fragment = self._fragments[node.name.value]
+                self._known[key] = self.rows(fragment.selection_set, parent, depth)
+            return self._known[key]
+        if isinstance(node, InlineFragmentNode):
+            return self.rows(node.selection_set, parent, depth)
+        assert isinstance(node, FieldNode), f"a selection of {node.kind}"
+        return self._field(node, parent, depth)
+
+    def _field(self, node: FieldNode, parent: Any, depth: int) -> int:
+        field = getattr(parent, "fields", {}).get(node.name.value)
+        if field is None:
+            return 0
+        given = get_argument_values(field, node, self._variables)
+        if depth == 0:
+            self.roots.append(given)
+        kind = get_named_type(field.type)
+        below = self.rows(node.selection_set, kind, depth + 1) if node.selection_set else 0
+        if "limit" not in field.args and "first" not in field.args:
+            return below
+        asked = given.get("limit", given.get("first"))
+        own = asked if isinstance(asked, int) else DEFAULT_ROWS
+        return own * (1 + below)

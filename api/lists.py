@@ -1,0 +1,110 @@
+"""Lists of orders, trades and balances for GraphQL, at the head or at a past block."""
+
+from typing import Any, Protocol
+
+from api import arguments, past, reads, types
+from api.loaders import Loaders
+from api.scalars import OrderStatus, Side
+from api.snapshot import Snapshot
+from indexer.domain.listing import Listing
+from indexer.domain.units import Address
+
+
+class Reading(Protocol):
+    """What lists want of a request's context."""
+
+    snapshot: Snapshot
+    loaders: Loaders
+
+
+class Listed(dict[Address, tuple[types.Market, Listing]]):
+    """Markets of a list's rows: one GraphQL object each, however many rows share it."""
+
+    @classmethod
+    async def of(cls, context: Reading, markets: set[Address]) -> "Listed":
+        listings = await context.loaders.listings.load_many(sorted(markets))
+        return cls(
+            (listing.address, (types.Market.of(listing), listing))
+            for listing in listings
+            if listing is not None
+        )
+
+
+async def market_address(context: Reading, name: str | None) -> Address | None:
+    """The market that a caller names, None if it names none."""
+    return None if name is None else (await context.loaders.listing("market", name)).address
+
+
+def account_address(field: str, text: str | None) -> Address | None:
+    return None if text is None else arguments.address(field, text)
+
+
+async def orders(
+    context: Reading,
+    *,
+    market: str | None = None,
+    account: str | None = None,
+    status: list[OrderStatus] | None = None,
+    side: Side | None = None,
+    after: str | None = None,
+    limit: int,
+    at: int | None = None,
+) -> list[types.Order]:
+    """Orders as they were after block `at` (None: as they are), newest first."""
+    asked: dict[str, Any] = {
+        "market": await market_address(context, market),
+        "account": account_address("account", account),
+        "statuses": None if status is None else [one.value for one in status],
+        "side": None if side is None else side.value,
+        "after": arguments.cursor("after", after),
+        "limit": limit,
+    }
+    if at is None:
+        found = await reads.orders(context.snapshot, **asked)
+    else:
+        found = await past.orders_at(context.snapshot, at=at, **asked)
+    listed = await Listed.of(context, {order.market for order in found})
+    return [types.Order.of(order, *listed[order.market]) for order in found]
+
+
+async def trades(
+    context: Reading,
+    *,
+    market: str | None = None,
+    account: str | None = None,
+    after: str | None = None,
+    limit: int,
+    at: int | None = None,
+) -> list[types.Trade]:
+    """Trades up to block `at`, newest first."""
+    found = await reads.trades(
+        context.snapshot,
+        market=await market_address(context, market),
+        account=account_address("account", account),
+        after=arguments.cursor("after", after),
+        limit=limit,
+        at=at,
+    )
+    listed = await Listed.of(context, {trade.market for trade in found})
+    return [types.Trade.of(trade, *listed[trade.market]) for trade in found]
+
+
+async def balances(
+    context: Reading, *, account: str, token: str | None = None, limit: int, at: int | None = None
+) -> list[types.Balance]:
+    """An account's balances after block `at`, by token."""
+    asked: dict[str, Any] = {
+        "account": arguments.address("account", account),
+        "token": account_address("token", token),
+        "limit": limit,
+    }
+    if at is None:
+        found = await reads.balances(context.snapshot, **asked)
+    else:
+        found = await past.balances_at(context.snapshot, at=at, **asked)
+    tokens = await context.loaders.tokens.load_many([one.token for one in found])
+    return [
+        types.Balance.of(balance, known)
+        for balance, known in zip(found, tokens, strict=True)
+        if known is not None  # deposited, but described by no market yet: no decimals to tell
+    ]

@@ -1,0 +1,172 @@
+"""SQL about the past: state at a block out of the changes, at a cost that does not know the chain.
+
+Every answer takes the newest change at or below the block for each record it returns: one probe of
+an index each, however long the chain or the record's own history is.
+"""
+
+from collections.abc import Collection
+from typing import Any
+
+import msgspec
+from sqlalchemy import func, select, text, true, tuple_
+
+from api.arguments import Cursor
+from api.snapshot import Snapshot
+from indexer.domain.balance import Balance
+from indexer.domain.order import Level, Order, Side
+from indexer.domain.units import Address
+from indexer.store import tables as t
+
+MAX_PASSED_PRICES = 20_000
+"""Prices of one side, empty ones too, that one read of a past book goes through."""
+
+_LEVELS = """
+with recursive prices as (
+  (select price, 1 as passed from tidebook.level_changes
+    where market = :market and side = :side order by price {order} limit 1)
+  union all
+  select (select c.price from tidebook.level_changes c
+           where c.market = :market and c.side = :side and c.price {beyond} prices.price
+           order by c.price {order} limit 1), passed + 1
+    from prices where prices.price is not null and passed < :passed
+)
+select prices.price, state.quantity, state.order_count, state.block_number, state.log_index
+  from prices cross join lateral (
+    select quantity, order_count, block_number, log_index from tidebook.level_changes c
+     where c.market = :market and c.side = :side and c.price = prices.price
+       and c.block_number <= :at order by c.block_number desc limit 1
+  ) state
+ where state.quantity > 0 limit :rows
+"""
+
+
+def levels_statement(market: Address, side: Side, at: int, limit: int) -> Any:
+    """A past side of a book, best first: from price to price by the primary key, then its state."""
+    order, beyond = ("desc", "<") if side == "buy" else ("asc", ">")
+    c = t.level_changes.c
+    return (
+        text(_LEVELS.format(order=order, beyond=beyond))
+        .bindparams(
+            market=bytes.fromhex(market[2:]),
+            side=side,
+            at=at,
+            rows=limit,
+            passed=MAX_PASSED_PRICES,
+        )
+        .columns(c.price, c.quantity, c.order_count, c.block_number, c.log_index)
+    )
+
+
+async def levels_at(
+    snapshot: Snapshot, market: Address, side: Side, at: int, limit: int
+) -> list[Level]:
+    """The levels of one side after block `at`, best first."""
+    return [
+        Level(
+            market,
+            side,
+            row.price,
+            quantity=row.quantity,
+            order_count=row.order_count,
+            updated_block=row.block_number,
+            updated_log_index=row.log_index,
+        )
+        for row in await snapshot.read(levels_statement(market, side, at, limit))
+    ]
+
+
+async def balances_at(
+    snapshot: Snapshot, *, account: Address, token: Address | None, at: int, limit: int
+) -> list[Balance]:
+    """One account's balances after block `at`: the tokens it has, and each one's newest change."""
+    held, c = t.balances.c, t.balance_changes.c
+    state = (
+        select(t.balance_changes)
+        .where(c.account == held.account, c.token == held.token, c.block_number <= at)
+        .order_by(c.block_number.desc())
+        .limit(1)
+        .lateral("state")
+    )
+    statement = (
+        select(state)
+        .select_from(t.balances.join(state, true()))
+        .where(held.account == account)
+        .order_by(held.token)
+        .limit(limit)
+    )
+    if token is not None:
+        statement = statement.where(held.token == token)
+    return [
+        Balance(
+            row.account,
+            row.token,
+            row.available,
+            row.locked,
+            row.deposited,
+            row.withdrawn,
+            row.block_number,
+            row.log_index,
+        )
+        for row in await snapshot.read(statement)
+    ]
+
+
+async def orders_at(
+    snapshot: Snapshot,
+    *,
+    market: Address | None,
+    account: Address | None,
+    statuses: Collection[str] | None,
+    side: Side | None,
+    after: Cursor | None,
+    at: int,
+    limit: int,
+) -> list[Order]:
+    """Orders placed up to block `at` as they were then, newest first."""
+    o, c = t.orders.c, t.order_changes.c
+    state = (
+        select(c.status, c.filled, c.quote_filled, c.block_number, c.log_index)
+        .where(c.market == o.market, c.order_id == o.order_id, c.block_number <= at)
+        .order_by(c.block_number.desc(), c.ordinal.desc())
+        .limit(1)
+        .lateral("state")
+    )
+    s = state.c
+    statement = (
+        select(*o, *(s[name].label(f"at_{name}") for name in s.keys()))  # noqa: SIM118
+        .select_from(t.orders.join(state, true()))
+        .where(o.placed_block <= at)
+    )
+    for column, value in ((o.market, market), (o.account, account), (o.side, side)):
+        if value is not None:
+            statement = statement.where(column == value)
+    if statuses is not None:
+        statement = statement.where(s.status.in_(statuses))
+    if after is not None:
+        statement = statement.where(tuple_(o.placed_block, o.placed_log_index) < after)
+    newest = (o.placed_block.desc(), o.placed_log_index.desc())
+    names = list(t.orders.c.keys())
+    found = []
+    for row in await snapshot.read(statement.order_by(*newest).limit(limit)):
+        values = tuple(row)
+        status, filled, quote_filled, block, log = values[len(names) :]
+        now = Order(**dict(zip(names, values[: len(names)], strict=True)))
+        found.append(
+            msgspec.structs.replace(
+                now,
+                status=status,
+                filled=filled,
+                quote_filled=quote_filled,
+                updated_block=block,
+                updated_log_index=log,
+            )
+        )
+    return found
+
+
+async def oldest_block(snapshot: Snapshot) -> int | None:
+    """The first canonical block there is."""
+    b = t.blocks.c
+    rows = await snapshot.read(select(func.min(b.number)).where(b.canonical))
+    oldest: int | None = rows[0][0]
+    return oldest
