@@ -6,8 +6,11 @@ import asyncio
 import contextlib
 import signal
 from collections.abc import Coroutine
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+
+import click
 
 from tidebook.progress import BlockProgress, standing_by
 from tidebook.settings import Chain, Flow, Listen, Storage, find_deployment
@@ -25,7 +28,7 @@ SCHEMA_WAIT_S = 5.0
 
 async def index(storage: Storage, chain: Chain) -> None:
     """Follow a node into Postgres."""
-    from indexer.chain.node import Node
+    from indexer.chain.providers import Providers
     from indexer.chain.steps import Follower
     from indexer.follow import follow
     from indexer.store.writer import open_store
@@ -33,7 +36,9 @@ async def index(storage: Storage, chain: Chain) -> None:
 
     deployment = await find_deployment(chain)
     async with contextlib.AsyncExitStack() as opened:
-        node = await Node.open(chain.rpc_url, deployment, chain.confirmations)
+        node = await Providers.open(
+            chain.urls, deployment, chain.confirmations, tell=partial(click.echo, err=True)
+        )
         opened.push_async_callback(node.close)
 
         def source(canon: Canon, mirror: Mirror) -> Steps:

@@ -38,16 +38,21 @@ class Chain:
     compare_every: int = 1000
 
     @property
-    def rpc_url(self) -> str:
-        """The node. Raises BadSetting if there is none, or if it is no URL."""
+    def urls(self) -> tuple[str, ...]:
+        """All nodes. Raises BadSetting if there is none, or if one is no URL."""
         if not self.rpc_urls:
             raise BadSetting("--rpc (TIDEBOOK_RPC_URLS) is missing: expected a node's URL")
-        url = self.rpc_urls[0]
-        if not url.startswith(("http://", "https://", "ws://", "wss://")):
-            raise BadSetting(
-                f"--rpc (TIDEBOOK_RPC_URLS): expected http://… or ws://…, found {url!r}"
-            )
-        return url
+        for url in self.rpc_urls:
+            if not url.startswith(("http://", "https://", "ws://", "wss://")):
+                raise BadSetting(
+                    f"--rpc (TIDEBOOK_RPC_URLS): expected http://… or ws://…, found {url!r}"
+                )
+        return tuple(dict.fromkeys(self.rpc_urls))
+
+    @property
+    def rpc_url(self) -> str:
+        """The first node. Raises BadSetting."""
+        return self.urls[0]
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,7 +8,8 @@ bloom in its header (chain/bloom.py): a node that contradicts itself raises BadA
 import asyncio
 import re
 from collections import Counter
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
+from random import Random
 
 import msgspec
 
@@ -48,13 +49,19 @@ Connect = Callable[[str], Awaitable[Transport]]
 class Node:
     """One JSON-RPC endpoint: the real `Source`. Raises the errors of chain/errors.py."""
 
-    def __init__(self, rpc: Rpc, socket: WebsocketTransport | None, confirmations: int) -> None:
+    def __init__(
+        self,
+        rpc: Rpc,
+        socket: WebsocketTransport | None,
+        confirmations: int,
+        ranges: Ranges | None = None,
+    ) -> None:
         self._rpc = rpc
         self._socket = socket
         self._confirmations = confirmations
         self._tags = {"safe", "finalized"}
         self._headers = Headers()
-        self._ranges = Ranges()
+        self._ranges = ranges or Ranges()
 
     @classmethod
     async def open(
@@ -65,6 +72,8 @@ class Node:
         *,
         connect: Connect = connect,
         patience: Patience | None = None,
+        random: Random | None = None,
+        ranges: Ranges | None = None,
     ) -> "Node":
         """Connect, and make sure that the node follows the deployment's chain.
 
@@ -72,7 +81,7 @@ class Node:
         """
         transport = await connect(url)
         socket = transport if isinstance(transport, WebsocketTransport) else None
-        node = cls(Rpc(url, transport, patience), socket, confirmations)
+        node = cls(Rpc(url, transport, patience, random), socket, confirmations, ranges)
         try:
             answer = await node._rpc.call(str, "eth_chainId")
             chain_id = _number("eth_chainId", answer)
@@ -96,9 +105,14 @@ class Node:
         """For questions about contracts' state (chain/getters.py)."""
         return self._rpc
 
+    @property
+    def last_fault(self) -> str:
+        """The words of the newest one."""
+        return self._rpc.last_fault
+
     # -- blocks ---------------------------------------------------------------------------------
 
-    async def heads(self) -> AsyncIterator[Block]:
+    async def heads(self) -> AsyncGenerator[Block, None]:
         """The node's head, now and whenever it changes; heads in between may be left out."""
         head = await self.head()
         yield head

@@ -220,6 +220,8 @@ class HttpTransport:
         )
 
     async def send(self, body: bytes, ids: Sequence[int]) -> bytes:
+        if self._session.closed:
+            raise ConnectionResetError("we have closed the connection")
         async with self._session.post(self._url, data=body) as response:
             answer = await response.read()
             if response.status == 429 or response.status >= 500:
