@@ -97,7 +97,7 @@ def _line(websocket: WebSocket) -> Line:
 
 def _apply(gateway: Gateway, client: Client, session: Session, effects: list[Effect]) -> None:
     """Do what the session decided. Nothing here waits, so no event comes in between."""
-    client.combined = session.combined
+    client.combined, client.retractions = session.combined, session.retractions
     for effect in effects:
         match effect:
             case Say(text):

@@ -13,7 +13,6 @@ from sqlalchemy.exc import SQLAlchemyError
 from indexer.domain.listing import Directory
 from indexer.domain.units import Address
 from indexer.wire import Message
-from ws.channels import channel_of, payload
 from ws.door import Door
 from ws.hub import Hub
 from ws.limits import SHUTDOWN_JITTER_MS, Limits
@@ -21,6 +20,7 @@ from ws.markets import connect, read_listings
 from ws.native.live import Live
 from ws.native.past import Past
 from ws.native.pulse import Pulse
+from ws.spot import Spot
 from ws.tail import Tail
 
 _log = logging.getLogger("tidebook.ws")
@@ -46,6 +46,7 @@ class Gateway:
         past = Past(self._pool, self._history, chain_id, limits.replay_messages)
         self.live = Live(self.directory, past, limits)
         self.pulse = Pulse(self.live)
+        self.spot = Spot(self.hub, self.live, self.directory, self._pool)
         self.tail = Tail(redis_url, chain_id, self._publish, self._dismiss)
         self.markets_known = False
         """Whether Postgres answered when last asked."""
@@ -60,7 +61,8 @@ class Gateway:
         refreshing = asyncio.create_task(self._keep_refreshing())
         pulsing = asyncio.create_task(self.pulse.run())
         tailing = asyncio.create_task(self.tail.run())
-        tasks = (tailing, refreshing, pulsing)
+        ticking = asyncio.create_task(self.spot.run())
+        tasks = (tailing, refreshing, pulsing, ticking)
         try:
             await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
             for task in tasks:
@@ -108,6 +110,7 @@ class Gateway:
             await self._match_books()
             await self._tell(messages)
         self.live.end_batch()
+        self.spot.end_batch()
         self.pulse.look()
 
     async def _tell(self, messages: list[Message]) -> None:
@@ -121,25 +124,21 @@ class Gateway:
                 self.live.renew("rebuilt", books=False)
             if market is None:
                 self.live.publish(message)
+                self.spot.publish(message, None)
                 continue
             if self.directory.at(market) is None and market not in self._unlisted:
                 await self._refresh()
                 if self.directory.at(market) is None:
                     self._unlisted.add(market)  # taken back since, or Postgres is away
             self.live.publish(message)
-            channel = channel_of(message)
             listing = self.directory.at(market)
-            if channel is None:
-                continue
             if listing is None:
                 self.metrics.unlisted.inc()
-            elif self.hub.wants(channel):
-                event = payload(channel.kind, message, listing)
-                self.hub.publish(channel, event)
-                unsent_bytes += len(event)
+            else:
+                unsent_bytes += self.spot.publish(message, listing)
             if unsent_bytes > BURST_BYTES:
                 unsent_bytes = 0
-                await asyncio.sleep(0)  # the senders' turn: a burst makes nobody slow
+                await asyncio.sleep(0)  # the transports' turn: a burst makes nobody slow
 
     async def _dismiss(self) -> None:
         """Another history begins: strict clients must come again, ours get fresh snapshots."""

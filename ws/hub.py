@@ -16,6 +16,7 @@ class Client:
     def __init__(self, outlet: Outlet, queue_bytes: int, *, combined: bool = False) -> None:
         self.outlet = outlet
         self.combined = combined
+        self.retractions = False
         self.limit = queue_bytes
         self.leaving = False
         self.frames = 0
@@ -68,12 +69,22 @@ class Hub:
         """Whether anybody listens: what nobody wants need not be encoded."""
         return channel in self._listeners
 
-    def publish(self, channel: Channel, event: bytes) -> None:
-        """Offer an event to everyone on its channel, bare or wrapped in the name they gave it."""
+    @property
+    def channels(self) -> list[Channel]:
+        """Those that somebody listens to."""
+        return list(self._listeners)
+
+    def publish(self, channel: Channel, event: bytes, *, retraction: bool = False) -> None:
+        """Offer an event to everyone on its channel, bare or wrapped in the name they gave it.
+
+        A `retraction` only goes to who asked for such.
+        """
         bare = text_frame(event)
         for stream, clients in self._listeners.get(channel, {}).items():
             wrapped = b""
             for client in clients:
+                if retraction and not client.retractions:
+                    continue
                 frame = bare
                 if client.combined:
                     frame = wrapped = wrapped or text_frame(_wrap(stream, event))

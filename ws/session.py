@@ -43,6 +43,7 @@ class HangUp:
 Effect = Say | Join | Leave | HangUp
 
 METHODS = ("SUBSCRIBE", "UNSUBSCRIBE", "LIST_SUBSCRIPTIONS", "SET_PROPERTY", "GET_PROPERTY")
+PROPERTIES = ("combined", "retractions")
 MAX_ID_CHARS = 36
 MAX_SHOWN_CHARS = 64
 MAX_BRACKETS = 64
@@ -68,6 +69,8 @@ class Session:
         self._limits = limits
         self.combined = combined
         """Events come as `{"stream", "data"}` (`/stream`) rather than bare (`/ws`)."""
+        self.retractions = False
+        """Whether to be told of what is taken back, in words that are not Binance's."""
         self.streams: dict[str, Channel] = {}
         self._allowance = Allowance(limits.inbound_per_s)
 
@@ -113,10 +116,10 @@ class Session:
                 _property(params, 2)
                 if len(params) < 2 or not isinstance(params[1], bool):
                     raise Refused(WRONG_TYPE, "Invalid value type: expected Boolean")
-                self.combined = params[1]
+                setattr(self, params[0], params[1])
             case "GET_PROPERTY":
                 _property(params, 1)
-                result = self.combined
+                result = getattr(self, params[0])
             case other:
                 known = ", ".join(f"`{method}`" for method in METHODS)
                 shown = other if isinstance(other, str) else msgspec.json.encode(other).decode()
@@ -186,7 +189,7 @@ def _property(params: list[Any], most: int) -> None:
     _at_most(most, params)
     if not params or not isinstance(params[0], str):
         raise Refused(INVALID_REQUEST, "Invalid request: property name must be a string")
-    if params[0] != "combined":
+    if params[0] not in PROPERTIES:
         raise Refused(UNKNOWN_PROPERTY, "Unknown property")
 
 

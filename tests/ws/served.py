@@ -153,7 +153,9 @@ class Chain:
             )
         )
 
-    async def trade(self, price: int, *, op: Op = "apply", market: Address = MARKET) -> Message:
+    async def trade(
+        self, price: int, *, op: Op = "apply", market: Address = MARKET, relayed: bool = True
+    ) -> Message:
         """A trade of one WETH."""
         data = {
             "block_number": 156,
@@ -163,7 +165,7 @@ class Chain:
             "quantity": str(10**18),
             "taker_side": "sell",
         }
-        return await self.publish("trades", op, data, market)
+        return await self.publish("trades", op, data, market, relayed=relayed)
 
     async def bid(
         self, price: int, quantity: int, *, op: Op = "apply", relayed: bool = True

@@ -85,6 +85,10 @@ class Live:
         """Whether our books are of the history that we read."""
         return self._books_epoch is not None and self._books_epoch == self.epoch
 
+    def depth_link(self, market: Address) -> int:
+        """The newest change that a market's book holds."""
+        return self._depth_links.get(market, 0)
+
     def publish(self, message: Message) -> None:
         """Tell everyone concerned, in the order of seq."""
         self.seq = max(self.seq, message.seq)
