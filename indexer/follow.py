@@ -11,6 +11,9 @@ from typing import Protocol, assert_never
 import msgspec
 
 from indexer import wire
+from indexer.chain.errors import ReorgTooDeep
+from indexer.chain.source import Source
+from indexer.chain.steps import surviving
 from indexer.decode import decode, select
 from indexer.domain.canon import Canon
 from indexer.domain.change import Change
@@ -61,6 +64,33 @@ async def follow(
             await tx.move_cursor(canon, node_head=steps.node_head, live=live)
             await tx.save(mirror, canon)
         progress(canon, batch, steps.node_head)
+
+
+async def follow_whatever_comes(
+    store: Store,
+    node: Source,
+    source: Callable[[Canon, Mirror], Steps],
+    progress: Progress,
+    say: Callable[[str], None],
+) -> None:
+    """Follow a node, also when it goes back below what it had called final.
+
+    Then the store goes back to the newest ground that the node still has, says so, and everything
+    above is indexed anew. Raises ReorgTooDeep where there is none: that is another chain.
+    """
+    while True:
+        try:
+            return await follow(store, source, progress)
+        except ReorgTooDeep as error:
+            ground = await surviving(node, await store.grounds())
+            if ground is None:
+                raise
+            depth = await store.restart(ground)
+            say(
+                f"the chain went back below what was final: {error.head} does not descend from "
+                f"{error.anchor.ref}. {depth:,} blocks are taken back, to {ground}, and indexed "
+                "anew; the streams begin a new epoch"
+            )
 
 
 def ours(mirror: Mirror, step: Step) -> Step:

@@ -117,19 +117,23 @@ class Relay:
 class PostgresOutbox:
     """The outbox table. Listens from the first `wait` on, so that returns at once."""
 
-    def __init__(self, connection: postgres.Connection) -> None:
+    def __init__(self, connection: postgres.Connection, epoch: str) -> None:
         self._connection = connection
+        self._epoch = epoch
         self._news = asyncio.Event()
         self._news.set()
         self._listens = False
 
     async def after(self, seq: int, limit: int) -> Sequence[Entry]:
         rows = await self._connection.fetch(
-            "select seq, stream, message from tidebook.outbox where seq > $1 order by seq limit $2",
+            "select o.seq, stream, message, epoch from tidebook.outbox o, tidebook.cursors"
+            " where o.seq > $1 order by o.seq limit $2",
             seq,
             limit,
         )
-        return [Entry(**row) for row in rows]
+        if rows and rows[0]["epoch"] != self._epoch:
+            raise EpochChanged
+        return [Entry(row["seq"], row["stream"], row["message"]) for row in rows]
 
     async def wait(self, timeout_s: float) -> None:
         if not self._listens:
@@ -203,18 +207,29 @@ class RedisChanged(Exception):
         )
 
 
+class EpochChanged(Exception):
+    """The writer has begun another history of messages: the streams are to be filled anew."""
+
+
+async def _relay_epoch(connection: postgres.Connection, streams: "redis.Redis") -> None:
+    cursor = await connection.fetchrow("select chain_id, epoch from tidebook.cursors")
+    if cursor is None:
+        raise NothingIndexed
+    epoch = cursor["epoch"]
+    redis_streams = RedisStreams(streams, cursor["chain_id"], epoch)
+    await Relay(PostgresOutbox(connection, epoch), redis_streams).run()
+
+
 async def relay(database_url: str, redis_url: str) -> None:
     """Run the relay of the database's chain. Raises what ends it, and NothingIndexed."""
     connection = await postgres.connect(database_url)
     try:
         await check_schema(connection)
-        cursor = await connection.fetchrow("select chain_id, epoch from tidebook.cursors")
-        if cursor is None:
-            raise NothingIndexed
         streams = await connect_redis(redis_url)
         try:
-            redis_streams = RedisStreams(streams, cursor["chain_id"], cursor["epoch"])
-            await Relay(PostgresOutbox(connection), redis_streams).run()
+            while True:
+                with contextlib.suppress(EpochChanged):
+                    await _relay_epoch(connection, streams)
         finally:
             await streams.aclose()
     finally:

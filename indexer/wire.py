@@ -209,6 +209,12 @@ def snapshot(books: Books, head: Block) -> list[Draft]:
     ]
 
 
+def restarted(ground: Block, depth: int) -> list[Draft]:
+    """First words of an epoch that begins because the chain went back below what was final."""
+    data = {"event": "restart", "block": _ref(ground.ref), "depth": depth}
+    return [Draft("system", "system", "system", ground, data)]
+
+
 # -- one block ------------------------------------------------------------------------------------
 
 

@@ -23,6 +23,11 @@ def announce(sentence: str) -> None:
         print(f"tidebook: {sentence}", file=sys.stderr)  # noqa: T201
 
 
+def warn(sentence: str) -> None:
+    """Say on stderr what an operator should know, watched or not."""
+    print(f"tidebook: {sentence}", file=sys.stderr, flush=True)  # noqa: T201
+
+
 def standing_by() -> None:
     """Say that a second writer waits for the first."""
     print(  # noqa: T201

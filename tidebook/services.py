@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from tidebook.progress import BlockProgress, standing_by
+from tidebook.progress import BlockProgress, standing_by, warn
 from tidebook.settings import Chain, Flow, Listen, Storage, find_deployment
 from tidebook.stores import servers
 from tidebook.tasks import ensure_schema
@@ -30,7 +30,7 @@ async def index(storage: Storage, chain: Chain) -> None:
     """Follow a node into Postgres."""
     from indexer.chain.providers import Providers
     from indexer.chain.steps import Follower
-    from indexer.follow import follow
+    from indexer.follow import follow_whatever_comes
     from indexer.store.writer import open_store
     from tidebook.comparison import comparing
 
@@ -52,7 +52,7 @@ async def index(storage: Storage, chain: Chain) -> None:
         told = await opened.enter_async_context(
             comparing(progress, urls.database_url, chain, deployment)
         )
-        await _until_stopped(follow(store, source, told))
+        await _until_stopped(follow_whatever_comes(store, node, source, told, warn))
 
 
 async def relay(storage: Storage) -> None:

@@ -57,6 +57,8 @@ class WrongNode(ChainError):
 
 class ReorgTooDeep(ChainError):
     def __init__(self, head: BlockRef, anchor: Block) -> None:
+        self.head = head
+        self.anchor = anchor
         super().__init__(
             f"the node's head {head} does not descend from block {anchor.ref}, which was final: "
             "the chain was reset, or this is another one; index it into an empty database"

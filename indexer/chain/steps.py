@@ -16,7 +16,7 @@ from indexer.chain.backfill import backfill
 from indexer.chain.errors import BadAnswer, BlockGone, ReorgTooDeep
 from indexer.chain.source import Source, Watch
 from indexer.decode import created_tokens
-from indexer.domain.block import Block
+from indexer.domain.block import Block, BlockRef
 from indexer.domain.canon import Canon
 from indexer.domain.deployment import Deployment
 from indexer.domain.log import Log
@@ -27,6 +27,15 @@ from indexer.domain.units import Address, Hash
 HEADERS_AT_ONCE = 100
 STEPS_AT_ONCE = 64
 """Advances that may share a transaction while we catch up with the head."""
+
+
+async def surviving(node: Source, grounds: Iterable[BlockRef]) -> BlockRef | None:
+    """The first of these that is still on the node's chain; None: it is another chain."""
+    for ground in grounds:
+        block = await node.by_number(ground.number)
+        if block is not None and block.hash == ground.hash:
+            return ground
+    return None
 
 
 class Follower:

@@ -98,7 +98,9 @@ class Checkpoints:
         return good
 
     async def state(self, at: BlockRef) -> Deltas:
-        """The records that one has saved. Raises Damaged."""
+        """The records that one has saved; none, where there is no checkpoint. Raises Damaged."""
+        if at.number not in self._numbers:
+            return Deltas()
         return decode_state(await self._read(at.number))
 
     def count(self, events: int) -> None:

@@ -10,7 +10,7 @@ from typing import Any, Protocol
 
 from sqlalchemy import Table
 
-from indexer.domain.block import Promotion
+from indexer.domain.block import BlockRef, Promotion
 
 
 class Row(Protocol):
@@ -45,6 +45,9 @@ class Database(Protocol):
 
     async def canonical_blocks(self, columns: Sequence[str], least: int) -> Sequence[Row]:
         """Canonical blocks from a height on, in order."""
+
+    async def first_block(self) -> BlockRef | None:
+        """The lowest canonical block."""
 
     # -- writing ----------------------------------------------------------------------------------
 

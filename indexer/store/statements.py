@@ -7,7 +7,7 @@ from typing import Any
 
 from sqlalchemy import Table
 
-from indexer.domain.block import Promotion
+from indexer.domain.block import BlockRef, Promotion
 from indexer.store import postgres, tables
 from indexer.store.batch import CURRENT
 from indexer.store.copy import columns, lines
@@ -61,6 +61,12 @@ class Postgres:
             " where canonical and number >= $1 order by number",
             least,
         )
+
+    async def first_block(self) -> BlockRef | None:
+        row = await self._connection.fetchrow(
+            "select number, hash from tidebook.blocks where canonical order by number limit 1"
+        )
+        return None if row is None else BlockRef(**row)
 
     # -- writing ----------------------------------------------------------------------------------
 

@@ -12,9 +12,12 @@ from typing import assert_never
 import msgspec
 
 import migrations
+from indexer import wire
+from indexer.domain.block import Block, BlockRef
 from indexer.domain.canon import Canon
-from indexer.domain.change import Applied, Change, Rewound, Settled
+from indexer.domain.change import Applied, Change, Deltas, Rewound, Settled
 from indexer.domain.deployment import Deployment
+from indexer.domain.order import CANDLE_SECONDS
 from indexer.domain.step import Advance, Step
 from indexer.domain.units import Hash
 from indexer.mirror.fold import Mirror
@@ -87,6 +90,51 @@ class Store:
             transaction = Transaction(self._database, self._numbering, self._checkpoints)
             yield transaction
             await transaction.flush()
+
+    async def grounds(self) -> list[BlockRef]:
+        """Where the store can go back to from below *finalized*, newest first.
+
+        Blocks with a good checkpoint; last the first block of all, where nothing had happened yet.
+        """
+        first = await self._database.first_block()
+        return [*await self._checkpoints.refs(), *([] if first is None else [first])]
+
+    async def restart(self, ground: BlockRef) -> int:
+        """Go back to one of `grounds`, in one transaction; returns how many blocks that was.
+
+        What was told about them cannot be taken back message by message any more, so the streams
+        begin a new epoch; seq counts on. `load` must follow.
+        """
+        database = self._database
+        async with database.transaction():
+            cursor = await database.cursor()
+            assert cursor is not None, "restarted before begun"
+            deltas = await self._checkpoints.state(ground)
+            stored = await database.canonical_blocks(Block.__struct_fields__, ground.number)
+            block, head = Block(**stored[0]), Block(**stored[-1])
+            assert block.hash == ground.hash, f"{ground} is not canonical"
+            await self._drop_above(block)
+            numbering = Numbering(uuid.uuid4().hex[:12], cursor["seq"], {})
+            transaction = Transaction(database, numbering, self._checkpoints)
+            depth = head.number - block.number
+            await transaction.put_back(deltas, RollbackRow.of(block, head, depth))
+            transaction.enqueue(wire.restarted(block, depth))
+            canon = Canon([block])
+            await transaction.move_cursor(canon, node_head=cursor["head_number"], live=False)
+            await transaction.flush()
+        return depth
+
+    async def _drop_above(self, ground: Block) -> None:
+        """Whatever was written since, and all current state."""
+        database = self._database
+        for fact in Batch().facts():
+            await database.delete_above(fact, ground.number)
+        await database.delete_above(tables.checkpoints, ground.number)
+        await database.retract_blocks(ground.number)
+        minute = ground.timestamp // CANDLE_SECONDS * CANDLE_SECONDS
+        for table in (*CURRENT.values(), tables.outbox, tables.channels):
+            least = ("open_time", minute) if table is tables.candles else None
+            await database.clear(table, least)
 
     async def close(self) -> None:
         await self._database.close()
@@ -167,6 +215,7 @@ class Transaction:
         head, anchor = canon.head, canon.anchor
         await self._database.move_cursor(
             {
+                "epoch": self._numbering.epoch,
                 "seq": self._numbering.seq,
                 "block_number": head and head.number,
                 "block_hash": head and head.hash,
@@ -181,6 +230,11 @@ class Transaction:
         """Save a checkpoint of the newest final block, if one is due."""
         if canon.anchor is not None:
             await self._checkpoints.save_if_due(mirror, canon.anchor)
+
+    async def put_back(self, deltas: Deltas, rollback: "RollbackRow") -> None:
+        """Current state anew, and word of why."""
+        self._batch.set(deltas)
+        await self._database.append(tables.rollbacks, [rollback])
 
     async def flush(self) -> None:
         """Send everything gathered; called by Store.transaction before it commits."""
@@ -202,7 +256,7 @@ class Transaction:
         await self._database.retract_blocks(ancestor.number)
         for applied in change.retracted:  # newest first: the oldest image is the last set
             self._batch.set(applied.deltas.inverse())
-        row = _RollbackRow(ancestor.number, ancestor.hash, head.number, head.hash, change.depth)
+        row = RollbackRow.of(ancestor, head.ref, change.depth)
         await self._database.append(tables.rollbacks, [row])
         await self._flush_rows()
 
@@ -233,12 +287,18 @@ class Transaction:
         batch.clear()
 
 
-class _RollbackRow(msgspec.Struct):
+class RollbackRow(msgspec.Struct):
+    """One line of reorg history."""
+
     ancestor_number: int
     ancestor_hash: Hash
     head_number: int
     head_hash: Hash
     depth: int
+
+    @classmethod
+    def of(cls, ancestor: Block | BlockRef, head: Block | BlockRef, depth: int) -> "RollbackRow":
+        return cls(ancestor.number, ancestor.hash, head.number, head.hash, depth)
 
 
 def _identity(deployment: Deployment) -> dict[str, object]:

@@ -13,6 +13,7 @@ import redis.asyncio as redis
 
 from indexer.relay import PostgresOutbox, RedisChanged, relay
 from indexer.store import postgres
+from indexer.store.writer import open_store
 from indexer.wire import STREAMS, stream_key
 from tests.store.chains import Chain, messages, play
 
@@ -162,7 +163,7 @@ async def test_a_relay_that_is_told_to_stop_as_news_arrives_stops(database_url: 
     connection = await postgres.connect(database_url)
     try:
         for turns in range(8):
-            outbox = PostgresOutbox(connection)  # has news at once: its first wait returns
+            outbox = PostgresOutbox(connection, "")  # has news at once: its first wait returns
             task = asyncio.create_task(forever(outbox))
             await outbox_listens(outbox)
             for _ in range(turns):
@@ -185,3 +186,28 @@ async def forever(outbox: PostgresOutbox) -> None:
 async def outbox_listens(outbox: PostgresOutbox) -> None:
     while not outbox._listens:
         await asyncio.sleep(0.001)
+
+
+async def test_a_new_epoch_of_the_writer_empties_the_streams_and_fills_them(
+    chain: Chain, database_url: str, redis_url: str, streams: "redis.Redis"
+) -> None:
+    await play(database_url, chain, chain.to(0, 160))
+    async with relaying(database_url, redis_url):
+        wanted = len(await outbox(database_url))
+
+        async def complete() -> bool:
+            return len(await entries(streams)) == wanted
+
+        await until(complete)
+        store = await open_store(database_url, chain.deployment)
+        await store.load()
+        (first,) = await store.grounds()
+        await store.restart(first)
+        await store.close()
+
+        async def emptied() -> bool:
+            return len(await entries(streams)) == 1
+
+        await until(emptied)
+    ((_, message),) = await entries(streams)
+    assert json.loads(message)["data"]["event"] == "restart"
