@@ -21,6 +21,7 @@ from starlette.responses import HTMLResponse, JSONResponse, Response
 from starlette.routing import Route
 
 from analytics import crowd_answers, journal_answers, market_answers, portfolio_answers, reads
+from analytics.consumer import Consumer
 from analytics.endpoint import Answer, Ask, Endpoint
 from analytics.errors import BadInput, Refused, Unavailable, explain
 from analytics.limits import CHECK_TIMEOUT_S
@@ -43,6 +44,8 @@ class Config:
 
     database_url: str
     chain_id: int
+    redis_url: str | None = None
+    """Where the streams are that keep our tables; without, every answer is folded from facts."""
     allowed_origins: tuple[str, ...] = ("*",)
     """Whose pages may read us. The data is public and there is nothing to write."""
     pool_size: int = 8
@@ -58,7 +61,15 @@ def build(config: Config) -> Starlette:
 
     @contextlib.asynccontextmanager
     async def lifespan(app: Starlette) -> AsyncIterator[None]:
+        keeping = None
+        if config.redis_url is not None:
+            consumer = Consumer(config.database_url, config.redis_url, config.chain_id)
+            keeping = asyncio.create_task(consumer.run())
+            keeping.add_done_callback(lambda task: _ended(app, task))
         yield
+        if keeping is not None:
+            keeping.cancel()
+            await asyncio.wait({keeping})
         await engine.dispose()
 
     async def health(request: Request) -> Response:
@@ -87,6 +98,11 @@ def build(config: Config) -> Starlette:
         ],
         lifespan=lifespan,
     )
+
+
+def _ended(app: Starlette, task: "asyncio.Task[None]") -> None:
+    if not task.cancelled() and (error := task.exception()) is not None:
+        app.state.on_failure(error)
 
 
 class _Metrics:

@@ -9,7 +9,7 @@ from fractions import Fraction
 from typing import Any
 
 import msgspec
-from sqlalchemy import ColumnElement, Select, func, select, tuple_, union
+from sqlalchemy import ColumnElement, Select, func, select, true, tuple_, union
 from sqlalchemy.dialects.postgresql import distinct_on
 
 from analytics.books import BookState, LevelRow, TopRow, fold_levels
@@ -22,6 +22,7 @@ from indexer.domain.block import Finality
 from indexer.domain.market import Market, Token
 from indexer.domain.order import Side, Trade
 from indexer.domain.units import Address, Hash
+from indexer.store import analytics_tables as k
 from indexer.store import tables as t
 
 
@@ -137,7 +138,14 @@ async def levels_at(
 
 
 async def tops(snapshot: Snapshot, listing: Listing, upto: int) -> list[TopRow]:
-    """A market's book block by block, from its first."""
+    """A market's book block by block, from its first.
+
+    From the rows kept while they stand where the writer stands, else folded from level changes:
+    the same rows, only later.
+    """
+    kept = await kept_tops(snapshot, listing.market.address, upto)
+    if kept is not None:
+        return kept
     lc, b = t.level_changes.c, t.blocks.c
     statement = (
         select(lc.block_number, b.timestamp, lc.side, lc.price, lc.quantity)
@@ -150,6 +158,21 @@ async def tops(snapshot: Snapshot, listing: Listing, upto: int) -> list[TopRow]:
     _require_few(rows, MAX_TOPS, "symbol")
     book = BookState(listing.market.address, listing.base.unit)
     return list(fold_levels(book, (LevelRow(*tuple(row)) for row in rows)))
+
+
+async def kept_tops(snapshot: Snapshot, market: Address, upto: int) -> list[TopRow] | None:
+    """The rows of analytics_tops; None where messages of this market are not in them yet."""
+    a, c, ch = k.analytics_cursor.c, t.cursors.c, t.channels.c
+    newest = select(ch.seq).where(ch.channel == f"depth:{market}").scalar_subquery()
+    level = select(a.seq >= func.coalesce(newest, 0)).where(a.epoch == c.epoch, c.live)
+    rows = await snapshot.read(level.select_from(k.analytics_cursor.join(t.cursors, true())))
+    if not rows or not rows[0][0]:
+        return None
+    tops = k.analytics_tops
+    statement = select(tops).where(tops.c.market == market, tops.c.block_number <= upto)
+    found = await snapshot.read(statement.order_by(tops.c.block_number).limit(MAX_TOPS + 1))
+    _require_few(found, MAX_TOPS, "symbol")
+    return [TopRow(*tuple(row)) for row in found]
 
 
 # -- trades ----------------------------------------------------------------------------------------

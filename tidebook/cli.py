@@ -301,11 +301,15 @@ def ws(storage: Storage, listen: Listen) -> None:
 @tidebook.command()
 @_storage
 @_listen("ANALYTICS", 3001)
-def analytics(storage: Storage, listen: Listen) -> None:
+@click.option("--rebuild", is_flag=True, help="Fold its tables anew from what is stored, and end.")
+def analytics(storage: Storage, listen: Listen, rebuild: bool) -> None:
     """Serve portfolios and markets."""
     from tidebook import services
 
-    _run(services.analytics(storage, listen))
+    if rebuild:
+        _run(services.rebuild_analytics(storage))
+    else:
+        _run(services.analytics(storage, listen))
 
 
 @tidebook.command()

@@ -16,6 +16,7 @@ OPERATORS = {
     "tidebook.witness.Diverged",
 }
 CALLERS = {
+    "analytics.kept.AlreadyKept",
     "contracts_test.chaos.UnknownKnob",
     "contracts_test.journal.DataDirError",
     "contracts_test.node.PortInUse",

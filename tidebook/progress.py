@@ -97,3 +97,37 @@ class BlockProgress:
     ) -> None:
         if self._bar is not None:
             self._bar.stop()
+
+
+class MarketProgress:
+    """A bar of markets on a terminal; elsewhere one line when all are done."""
+
+    def __init__(self, label: str) -> None:
+        self._label = label
+        self._bar: Bar | None = None
+
+    def __call__(self, done: int, total: int) -> None:
+        if not sys.stderr.isatty():
+            if done == total:
+                print(f"tidebook: {self._label}: {total} markets done", file=sys.stderr)  # noqa: T201
+            return
+        if self._bar is None:
+            from rich.console import Console
+            from rich.progress import Progress
+
+            self._bar = Progress(console=Console(stderr=True))
+            self._bar.start()
+            self._bar.add_task(self._label, total=total)
+        self._bar.update(self._bar.task_ids[0], completed=done, total=total)
+
+    def __enter__(self) -> "MarketProgress":
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        if self._bar is not None:
+            self._bar.stop()

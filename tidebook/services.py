@@ -91,9 +91,29 @@ async def analytics(storage: Storage, listen: Listen) -> None:
     from analytics.app import Config, build
     from tidebook.serving import serve
 
-    async with servers(storage) as urls:
+    async with servers(storage, redis=True) as urls:
         chain_id = await _chain_id(urls.database_url)
-        await serve(build(Config(urls.database_url, chain_id)), listen.host, listen.port)
+        config = Config(urls.database_url, chain_id, urls.redis_url)
+        await serve(build(config), listen.host, listen.port)
+
+
+async def rebuild_analytics(storage: Storage) -> None:
+    """Fold analytics' own tables anew from facts. Raises AlreadyKept while somebody keeps them."""
+    from analytics.kept import AlreadyKept, Keeper
+    from indexer.store import postgres
+    from tidebook.progress import MarketProgress
+
+    async with servers(storage) as urls:
+        await _chain_id(urls.database_url)
+        connection = await postgres.connect(urls.database_url)
+        try:
+            keeper = Keeper(connection)
+            if not await keeper.try_lock():
+                raise AlreadyKept
+            with MarketProgress("rebuilding") as progress:
+                await keeper.rebuild(progress)
+        finally:
+            await connection.close()
 
 
 async def devnet(flow: Flow, listen: Listen, data_dir: Path | None) -> None:

@@ -9,7 +9,9 @@ from sqlalchemy import Connection
 from sqlalchemy.ext.asyncio import create_async_engine
 
 import migrations
-from indexer.store.tables import metadata
+from indexer.store.analytics_tables import analytics_tops
+
+metadata = analytics_tops.metadata  # of all tables, analytics' own too
 
 
 def differences(connection: Connection) -> list[object]:

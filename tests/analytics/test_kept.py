@@ -1,0 +1,170 @@
+"""The tables that are kept: told by messages or folded from facts, the rows are the same."""
+
+import asyncio
+import contextlib
+import random
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import pytest
+import redis.asyncio as redis
+
+from analytics import reads
+from analytics.books import TopRow
+from analytics.consumer import GROUP, Consumer
+from analytics.kept import Keeper, Misfit
+from analytics.snapshot import Snapshot, connect
+from indexer.relay import relay
+from indexer.store import postgres
+from indexer.wire import Message, stream_key
+from tests.store.chains import Chain, play
+
+FIRST, FORK, LAST = 230, 250, 270
+
+
+@pytest.fixture(scope="module")
+def chain(recordings: Path) -> Chain:
+    return Chain(recordings / "gtx_main.jsonl.gz", LAST)
+
+
+@contextlib.asynccontextmanager
+async def keeper_of(database_url: str) -> AsyncIterator[Keeper]:
+    connection = await postgres.connect(database_url)
+    try:
+        keeper = Keeper(connection)
+        await keeper.load()
+        yield keeper
+    finally:
+        await connection.close()
+
+
+async def rows(database_url: str) -> list[str]:
+    connection = await postgres.connect(database_url)
+    try:
+        query = "select x::text from tidebook.analytics_tops x order by market, block_number"
+        return [row["x"] for row in await connection.fetch(query)]
+    finally:
+        await connection.close()
+
+
+async def told(database_url: str) -> list[Message]:
+    connection = await postgres.connect(database_url)
+    try:
+        query = "select message from tidebook.outbox where stream = 'depth' order by seq"
+        found = await connection.fetch(query)
+        return [msgspec.json.decode(row["message"], type=Message) for row in found]
+    finally:
+        await connection.close()
+
+
+async def begin(database_url: str, chain: Chain) -> None:
+    """The tables as of block FIRST, and behind them a reorg that nobody has folded yet."""
+    await play(database_url, chain, chain.to(0, FIRST))
+    async with keeper_of(database_url):
+        pass
+    await play(
+        database_url,
+        chain,
+        [*chain.to(FIRST + 1, FORK + 10), chain.back_to(FORK)],
+        [*chain.to(FORK + 1, LAST)],
+    )
+
+
+async def rebuilt(database_url: str) -> list[str]:
+    async with keeper_of(database_url) as keeper:
+        await keeper.rebuild()
+    return await rows(database_url)
+
+
+async def test_a_reorg_a_kill_and_a_resend_leave_what_a_rebuild_makes(
+    database_url: str, chain: Chain
+) -> None:
+    seed = random.randrange(2**32)
+    print(f"seed {seed}")  # noqa: T201
+    pick = random.Random(seed)
+    await begin(database_url, chain)
+    messages = await told(database_url)
+    assert {one.op for one in messages} >= {"apply", "retract"}
+    at = 0
+    while at < len(messages):
+        async with keeper_of(database_url) as keeper:  # a new life each time
+            begin_at = max(0, at - pick.randrange(4))  # and some of it again
+            at = min(len(messages), at + pick.randrange(1, 40))
+            await keeper.apply(messages[begin_at:at])
+    kept = await rows(database_url)
+    assert kept == await rebuilt(database_url)
+    assert len(kept) > 20
+
+
+async def read(database_url: str) -> tuple[bool, list[list[TopRow]]]:
+    """Whether the rows that are kept are read, and what is read of each market."""
+    engine = connect(database_url, 1, 5.0)
+    snapshot = Snapshot(engine)
+    try:
+        listings = await reads.listings(snapshot, LAST)
+        first = listings[0].market.address
+        kept = await reads.kept_tops(snapshot, first, LAST)
+        return kept is not None, [await reads.tops(snapshot, one, LAST) for one in listings]
+    finally:
+        await snapshot.close()
+        await engine.dispose()
+
+
+async def test_readers_find_the_same_rows_kept_or_folded(database_url: str, chain: Chain) -> None:
+    await begin(database_url, chain)
+    behind, folded = await read(database_url)
+    await rebuilt(database_url)
+    level, kept = await read(database_url)
+    assert (behind, level) == (False, True)
+    assert kept == folded
+    assert any(kept)
+
+
+async def test_a_missing_message_does_not_fit_and_writes_nothing(
+    database_url: str, chain: Chain
+) -> None:
+    await begin(database_url, chain)
+    messages = await told(database_url)
+    async with keeper_of(database_url) as keeper:
+        fresh = [one for one in messages if one.seq > keeper.seq]
+        market = fresh[0].market
+        later = [one for one in fresh[1:] if one.market == market]
+        before = await rows(database_url)
+        with pytest.raises(Misfit, match="missing"):
+            await keeper.apply(later)
+        assert await rows(database_url) == before
+
+
+async def test_the_consumer_group_keeps_up_and_takes_over_what_a_killed_one_held(
+    database_url: str, redis_url: str, chain: Chain
+) -> None:
+    await begin(database_url, chain)
+    streams: Any = redis.from_url(redis_url, protocol=2)
+    await streams.flushdb()
+    moving = asyncio.create_task(relay(database_url, redis_url))
+    key = stream_key(chain.deployment.chain_id, "depth")
+    last = (await told(database_url))[-1].seq
+    async with asyncio.timeout(10):
+        while not await streams.exists(key):
+            await asyncio.sleep(0.01)
+    await streams.xgroup_create(key, GROUP, id="0")
+    taken = await streams.xreadgroup(GROUP, "killed", {key: ">"}, count=7)
+    assert taken
+    consumer = Consumer(database_url, redis_url, chain.deployment.chain_id)
+    keeping = asyncio.create_task(consumer.run())
+    connection = await postgres.connect(database_url)
+    async with asyncio.timeout(10):
+        await consumer.keeping.wait()
+        while await connection.fetchval("select seq from tidebook.analytics_cursor") < last:
+            await asyncio.sleep(0.01)
+        while (await streams.xpending(key, GROUP))["pending"]:
+            await asyncio.sleep(0.01)
+    kept = await rows(database_url)
+    keeping.cancel()
+    moving.cancel()
+    await asyncio.wait({keeping, moving})
+    await connection.close()
+    await streams.aclose()
+    assert kept == await rebuilt(database_url)
