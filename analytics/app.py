@@ -20,7 +20,15 @@ from starlette.requests import Request
 from starlette.responses import HTMLResponse, JSONResponse, Response
 from starlette.routing import Route
 
-from analytics import crowd_answers, journal_answers, market_answers, portfolio_answers, reads
+from analytics import (
+    crowd_answers,
+    journal_answers,
+    market_answers,
+    pictures,
+    portfolio_answers,
+    reads,
+    restated,
+)
 from analytics.consumer import Consumer
 from analytics.endpoint import Answer, Ask, Endpoint
 from analytics.errors import BadInput, Refused, Unavailable, explain
@@ -35,6 +43,8 @@ ENDPOINTS: tuple[Endpoint, ...] = (
     *journal_answers.ENDPOINTS,
     *market_answers.ENDPOINTS,
     *crowd_answers.ENDPOINTS,
+    *restated.ENDPOINTS,
+    *pictures.ENDPOINTS,
 )
 
 

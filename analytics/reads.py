@@ -89,6 +89,12 @@ async def block_ends(
     return [(row[0], row[1]) for row in reversed(rows)]
 
 
+async def rollbacks(snapshot: Snapshot, limit: int) -> Sequence[Any]:
+    """The newest reorgs."""
+    r = t.rollbacks
+    return await snapshot.read(select(r).order_by(r.c.id.desc()).limit(limit))
+
+
 # -- markets ---------------------------------------------------------------------------------------
 
 _base, _quote = t.tokens.alias("base_token"), t.tokens.alias("quote_token")

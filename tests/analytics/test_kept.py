@@ -7,11 +7,13 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
+import aiohttp
 import msgspec
 import pytest
 import redis.asyncio as redis
 
 from analytics import reads
+from analytics.app import Config
 from analytics.books import TopRow
 from analytics.consumer import GROUP, Consumer
 from analytics.kept import Keeper, Misfit
@@ -19,6 +21,7 @@ from analytics.snapshot import Snapshot, connect
 from indexer.relay import relay
 from indexer.store import postgres
 from indexer.wire import Message, stream_key
+from tests.analytics.served import serving
 from tests.store.chains import Chain, play
 
 FIRST, FORK, LAST = 230, 250, 270
@@ -120,6 +123,18 @@ async def test_readers_find_the_same_rows_kept_or_folded(database_url: str, chai
     assert (behind, level) == (False, True)
     assert kept == folded
     assert any(kept)
+
+
+async def test_a_reorg_is_published_as_a_restatement(database_url: str, chain: Chain) -> None:
+    await begin(database_url, chain)
+    config = Config(database_url, chain.deployment.chain_id)
+    async with (
+        serving(config) as url,
+        aiohttp.ClientSession() as session,
+        session.get(f"{url}/api/restatements") as response,
+    ):
+        (one,) = (await response.json())["restatements"]
+    assert (one["first"], one["last"], one["depth"]) == (FORK + 1, FORK + 10, 10)
 
 
 async def test_a_missing_message_does_not_fit_and_writes_nothing(

@@ -2,6 +2,7 @@
 
 import csv
 import io
+from xml.etree import ElementTree
 
 import aiohttp
 import pytest
@@ -51,6 +52,20 @@ async def test_csv(base_url: str, http: aiohttp.ClientSession, get: Get, indexed
         rows = list(csv.DictReader(io.StringIO(await response.text())))
     assert [row["amount"] for row in rows] == [one["amount"] for one in told]
     assert rows
+
+
+async def test_pictures(base_url: str, http: aiohttp.ClientSession, indexed: Indexed) -> None:
+    account = indexed.trades[0].maker
+    paths = [f"/api/portfolio/{account}/equity.svg", "/api/market/symbol/WETH-USDC/depth.svg"]
+    for path, lines in zip(paths, (1, 2), strict=True):
+        async with http.get(base_url + path) as response:
+            assert response.headers["content-type"].startswith("image/svg+xml")
+            assert int(response.headers["x-as-of-number"]) > 0
+            picture = ElementTree.fromstring(await response.text())
+        drawn = picture.findall("{http://www.w3.org/2000/svg}polyline")
+        assert len(drawn) == lines
+        for line in drawn:
+            assert len(line.attrib["points"].split()) > 1
 
 
 async def test_health_metrics_docs(base_url: str, http: aiohttp.ClientSession, get: Get) -> None:
