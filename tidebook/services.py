@@ -31,6 +31,7 @@ async def index(storage: Storage, chain: Chain) -> None:
     from indexer.chain.providers import Providers
     from indexer.chain.steps import Follower
     from indexer.follow import follow_whatever_comes
+    from indexer.store.providers import keep
     from indexer.store.writer import open_store
     from tidebook.comparison import comparing
 
@@ -52,6 +53,8 @@ async def index(storage: Storage, chain: Chain) -> None:
         told = await opened.enter_async_context(
             comparing(progress, urls.database_url, chain, deployment)
         )
+        watching = asyncio.create_task(keep(urls.database_url, node.reports()))
+        opened.push_async_callback(_end, watching)
         await _until_stopped(follow_whatever_comes(store, node, source, told, warn))
 
 
@@ -152,6 +155,11 @@ async def _chain_id(database_url: str) -> int:
             await asyncio.sleep(0.05)
     finally:
         await connection.close()
+
+
+async def _end(task: asyncio.Task[None]) -> None:
+    task.cancel()
+    await asyncio.gather(task, return_exceptions=True)
 
 
 async def _until_stopped(work: Coroutine[Any, Any, None]) -> None:

@@ -68,10 +68,21 @@ async def status(storage: Storage, as_json: bool) -> None:
 def _print_table(found: dict[str, Any]) -> None:
     width = max(map(len, found))
     for key, value in found.items():
+        if key == "providers":
+            for provider in value:
+                click.echo(f"{'provider':<{width}}  {_provider(provider)}")
+            continue
         text = value
         if isinstance(value, dict):
             text = ", ".join(f"{name} {part}" for name, part in value.items()) or None
         click.echo(f"{key.replace('_', ' '):<{width}}  {'-' if text is None else text}")
+
+
+def _provider(row: dict[str, Any]) -> str:
+    head = "-" if row["head_number"] is None else row["head_number"]
+    faults = "".join(f", {kind} {count}" for kind, count in row["faults"].items())
+    words = f"; {row['last_fault']}" if row["last_fault"] else ""
+    return f"{row['url_masked']}: {row['state']}, score {row['score']}, head {head}{faults}{words}"
 
 
 async def export(storage: Storage) -> None:

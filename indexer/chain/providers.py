@@ -134,6 +134,7 @@ class Providers:
     async def heads(self) -> AsyncIterator[Block]:
         told: Block | None = None
         teller: Provider | None = None
+        self._final = None  # whoever follows anew may have learned that it was not
         while True:
             leader = await self._lead()
             try:

@@ -5,6 +5,7 @@ from typing import Any
 from indexer.store.errors import NothingIndexed
 from indexer.store.marks import marked
 from indexer.store.postgres import Connection
+from indexer.store.providers import read as read_providers
 
 
 async def status(connection: Connection) -> dict[str, Any]:
@@ -12,7 +13,8 @@ async def status(connection: Connection) -> dict[str, Any]:
 
     `head` is the newest height the node has told the writer; `lag_blocks` is how far behind it
     we are. `unknown_logs` counts logs of followed contracts that no ABI explains. `marked` are the
-    markets with divergences that nobody has acknowledged, and how many each has.
+    markets with divergences that nobody has acknowledged, and how many each has. `providers` are
+    the nodes as the writer last reported them, without secrets.
     """
     async with connection.transaction(isolation="repeatable_read", readonly=True):
         cursor = await connection.fetchrow("select * from tidebook.cursors")
@@ -21,6 +23,7 @@ async def status(connection: Connection) -> dict[str, Any]:
         counts = await connection.fetchrow(_COUNTS)
         last = await connection.fetchrow(_LAST_ROLLBACK)
         open_divergences = await marked(connection)
+        providers = await read_providers(connection)
     assert counts is not None, "an aggregate without a row"
     head = max(cursor["head_number"] or 0, cursor["block_number"])
     return {
@@ -39,6 +42,7 @@ async def status(connection: Connection) -> dict[str, Any]:
         "unknown_logs": counts["unknown_logs"],
         "divergences": counts["divergences"],
         "marked": open_divergences,
+        "providers": providers,
         "updated_at": cursor["updated_at"].isoformat(),
     }
 

@@ -378,6 +378,19 @@ rollbacks = Table(
     comment="Reorg history: how far each rollback went, and the head it took back.",
 )
 
+providers = Table(
+    "providers",
+    metadata,
+    _key("url_masked", Text),
+    Column("state", Text, nullable=False),
+    Column("score", Integer, nullable=False),
+    Column("head_number", BigInteger),
+    Column("faults", JSONB, nullable=False),
+    Column("last_fault", Text, info=FREE_TEXT),
+    Column("updated_at", TIMESTAMP(timezone=True), nullable=False, server_default=text("now()")),
+    comment="The nodes the writer asks, as of its last report; without secrets.",
+)
+
 checkpoints = Table(
     "checkpoints",
     metadata,

@@ -273,8 +273,9 @@ def test_a_leader_that_has_another_block_where_ours_is_final_is_not_followed() -
 
     async def story() -> None:
         async with over(one, two) as providers:
-            await providers.finalized(await providers.head())
             telling = asyncio.create_task(heads_until(providers, 99, found))
+            await asyncio.sleep(1)
+            await providers.finalized(await providers.head())
             await asyncio.sleep(30)
             assert providers.report()[1].faults["lie"] >= 1
             telling.cancel()
