@@ -291,11 +291,18 @@ def api(storage: Storage, listen: Listen) -> None:
 @tidebook.command()
 @_storage
 @_listen("WS", 42080)
-def ws(storage: Storage, listen: Listen) -> None:
+@click.option(
+    "--origin",
+    "origins",
+    multiple=True,
+    envvar="TIDEBOOK_WS_ORIGINS",
+    help="A web origin whose pages may connect, besides our own; repeatable, `*` for all.",
+)
+def ws(storage: Storage, listen: Listen, origins: tuple[str, ...]) -> None:
     """Serve the live feed."""
     from tidebook import services
 
-    _run(services.ws(storage, listen))
+    _run(services.ws(storage, listen, origins))
 
 
 @tidebook.command()

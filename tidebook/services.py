@@ -77,14 +77,16 @@ async def api(storage: Storage, listen: Listen) -> None:
         await serve(build(Config(urls.database_url, chain_id)), listen.host, listen.port)
 
 
-async def ws(storage: Storage, listen: Listen) -> None:
+async def ws(storage: Storage, listen: Listen, origins: tuple[str, ...] = ()) -> None:
     """Serve the live feed."""
     from tidebook.serving import serve
     from ws.app import Config, build, server_options
+    from ws.limits import Limits
 
     async with servers(storage, redis=True) as urls:
         chain_id = await _chain_id(urls.database_url)
-        config = Config(urls.database_url, urls.redis_url, chain_id)
+        limits = Limits(origins=origins)
+        config = Config(urls.database_url, urls.redis_url, chain_id, limits)
         options = server_options(config.limits)
         await serve(build(config), listen.host, listen.port, **options)
 
