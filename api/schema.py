@@ -28,6 +28,7 @@ from api.cost import Admission
 from api.errors import BadInput, Internal, addressed
 from api.limits import DEFAULT_ROWS, MAX_ROWS
 from api.loaders import Loaders
+from api.projection import ProjectingContext
 from api.reads import Position
 from api.scalars import LONG, Long, OrderStatus, Side
 from api.snapshot import Snapshot
@@ -266,6 +267,7 @@ def build_schema() -> strawberry.Schema:
     """The schema with its limits. One serves a process; requests bring their Context."""
     return _Schema(
         Query,
+        execution_context_class=ProjectingContext,
         config=StrawberryConfig(scalar_map={Long: LONG}),
         extensions=[
             _Request,
