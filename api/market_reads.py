@@ -4,7 +4,7 @@ from collections.abc import Collection
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import Select, func, select, true, tuple_
+from sqlalchemy import Select, bindparam, func, select, true, tuple_
 from sqlalchemy.sql.selectable import LateralFromClause
 
 from api.arguments import Cursor
@@ -223,15 +223,24 @@ async def first_time_and_price_before(
     return began, last
 
 
-async def book(snapshot: Snapshot, market: Address, limit: int) -> tuple[list[Level], list[Level]]:
-    """Bids and asks, best first, in one statement: the primary key read from both better ends."""
+def _select_book() -> Select[Any]:
     lv = t.levels.c
     sides = []
     for side, best in (("buy", lv.price.desc()), ("sell", lv.price.asc())):
-        reachable = (lv.market == market, lv.side == side, lv.quantity > 0)
-        sides.append(select(t.levels).where(*reachable).order_by(best).limit(limit).subquery())
-    statement = select(select(sides[0]).union_all(select(sides[1])).subquery("both"))
-    found = [Level(**row._mapping) for row in await snapshot.read(statement)]
+        reachable = (lv.market == bindparam("of"), lv.side == side, lv.quantity > 0)
+        chosen = select(t.levels).where(*reachable).order_by(best).limit(bindparam("rows"))
+        sides.append(chosen.subquery())
+    return select(select(sides[0]).union_all(select(sides[1])).subquery("both"))
+
+
+_BOOK = _select_book()
+"""Built once: building it anew would cost more than running it."""
+
+
+async def book(snapshot: Snapshot, market: Address, limit: int) -> tuple[list[Level], list[Level]]:
+    """Bids and asks, best first, in one statement: the primary key read from both better ends."""
+    rows = await snapshot.read(_BOOK, {"of": market, "rows": limit})
+    found = [Level(*tuple(row)) for row in rows]
     bids = sorted((one for one in found if one.side == "buy"), key=lambda one: -one.price)
     asks = sorted((one for one in found if one.side == "sell"), key=lambda one: one.price)
     return bids, asks

@@ -39,10 +39,9 @@ class Position:
 # -- the chain -------------------------------------------------------------------------------------
 
 
-async def position(snapshot: Snapshot) -> Position | None:
-    """The cursor and its block; None where no writer has begun. One row by primary keys."""
+def _select_position() -> Select[Any]:
     c, b = t.cursors.c, t.blocks.c
-    statement = select(
+    return select(
         c.chain_id,
         c.epoch,
         c.seq,
@@ -53,7 +52,14 @@ async def position(snapshot: Snapshot) -> Position | None:
         c.finalized_number,
         c.safe_number,
     ).select_from(t.cursors.outerjoin(t.blocks, b.hash == c.block_hash))
-    rows = await snapshot.read(statement)
+
+
+_POSITION = _select_position()
+
+
+async def position(snapshot: Snapshot) -> Position | None:
+    """The cursor and its block; None where no writer has begun. One row by primary keys."""
+    rows = await snapshot.read(_POSITION)
     return Position(*tuple(rows[0])) if rows else None
 
 

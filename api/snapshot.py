@@ -53,13 +53,15 @@ class Snapshot:
         self.statements = 0
         """Statements run so far; tests count them."""
 
-    async def read(self, statement: Select[Any] | TextualSelect) -> Sequence[Row[Any]]:
-        """All rows of one statement."""
+    async def read(
+        self, statement: Select[Any] | TextualSelect, values: dict[str, Any] | None = None
+    ) -> Sequence[Row[Any]]:
+        """All rows of one statement; `values` of its named parameters."""
         async with self._lock:
             if self._connection is None:
                 self._connection = await self._engine.connect()
             self.statements += 1
-            result = await self._connection.execute(statement)
+            result = await self._connection.execute(statement, values)
             rows: Sequence[Row[Any]] = result.all()
             return rows
 
