@@ -8,10 +8,12 @@ from json import JSONDecodeError
 from time import perf_counter
 from typing import Any
 
+import asyncpg
 from cross_web import HTTPException
-from prometheus_client import CollectorRegistry, Counter, Histogram, generate_latest
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 from prometheus_client.exposition import CONTENT_TYPE_LATEST
 from sqlalchemy import text
+from sqlalchemy.exc import SQLAlchemyError
 from starlette.applications import Starlette
 from starlette.middleware import Middleware
 from starlette.middleware.cors import CORSMiddleware
@@ -24,6 +26,7 @@ from strawberry.http import GraphQLHTTPResponse
 from strawberry.types import ExecutionResult
 
 from api.errors import BadInput, addressed, explain
+from api.figures import figures
 from api.limits import CHECK_TIMEOUT_S, BodyLimit
 from api.reads import position
 from api.rest import ENDPOINTS, openapi
@@ -84,7 +87,19 @@ def build(config: Config) -> Starlette:
         return JSONResponse({"status": "ready", "block": found.number, "seq": found.seq})
 
     async def show_metrics(request: Request) -> Response:
-        return Response(generate_latest(metrics.registry), media_type=CONTENT_TYPE_LATEST)
+        """Ours always; the writer's too, when the database answers (`tidebook_api_database_up`)."""
+        snapshot, of_writer = Snapshot(engine), b""
+        try:
+            async with asyncio.timeout(CHECK_TIMEOUT_S):
+                of_writer = await figures(snapshot)
+            metrics.database_up.set(1)
+        except (TimeoutError, OSError, SQLAlchemyError, asyncpg.PostgresError):
+            metrics.database_up.set(0)
+        finally:
+            await snapshot.close()
+        return Response(
+            generate_latest(metrics.registry) + of_writer, media_type=CONTENT_TYPE_LATEST
+        )
 
     graphql = _Endpoint(
         build_schema(),
@@ -122,6 +137,9 @@ class _Metrics:
         self.registry = CollectorRegistry()
         self.requests = Counter(
             "tidebook_api_requests", "GraphQL requests", ["status"], registry=self.registry
+        )
+        self.database_up = Gauge(
+            "tidebook_api_database_up", "Whether Postgres answered", registry=self.registry
         )
         self.seconds = Histogram(
             "tidebook_api_request_seconds", "Time of a GraphQL request", registry=self.registry

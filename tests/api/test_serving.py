@@ -22,7 +22,10 @@ async def test_health_readiness_and_metrics(
     async with http.post(f"{base_url}/graphql", json={"query": "{ _meta { seq } }"}):
         pass
     async with http.get(f"{base_url}/metrics") as response:
-        assert 'tidebook_api_requests_total{status="200"}' in await response.text()
+        shown = (await response.text()).splitlines()
+    assert 'tidebook_api_requests_total{status="200"} 1.0' in shown
+    assert {"tidebook_api_database_up 1.0", "tidebook_lag_blocks 0.0"} <= set(shown)
+    assert any(line.startswith("tidebook_indexed_age_seconds ") for line in shown)
 
 
 async def test_the_chain_must_be_the_database_s(
@@ -59,6 +62,6 @@ async def test_a_signal_ends_it_cleanly(number: signal.Signals) -> None:
     port = int(await process.stdout.readline())
     async with aiohttp.ClientSession() as session:  # kept alive over the end
         async with session.get(f"http://127.0.0.1:{port}/metrics") as response:
-            assert response.status == 200
+            assert "tidebook_api_database_up 0.0" in (await response.text()).splitlines()
         process.send_signal(number)
         assert await asyncio.wait_for(process.wait(), 10) == 0
