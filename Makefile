@@ -22,7 +22,7 @@ up: $(STAMP)     ## a living market: everything on this machine, Ctrl-C stops it
 	@$(BIN)/tidebook up
 
 test: $(STAMP)   ## every test
-	$(BIN)/pytest
+	$(BIN)/pytest -n auto --maxprocesses=4 --dist loadfile
 
 lint: $(STAMP)   ## form, types and the arrows between the rooms
 	$(BIN)/ruff format --check .
