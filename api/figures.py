@@ -35,8 +35,8 @@ async def figures(snapshot: Snapshot) -> bytes:
         ["market", "acknowledged"],
         registry=registry,
     )
-    for market, acknowledged, count in await snapshot.read(_DIVERGENCES):
-        divergences.labels(market, str(acknowledged).lower()).set(count)
+    for row in await snapshot.read(_DIVERGENCES):
+        divergences.labels(row.market, str(row.acknowledged).lower()).set(row.found)
     return generate_latest(registry)
 
 
@@ -55,7 +55,9 @@ select greatest(coalesce(head_number, 0) - block_number, 0) as lag_blocks,
 """).columns()
 
 _DIVERGENCES = text("""
-select m.symbol, d.acknowledged, count(*)
-  from tidebook.divergences d join tidebook.markets m on m.address = d.market
+select coalesce(m.symbol, '0x' || encode(d.market, 'hex')) as market,
+       d.acknowledged,
+       count(*) as found
+  from tidebook.divergences d left join tidebook.markets m on m.address = d.market
  group by 1, 2
 """).columns()

@@ -3,6 +3,7 @@
 import json
 from typing import Any
 
+import aiohttp
 import asyncpg
 import msgspec
 import pytest
@@ -117,7 +118,7 @@ async def test_what_cannot_be_simulated_is_said_by_field(
 
 
 async def test_a_market_is_marked_until_its_divergences_are_acknowledged(
-    ask: Ask, indexed: Indexed
+    ask: Ask, indexed: Indexed, base_url: str, http: aiohttp.ClientSession
 ) -> None:
     market = next(m for m in indexed.mirror.markets.rows.values() if m.symbol == "WETH-USDC")
     connection: Any = await asyncpg.connect(indexed.database_url)
@@ -141,6 +142,10 @@ async def test_a_market_is_marked_until_its_divergences_are_acknowledged(
         assert (newest["market"], newest["found"]) == (market.address, None)
         (older,) = (await ask(listing, after=newest["cursor"]))["divergences"]
         assert int(older["cursor"]) < int(newest["cursor"])
+        async with http.get(f"{base_url}/metrics") as response:
+            shown = await response.text()
+        gauge = 'tidebook_divergences_total{acknowledged="false",market="WETH-USDC"} 2.0'
+        assert gauge in shown.splitlines()
         await connection.execute("update tidebook.divergences set acknowledged = true")
         assert (await ask(listing, acknowledged=False))["divergences"] == []
         assert not any(m["diverged"] for m in (await ask(marks))["markets"])
