@@ -21,7 +21,6 @@ from ws.native.book import Book
 from ws.native.messages import (
     Conflation,
     Error,
-    Event,
     Position,
     Scale,
     Subscribed,
@@ -29,6 +28,7 @@ from ws.native.messages import (
 )
 from ws.native.past import Head, Past, Replay, Unavailable
 from ws.native.session import Open
+from ws.native.telling import event_of
 from ws.native.topics import MARKET_STREAMS, Topic, brackets, name_of, topic_of
 from ws.outlet import text_frame
 
@@ -420,22 +420,3 @@ class Live:
             market=scale,
             snapshot=UNSET if snapshot is None else snapshot,
         )
-
-
-def event_of(channel: str, message: Message, checksum: int | None, prev_seq: int | None) -> Event:
-    """A message as the frame that carries it."""
-    return Event(
-        channel=channel,
-        stream=message.stream,
-        epoch=message.epoch,
-        seq=message.seq,
-        prev_seq=prev_seq,
-        op=message.op,
-        market=message.market,
-        block=message.block,
-        tx=message.tx,
-        log_index=message.log_index,
-        finality=message.finality,
-        data=message.data,
-        checksum=UNSET if checksum is None else checksum,
-    )
