@@ -24,6 +24,9 @@ up: $(STAMP)     ## a living market: everything on this machine, Ctrl-C stops it
 test: $(STAMP)   ## every test
 	$(BIN)/pytest -n auto --maxprocesses=4 --dist loadfile
 
+sim: $(STAMP)    ## the pipeline under faults in virtual time: SEED=n replays one, RUNS=1000 sweeps
+	@$(BIN)/python -m tests.simulation --seed $(or $(SEED),0) --runs $(or $(RUNS),1)
+
 lint: $(STAMP)   ## form, types and the arrows between the rooms
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
@@ -41,4 +44,4 @@ lock:            ## resolve pyproject.toml anew (needs uv; the lock names no ind
 	uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url \
 	  --no-header --extra dev pyproject.toml --output-file requirements.lock
 
-.PHONY: help install up test lint bench format lock
+.PHONY: help install up test sim lint bench format lock

@@ -38,10 +38,15 @@ class Store:
     """The writer's connection. Hold one per chain: `open` waits until no other writer is alive."""
 
     def __init__(
-        self, database: Database, deployment: Deployment, checkpoint_events: int = EVERY_EVENTS
+        self,
+        database: Database,
+        deployment: Deployment,
+        checkpoint_events: int = EVERY_EVENTS,
+        new_epoch: Callable[[], str] = lambda: uuid.uuid4().hex[:12],
     ) -> None:
         self._database = database
         self._checkpoints = Checkpoints(database, checkpoint_events)
+        self._new_epoch = new_epoch
         self._deployment = deployment
         self._numbering = Numbering("", 0, {})
         self.live = False
@@ -66,7 +71,7 @@ class Store:
                         "one": True,
                         "chain_id": deployment.chain_id,
                         "deployment": msgspec.json.encode(_identity(deployment)).decode(),
-                        "epoch": uuid.uuid4().hex[:12],
+                        "epoch": self._new_epoch(),
                         "seq": 0,
                         "live": False,
                     }

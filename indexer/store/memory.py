@@ -1,0 +1,266 @@
+"""A database in memory whose every operation can wait and fail: `statements.Postgres`' double.
+
+A `Disk` is what outlives a process; a `MemoryDatabase` is one process's connection to it. Writes of
+a transaction wait in the connection and reach the disk together, at the commit.
+"""
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from functools import cache
+from typing import Any
+
+from sqlalchemy import Table
+
+from indexer.domain.block import Promotion
+from indexer.store import tables
+from indexer.store.copy import columns
+
+Pause = Callable[[str], Awaitable[None]]
+"""Called with an operation's name wherever the real one would wait; may raise what that would."""
+
+Stored = dict[str, Any]
+
+
+async def no_pause(operation: str) -> None:
+    """Nothing waits and nothing fails."""
+
+
+class ConstraintViolated(Exception):
+    """What Postgres would refuse."""
+
+
+@dataclass(frozen=True)
+class _Form:
+    """What of a table's definition every row needs."""
+
+    columns: tuple[str, ...]
+    required: tuple[str, ...]
+    key: tuple[str, ...]
+    numbered: bool
+
+
+@cache
+def _form(table: Table) -> _Form:
+    written = columns(table)
+    return _Form(
+        written,
+        tuple(name for name in written if not table.columns[name].nullable),
+        tuple(column.name for column in table.primary_key),
+        any(column.identity is not None for column in table.primary_key),
+    )
+
+
+class Disk:
+    """The tables, by name and primary key."""
+
+    def __init__(self) -> None:
+        self.tables: dict[str, dict[tuple[Any, ...], Stored]] = {
+            table.name: {} for table in tables.metadata.sorted_tables
+        }
+        self.listeners: list[Callable[[], None]] = []
+        """Told when the outbox has grown."""
+        self._last_id = 0
+
+    def rows(self, table: Table) -> dict[tuple[Any, ...], Stored]:
+        return self.tables[table.name]
+
+    @property
+    def cursor(self) -> Stored | None:
+        return self.rows(tables.cursors).get((True,))
+
+    def insert(self, table: Table, row: object, *, replace: bool = False) -> None:
+        """Add a row, or replace the one of its key. Raises ConstraintViolated."""
+        form = _form(table)
+        stored = {name: getattr(row, name) for name in form.columns}
+        for name in form.required:
+            if stored[name] is None:
+                raise ConstraintViolated(f"{table.name}.{name} is null")
+        if form.numbered:
+            self._last_id += 1
+            stored["id"] = self._last_id
+        key = tuple([stored[name] for name in form.key])
+        rows = self.rows(table)
+        if key in rows and not replace:
+            raise ConstraintViolated(f"{table.name} has {key} already")
+        if table is tables.blocks and stored["canonical"]:
+            self._require_one_canonical(stored)
+        rows[key] = stored
+
+    def _require_one_canonical(self, block: Stored) -> None:
+        for other in self.rows(tables.blocks).values():
+            same_height = other["canonical"] and other["number"] == block["number"]
+            if same_height and other["hash"] != block["hash"]:
+                raise ConstraintViolated(f"two canonical blocks {block['number']}")
+
+    def delete_where(self, table: Table, condition: Callable[[Stored], bool]) -> None:
+        rows = self.rows(table)
+        for key in [key for key, row in rows.items() if condition(row)]:
+            del rows[key]
+
+
+class MemoryDatabase:
+    """One connection. `pause` decides how long each operation takes and whether it fails."""
+
+    def __init__(self, disk: Disk, pause: Pause = no_pause) -> None:
+        self.disk = disk
+        self._pause = pause
+        self._writes: list[Callable[[], None]] = []
+
+    @asynccontextmanager
+    async def transaction(self, *, snapshot: bool = False) -> AsyncIterator[None]:
+        await self._pause("begin")
+        self._writes = []
+        yield
+        await self._pause("commit")  # an error here: nothing is kept
+        for write in self._writes:
+            write()
+        await self._pause("committed")  # an error here: all is kept, and nobody knows
+
+    # -- reading ----------------------------------------------------------------------------------
+
+    async def cursor(self) -> Stored | None:
+        await self._pause("read cursors")
+        return self.disk.cursor
+
+    async def read(
+        self,
+        table: Table,
+        columns: Sequence[str],
+        least: tuple[str, int] | None = None,
+        order: Sequence[str] = (),
+    ) -> Sequence[Stored]:
+        await self._pause(f"read {table.name}")
+        rows: Iterable[Stored] = self.disk.rows(table).values()
+        if least is not None:
+            column, value = least
+            rows = [row for row in rows if row[column] >= value]
+        if order:
+            rows = sorted(rows, key=lambda row: tuple(row[name] for name in order))
+        return [{name: row[name] for name in columns} for row in rows]
+
+    async def canonical_blocks(self, columns: Sequence[str], least: int) -> Sequence[Stored]:
+        rows = await self.read(
+            tables.blocks, (*columns, "canonical"), ("number", least), ("number",)
+        )
+        return [{name: row[name] for name in columns} for row in rows if row["canonical"]]
+
+    # -- writing ----------------------------------------------------------------------------------
+
+    async def begin_cursor(self, fields: Mapping[str, Any]) -> Stored:
+        await self._pause("insert cursors")
+        row = {column.name: fields.get(column.name) for column in tables.cursors.columns}
+        self._write(lambda: self.disk.rows(tables.cursors).update({(True,): row}))
+        return row
+
+    async def move_cursor(self, fields: Mapping[str, Any]) -> None:
+        await self._pause("update cursors")
+        kept = dict(fields)
+        self._write(lambda: self.disk.rows(tables.cursors)[True,].update(kept))
+
+    async def append(self, table: Table, rows: Iterable[object]) -> None:
+        await self._pause(f"append {table.name}")
+        kept = list(rows)
+
+        def write() -> None:
+            for row in kept:
+                self.disk.insert(table, row)
+
+        self._write(write)
+
+    async def upsert(self, table: Table, rows: Iterable[object]) -> None:
+        await self._pause(f"upsert {table.name}")
+        kept = list(rows)
+
+        def write() -> None:
+            for row in kept:
+                self.disk.insert(table, row, replace=True)
+
+        self._write(write)
+
+    async def delete(self, table: Table, keys: Sequence[tuple[object, ...]]) -> None:
+        await self._pause(f"delete {table.name}")
+
+        def write() -> None:
+            for key in keys:
+                self.disk.rows(table).pop(key, None)
+
+        self._write(write)
+
+    async def delete_above(self, table: Table, number: int) -> None:
+        await self._pause(f"delete above {table.name}")
+        self._write(lambda: self.disk.delete_where(table, lambda r: r["block_number"] > number))
+
+    async def clear(self, table: Table, least: tuple[str, int] | None = None) -> None:
+        await self._pause(f"clear {table.name}")
+
+        def write() -> None:
+            self.disk.delete_where(table, lambda row: least is None or row[least[0]] >= least[1])
+
+        self._write(write)
+
+    async def delete_below(self, table: Table, number: int) -> None:
+        await self._pause(f"delete below {table.name}")
+        self._write(lambda: self.disk.delete_where(table, lambda r: r["block_number"] < number))
+
+    async def retract_blocks(self, number: int) -> None:
+        await self._pause("retract blocks")
+
+        def write() -> None:
+            for block in self.disk.rows(tables.blocks).values():
+                if block["number"] > number:
+                    block["canonical"] = False
+
+        self._write(write)
+
+    async def promote_blocks(self, number: int, finality: Promotion) -> None:
+        await self._pause("promote blocks")
+
+        def write() -> None:
+            for block in self.disk.rows(tables.blocks).values():
+                below = block["number"] <= number and block["canonical"]
+                if below and block["finality"] != "finalized":
+                    block["finality"] = finality
+
+        self._write(write)
+
+    async def set_channels(self, newest: Mapping[str, int]) -> None:
+        await self._pause("upsert channels")
+        rows = {(channel,): {"channel": channel, "seq": seq} for channel, seq in newest.items()}
+        self._write(lambda: self.disk.rows(tables.channels).update(rows))
+
+    async def notify(self) -> None:
+        await self._pause("notify")
+
+        def tell() -> None:
+            for listener in self.disk.listeners:
+                listener()
+
+        self._write(tell)
+
+    async def close(self) -> None:
+        """The disk stays."""
+
+    def _write(self, write: Callable[[], Any]) -> None:
+        self._writes.append(write)
+
+
+class News:
+    """The relay's ear at a disk: set when the outbox has grown."""
+
+    def __init__(self, disk: Disk) -> None:
+        self._disk = disk
+        self._heard = asyncio.Event()
+        disk.listeners.append(self._heard.set)
+
+    async def wait(self, timeout_s: float) -> None:
+        try:
+            async with asyncio.timeout(timeout_s):
+                await self._heard.wait()
+        except TimeoutError:
+            pass
+        self._heard.clear()
+
+    def close(self) -> None:
+        self._disk.listeners.remove(self._heard.set)
