@@ -13,7 +13,7 @@ from typing import Any
 
 from sqlalchemy import Table
 
-from indexer.domain.block import Promotion
+from indexer.domain.block import BlockRef, Promotion
 from indexer.store import tables
 from indexer.store.copy import columns
 
@@ -145,6 +145,12 @@ class MemoryDatabase:
             tables.blocks, (*columns, "canonical"), ("number", least), ("number",)
         )
         return [{name: row[name] for name in columns} for row in rows if row["canonical"]]
+
+    async def first_block(self) -> BlockRef | None:
+        await self._pause("read blocks")
+        blocks = self.disk.rows(tables.blocks).values()
+        found = [(row["number"], row["hash"]) for row in blocks if row["canonical"]]
+        return BlockRef(*min(found)) if found else None
 
     # -- writing ----------------------------------------------------------------------------------
 

@@ -119,7 +119,7 @@ class Store:
             block, head = Block(**stored[0]), Block(**stored[-1])
             assert block.hash == ground.hash, f"{ground} is not canonical"
             await self._drop_above(block)
-            numbering = Numbering(uuid.uuid4().hex[:12], cursor["seq"], {})
+            numbering = Numbering(self._new_epoch(), cursor["seq"], {})
             transaction = Transaction(database, numbering, self._checkpoints)
             depth = head.number - block.number
             await transaction.put_back(deltas, RollbackRow.of(block, head, depth))
