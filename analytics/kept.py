@@ -121,12 +121,20 @@ class Keeper:
                     raise Misfit(f"message {message.prev_seq} is missing")
                 await self._one(message)
                 seq = message.seq
-            block = fresh[-1].block
-            await self._connection.execute(_SET_CURSOR, self.epoch, seq, block.number, block.hash)
+            await self._connection.execute(_SET_SEQ, seq)
+            folded = [one.block for one in fresh if one.op != "promote"]
+            if folded:  # a promoted block is an older one: we stand further
+                block = folded[-1]
+                values = (self.epoch, seq, block.number, block.hash)
+                await self._connection.execute(_SET_CURSOR, *values)
         self.seq = seq
 
     async def _one(self, message: Message) -> None:
+        if message.op == "promote":
+            return  # says nothing of a book
         market = message.market
+        if message.op == "snapshot":
+            raise Misfit("a snapshot of what was not told")
         assert market is not None, "a depth message without a market"
         if market not in self._books:
             self._books |= {
@@ -185,6 +193,8 @@ values (true, $1, $2, $3, $4)
 on conflict (one) do update
    set epoch = $1, seq = $2, block_number = $3, block_hash = $4
 """
+
+_SET_SEQ = "update tidebook.analytics_cursor set seq = $1"
 
 _MARKETS = """
 select m.address, t.decimals
