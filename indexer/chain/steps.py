@@ -111,6 +111,10 @@ class Follower:
             theirs.update(block.hash for block in await self._node.by_numbers(numbers))
         kept = next((block for block in reversed(ours) if block.hash in theirs), None)
         if kept is None:
+            if await self._node.by_number(ours[0].number) is None:  # it knows less than it says
+                raise BadAnswer(
+                    "eth_getBlockByNumber", f"block {ours[0].number}, below {final.ref}", "none"
+                )
             raise ReorgTooDeep(final.ref, ours[0])
         steps: list[Step] = []
         if kept != ours[-1]:

@@ -7,7 +7,7 @@ import msgspec
 import pytest
 
 from indexer.chain import steps as steps_module
-from indexer.chain.errors import BlockGone, ReorgTooDeep
+from indexer.chain.errors import BadAnswer, BlockGone, ReorgTooDeep
 from indexer.chain.recording import Recording
 from indexer.chain.source import Watch
 from indexer.chain.steps import Follower
@@ -51,6 +51,8 @@ class ScriptedNode:
         self.known = {b.hash: b for b in self.chain}
         self.final = block(finalized)
         self.safe_height: int | None = None
+        self.missing: set[int] = set()
+        """Heights that the node answers null for."""
         self.gone: set[str] = set()
         """Blocks whose logs are no more: the node has left their branch while we read it."""
         self.asked: list[str] = []
@@ -77,11 +79,11 @@ class ScriptedNode:
         return self.final
 
     async def by_number(self, number: int) -> Block | None:
-        return self.chain[number] if number < len(self.chain) else None
+        return next(iter(await self.by_numbers([number])), None)
 
     async def by_numbers(self, numbers: Sequence[int]) -> list[Block]:
         self.most_at_once = max(self.most_at_once, len(numbers))
-        return [self.chain[n] for n in numbers if n < len(self.chain)]
+        return [self.chain[n] for n in numbers if n < len(self.chain) and n not in self.missing]
 
     async def by_hash(self, hash_: Hash) -> Block:
         if hash_ not in self.known:
@@ -136,6 +138,14 @@ async def test_a_safe_block_may_still_go_and_its_successor_is_safe_anew() -> Non
     node = ScriptedNode("a4", "b5")
     node.safe_height = 4
     assert await steps(node) == "=a0 +a1 +a2 +a3 +a4 ?a4 <a2 +b3 +b4 +b5 ?b4"
+
+
+async def test_a_node_that_has_lost_our_blocks_is_no_deep_reorg() -> None:
+    node = ScriptedNode("a5", finalized="a4")
+    node.missing = {1, 2}
+    canon = Canon([block("a1"), block("a2")])
+    with pytest.raises(BadAnswer, match="block 1"):
+        await steps(node, canon)
 
 
 async def test_a_reorg_is_a_rollback_and_the_new_branch() -> None:
