@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -28,6 +29,8 @@ MOST_MARKETS = 10_000
 CONNECT_TIMEOUT_S = 10.0
 """Seconds to wait for a connection of the reader's kind."""
 
+_ADDRESS = re.compile("0[xX][0-9a-fA-F]{40}")
+
 
 class Diverged(Exception):
     """The chain did not do what its rules say."""
@@ -49,6 +52,10 @@ async def verify(storage: Storage, first: int | None, last: int | None) -> None:
             verified += sum(trade.verified is True for trade in applied.trades)
             undecided += sum(trade.verified is None for trade in applied.trades)
             found += applied.divergences
+    if not blocks:  # nothing judged is no acquittal
+        raise click.BadParameter(
+            "expected blocks that are indexed, found none", param_hint="--from"
+        )
     click.echo(
         f"{blocks:,} blocks, {trades:,} trades: {verified:,} verified, {undecided:,} undecided, "
         f"{len(found):,} divergences"
@@ -69,8 +76,20 @@ def _said(effect: msgspec.Struct | None) -> str:
 
 async def simulate(storage: Storage, market: str, intents: list[Intent], block: int | None) -> None:
     """Print what would come of orders, one JSON line each, at the head or at a past block."""
+    from indexer.domain.units import Address
     from indexer.mirror.simulate import simulate as run
 
+    for intent in intents:
+        if intent.account is not None and not _ADDRESS.fullmatch(intent.account):
+            expected = f"expected 0x and 40 hex digits, found {intent.account}"
+            raise click.BadParameter(expected, param_hint="--account")
+    # Addresses are stored in lower case; people paste them with a checksum's capitals.
+    intents = [
+        msgspec.structs.replace(i, account=i.account and Address(i.account.lower()))
+        for i in intents
+    ]
+    if _ADDRESS.fullmatch(market):
+        market = market.lower()
     mirror = await _mirror(storage, market, intents, block)
     address = next(
         (m.address for m in mirror.markets.rows.values() if market in (m.symbol, m.address)), None
@@ -95,6 +114,9 @@ async def _mirror(storage: Storage, market: str, intents: list[Intent], block: i
             mirror = Mirror(deployment)
             async for _ in refold(connection, deployment, mirror, block):
                 pass
+            if mirror.head.number != block:
+                expected = f"expected an indexed block, found {block}"
+                raise click.BadParameter(expected, param_hint="--block")
             return mirror
         engine = connect(database_url, pool_size=1, pool_timeout_s=CONNECT_TIMEOUT_S)
         snapshot = Snapshot(engine)

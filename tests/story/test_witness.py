@@ -79,6 +79,33 @@ async def test_an_order_can_be_asked_about_at_the_head_and_in_the_past(recording
     assert "expected one of WETH-USDC" in err
 
 
+async def test_what_cannot_be_judged_or_asked_is_refused(recordings: Path) -> None:
+    await run("replay", str(recordings / "gtx_chaos.jsonl.gz"))
+    state = json.loads((await run("export"))[1])
+    market = state["markets"][-1]
+    maker = next(o for o in reversed(market["orders"]) if o["status"] == "open")
+    side = "sell" if maker["side"] == "buy" else "buy"
+    order = ("--side", side, "--quantity", str(10**18), "--price", maker["price"])
+    lower = ("--market", market["address"], *order, "--account", maker["account"])
+    shouted = _capitals(maker["account"])
+    capitals = ("--market", _capitals(market["address"]), *order, "--account", shouted)
+    expected = await run("simulate", *lower)
+    assert expected[0] == 0
+    assert await run("simulate", *capitals) == expected
+    for past, option in ((("--block", "999999"), "--block"), (("--account", "me"), "--account")):
+        code, out, err = await run("simulate", *lower, *past)
+        assert (code, out) == (2, b"")
+        assert option in err
+    for none in (("--from", "999999"), ("--from", "10", "--to", "5")):
+        code, out, err = await run("verify", *none)
+        assert (code, out) == (2, b"")
+        assert "expected blocks that are indexed" in err
+
+
+def _capitals(address: str) -> str:
+    return "0x" + address[2:].upper()
+
+
 async def test_commands_in_fills_out() -> None:
     commands = [
         {"op": "place", "id": "a", "account": "x", "side": "sell", "price": 100, "quantity": 5},
