@@ -136,9 +136,14 @@ async def _mirror(storage: Storage, market: str, intents: list[Intent], block: i
 async def acknowledge(storage: Storage, market: str | None) -> None:
     """Unmark a market, or all of them."""
     from indexer.store.marks import acknowledge as run
+    from indexer.store.marks import marked
 
     async with stored(storage) as (connection, _, _):
+        names = ", ".join(await marked(connection)) or "none"
         count = await run(connection, market)
+    if market is not None and not count:
+        expected = f"expected a marked market, of which there are {names}; found {market}"
+        raise click.BadParameter(expected, param_hint="MARKET")
     click.echo(f"acknowledged {count:,} divergences")
 
 
