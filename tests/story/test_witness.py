@@ -100,7 +100,7 @@ async def test_what_cannot_be_judged_or_asked_is_refused(recordings: Path) -> No
         code, out, err = await run("verify", *none)
         assert (code, out) == (2, b"")
         assert "expected blocks that are indexed" in err
-    code, out, err = await run("acknowledge", "NOPE", *lower[-2:])
+    code, out, err = await run("acknowledge", "NOPE")
     assert (code, out) == (2, b"")
     assert "expected a marked market, of which there are none; found NOPE" in err
 
