@@ -76,13 +76,15 @@ async def follow_whatever_comes(
     """Follow a node, also when it goes back below what it had called final.
 
     Then the store goes back to the newest ground that the node still has, says so, and everything
-    above is indexed anew. Raises ReorgTooDeep where there is none: that is another chain.
+    above is indexed anew. Raises ReorgTooDeep where there is none, for that is another chain, and
+    where the node is not so far yet: it may only be late, and nothing is taken back for that.
     """
     while True:
         try:
             return await follow(store, source, progress)
         except ReorgTooDeep as error:
-            ground = await surviving(node, await store.grounds())
+            is_behind = await node.by_number(error.anchor.number) is None
+            ground = None if is_behind else await surviving(node, await store.grounds())
             if ground is None:
                 raise
             depth = await store.restart(ground)

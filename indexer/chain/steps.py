@@ -163,6 +163,9 @@ class Follower:
         block = head
         while block.hash not in self._canon:
             if block.number <= anchor.number:
+                at = await self._node.by_number(anchor.number)
+                if at == anchor:
+                    raise BlockGone(head.hash)  # an old head: the node has not left our branch
                 raise ReorgTooDeep(head.ref, anchor)
             branch.append(block)
             parent = known.get(block.parent_hash) or await self._node.by_hash(block.parent_hash)

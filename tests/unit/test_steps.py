@@ -53,6 +53,8 @@ class ScriptedNode:
         self.safe_height: int | None = None
         self.missing: set[int] = set()
         """Heights that the node answers null for."""
+        self.stale = False
+        """It announces heads that are long gone by, and knows better when asked."""
         self.gone: set[str] = set()
         """Blocks whose logs are no more: the node has left their branch while we read it."""
         self.asked: list[str] = []
@@ -61,7 +63,8 @@ class ScriptedNode:
         self.most_at_once = 0
 
     def _tell(self, head: str) -> None:
-        self.chain = blocks_up_to(head)
+        if not self.stale or block(head).number > len(self.chain):
+            self.chain = blocks_up_to(head)
         self.known.update((b.hash, b) for b in self.chain)
 
     async def heads(self) -> AsyncIterator[Block]:
@@ -138,6 +141,13 @@ async def test_a_safe_block_may_still_go_and_its_successor_is_safe_anew() -> Non
     node = ScriptedNode("a4", "b5")
     node.safe_height = 4
     assert await steps(node) == "=a0 +a1 +a2 +a3 +a4 ?a4 <a2 +b3 +b4 +b5 ?b4"
+
+
+async def test_an_old_head_from_below_what_is_final_is_waited_out() -> None:
+    canon = Canon(block(f"a{n}") for n in (3, 4))
+    node = ScriptedNode("a4", "a2", "a5", finalized="a3")
+    node.stale = True
+    assert await steps(node, canon) == "+a5"
 
 
 async def test_a_node_that_has_lost_our_blocks_is_no_deep_reorg() -> None:
