@@ -32,9 +32,9 @@ from analytics import (
 from analytics.consumer import Consumer
 from analytics.endpoint import Answer, Ask, Endpoint
 from analytics.errors import BadInput, Refused, Unavailable, explain
-from analytics.limits import CHECK_TIMEOUT_S
+from analytics.limits import CHECK_TIMEOUT_S, STATEMENT_TIMEOUT_MS
 from analytics.openapi import document
-from analytics.snapshot import Snapshot, connect
+from indexer.store.snapshot import Snapshot, connect
 
 _log = logging.getLogger("tidebook.analytics")
 
@@ -66,7 +66,13 @@ class Config:
 
 def build(config: Config) -> Starlette:
     """The application. Touches nothing before its first request."""
-    engine = connect(config.database_url, config.pool_size, config.pool_timeout_s)
+    engine = connect(
+        config.database_url,
+        config.pool_size,
+        config.pool_timeout_s,
+        reader="tidebook-analytics",
+        statement_timeout_ms=STATEMENT_TIMEOUT_MS,
+    )
     metrics = _Metrics()
 
     @contextlib.asynccontextmanager

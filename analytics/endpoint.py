@@ -8,9 +8,9 @@ import msgspec
 
 from analytics import arguments as a
 from analytics.reads import AsOf, Listing
-from analytics.snapshot import Snapshot
 from indexer.domain.market import Token
 from indexer.domain.units import Address
+from indexer.store.snapshot import Snapshot
 
 Answer = dict[str, Any]
 

@@ -16,7 +16,6 @@ from analytics.books import BookState, LevelRow, TopRow, fold_levels
 from analytics.errors import BadInput, NotFound, Unavailable
 from analytics.journal import BalanceRow
 from analytics.limits import MAX_ENTRIES, MAX_TOPS
-from analytics.snapshot import Snapshot
 from analytics.uptime import uptime
 from indexer.domain.block import Finality
 from indexer.domain.market import Market, Token
@@ -24,6 +23,7 @@ from indexer.domain.order import Side, Trade
 from indexer.domain.units import Address, Hash
 from indexer.store import analytics_tables as k
 from indexer.store import tables as t
+from indexer.store.snapshot import Snapshot
 
 
 class AsOf(msgspec.Struct, frozen=True):

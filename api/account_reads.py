@@ -4,10 +4,10 @@ from typing import Any
 
 from sqlalchemy import and_, or_, select
 
-from api.snapshot import Snapshot
 from indexer.domain.order import Order, Trade
 from indexer.domain.units import Address
 from indexer.store import tables as t
+from indexer.store.snapshot import Snapshot
 
 WORKING = ("open", "partially_filled", "orphaned")
 """Statuses that still hold funds."""

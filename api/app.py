@@ -27,12 +27,12 @@ from strawberry.types import ExecutionResult
 
 from api.errors import BadInput, addressed, explain
 from api.figures import figures
-from api.limits import CHECK_TIMEOUT_S, BodyLimit
+from api.limits import CHECK_TIMEOUT_S, STATEMENT_TIMEOUT_MS, BodyLimit
 from api.reads import position
 from api.rest import ENDPOINTS, openapi
 from api.rest.endpoint import EXPOSED_HEADERS, clock_routes, routes
 from api.schema import Context, build_schema
-from api.snapshot import Snapshot, connect
+from indexer.store.snapshot import Snapshot, connect
 
 
 @dataclass(frozen=True)
@@ -52,7 +52,13 @@ class Config:
 
 def build(config: Config) -> Starlette:
     """The application. Touches nothing before its first request."""
-    engine = connect(config.database_url, config.pool_size, config.pool_timeout_s)
+    engine = connect(
+        config.database_url,
+        config.pool_size,
+        config.pool_timeout_s,
+        reader="tidebook-api",
+        statement_timeout_ms=STATEMENT_TIMEOUT_MS,
+    )
     metrics = _Metrics()
 
     @contextlib.asynccontextmanager

@@ -11,7 +11,6 @@ import msgspec
 from sqlalchemy import func, select
 
 from api.errors import BadInput, Unavailable
-from api.snapshot import Snapshot
 from indexer.domain.balance import Balance
 from indexer.domain.block import Block
 from indexer.domain.change import Delta, Deltas
@@ -24,6 +23,7 @@ from indexer.mirror.errors import FoldError
 from indexer.mirror.fold import Mirror
 from indexer.store import tables as t
 from indexer.store.history import Blocks, WholeBlock, fold
+from indexer.store.snapshot import Snapshot
 
 MAX_FOLDED_LOGS = 30_000
 """Logs that a question about a past block may fold: some two seconds' work."""

@@ -7,11 +7,11 @@ from sqlalchemy import cast as sql_cast
 from sqlalchemy.dialects.postgresql import ARRAY, aggregate_order_by
 from sqlalchemy.sql.base import ReadOnlyColumnCollection
 
-from api.snapshot import Snapshot
 from indexer.domain.interval import FIRST_MONDAY_S, INTERVALS, MONTH
 from indexer.domain.order import CANDLE_SECONDS, Candle
 from indexer.domain.units import Address
 from indexer.store import tables as t
+from indexer.store.snapshot import Snapshot
 
 Columns = ReadOnlyColumnCollection[str, Any]
 

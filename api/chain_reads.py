@@ -5,10 +5,10 @@ from dataclasses import dataclass
 from sqlalchemy import and_, cast, extract, select
 from sqlalchemy.types import BigInteger
 
-from api.snapshot import Snapshot
 from indexer.domain.block import Finality
 from indexer.domain.units import Hash
 from indexer.store import tables as t
+from indexer.store.snapshot import Snapshot
 
 
 @dataclass(frozen=True)

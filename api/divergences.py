@@ -7,9 +7,9 @@ import strawberry
 from sqlalchemy import func, select
 
 from api.scalars import Long
-from api.snapshot import Snapshot
 from indexer.domain.units import Address
 from indexer.store import tables as t
+from indexer.store.snapshot import Snapshot
 
 
 @strawberry.type(

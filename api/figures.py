@@ -7,7 +7,7 @@ So they are there for every writer, also one that has died: then
 from prometheus_client import CollectorRegistry, Gauge, generate_latest
 from sqlalchemy import text
 
-from api.snapshot import Snapshot
+from indexer.store.snapshot import Snapshot
 
 _GAUGES = {
     "lag_blocks": "Blocks that the node has told of and we have not indexed",

@@ -7,10 +7,10 @@ from api import types
 from api.arguments import Cursor
 from api.lists import Listed, Reading
 from api.scalars import Long
-from api.snapshot import Snapshot
 from indexer.domain.order import Order
 from indexer.domain.units import Address, to_decimal
 from indexer.store import tables as t
+from indexer.store.snapshot import Snapshot
 
 
 @strawberry.type(description="A trade as one of its two orders saw it.")

@@ -5,9 +5,9 @@ from typing import Any, Protocol
 from api import arguments, past, reads, types
 from api.loaders import Loaders
 from api.scalars import OrderStatus, Side
-from api.snapshot import Snapshot
 from indexer.domain.listing import Listing
 from indexer.domain.units import Address
+from indexer.store.snapshot import Snapshot
 
 
 class Reading(Protocol):

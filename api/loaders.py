@@ -4,10 +4,10 @@ from strawberry.dataloader import DataLoader
 
 from api import arguments, divergences, reads
 from api.errors import BadInput
-from api.snapshot import Snapshot
 from indexer.domain.listing import Listing
 from indexer.domain.market import Token
 from indexer.domain.units import Address
+from indexer.store.snapshot import Snapshot
 
 
 class Loaders:

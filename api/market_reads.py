@@ -8,11 +8,11 @@ from sqlalchemy import Select, bindparam, func, select, true, tuple_
 from sqlalchemy.sql.selectable import LateralFromClause
 
 from api.arguments import Cursor
-from api.snapshot import Snapshot
 from indexer.domain.order import Level, Side, Trade
 from indexer.domain.trade_ids import trade_id
 from indexer.domain.units import Address
 from indexer.store import tables as t
+from indexer.store.snapshot import Snapshot
 
 
 @dataclass(frozen=True)

@@ -11,11 +11,11 @@ import msgspec
 from sqlalchemy import func, select, text, true, tuple_
 
 from api.arguments import Cursor
-from api.snapshot import Snapshot
 from indexer.domain.balance import Balance
 from indexer.domain.order import Level, Order, Side
 from indexer.domain.units import Address
 from indexer.store import tables as t
+from indexer.store.snapshot import Snapshot
 
 MAX_PASSED_PRICES = 20_000
 """Prices of one side, empty ones too, that one read of a past book goes through."""

@@ -11,7 +11,6 @@ from typing import Any
 from sqlalchemy import Select, func, select, tuple_, union
 
 from api.arguments import Cursor
-from api.snapshot import Snapshot
 from indexer.domain.balance import Balance
 from indexer.domain.listing import Listing
 from indexer.domain.market import Token
@@ -19,6 +18,7 @@ from indexer.domain.order import Level, Order, Side, Trade
 from indexer.domain.units import Address, Hash
 from indexer.store import tables as t
 from indexer.store.listings import listing_of, select_listings
+from indexer.store.snapshot import Snapshot
 
 
 @dataclass(frozen=True)

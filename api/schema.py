@@ -31,10 +31,10 @@ from api.loaders import Loaders
 from api.projection import ProjectingContext
 from api.reads import Position
 from api.scalars import LONG, Long, OrderStatus, Side
-from api.snapshot import Snapshot
 from api.witness import WitnessQuery
 from indexer.domain.interval import INTERVALS
 from indexer.domain.units import Hash
+from indexer.store.snapshot import Snapshot
 
 _log = logging.getLogger("tidebook.api")
 

@@ -13,7 +13,7 @@ from api.errors import BadInput, BeyondRetention, BlockNotReached, Reorged
 from api.limits import MAX_WAIT_S, TX_SEARCH_BLOCKS, WAIT_STEP_S
 from api.reads import Position
 from api.scalars import Long
-from api.snapshot import Snapshot
+from indexer.store.snapshot import Snapshot
 
 _HASH = re.compile(r"0[xX][0-9a-fA-F]{64}", re.ASCII)
 

@@ -12,11 +12,11 @@ from api.errors import BadInput
 from api.limits import DEFAULT_ROWS, MAX_ROWS, MAX_TEXT_CHARS
 from api.loaders import Loaders
 from api.scalars import Long, OrderStatus, Side, TimeInForce
-from api.snapshot import Snapshot
 from indexer.domain import execution as ex
 from indexer.domain.listing import Listing
 from indexer.domain.units import Price, Quantity, to_decimal
 from indexer.mirror.simulate import MOST_INTENTS, BadSimulation, simulate
+from indexer.store.snapshot import Snapshot
 
 BPS_PLACES = 4
 """Decimals of a price impact in basis points; it is rounded half to even."""

@@ -105,9 +105,9 @@ async def _mirror(storage: Storage, market: str, intents: list[Intent], block: i
     """One market's book out of the tables; of the past, everything folded anew."""
     from api.books import book_at_head
     from api.reads import listings
-    from api.snapshot import Snapshot, connect
     from indexer.mirror.fold import Mirror
     from indexer.store.history import refold
+    from indexer.store.snapshot import Snapshot, connect
 
     async with stored(storage) as (connection, deployment, database_url):
         if block is not None:

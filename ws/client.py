@@ -128,7 +128,7 @@ async def follow(url: str, book: VerifiedBook, heard: asyncio.Event | None = Non
                     if heard is not None:
                         heard.set()
         except (Lost, ConnectionClosed, OSError):
-            pass
+            pass  # connecting anew resumes, or begins with a snapshot: there is no other cure
         book.synced = False
         await asyncio.sleep(random.uniform(0.05, 0.5))  # not all at once
 

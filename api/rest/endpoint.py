@@ -18,10 +18,10 @@ from api.reads import Position
 from api.rest import errors
 from api.rest.errors import Refused
 from api.rest.params import Param, parse
-from api.snapshot import Snapshot
 from indexer.domain.listing import Directory, Listing
 from indexer.domain.market import Token
 from indexer.domain.units import Address
+from indexer.store.snapshot import Snapshot
 
 _log = logging.getLogger("tidebook.api")
 

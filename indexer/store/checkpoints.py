@@ -93,7 +93,7 @@ class Checkpoints:
             try:
                 decode_state(row)
             except Damaged:
-                continue
+                continue  # `start` has told of it
             good.append(BlockRef(number, row.block_hash))
         return good
 

@@ -17,9 +17,9 @@ from analytics.app import Config
 from analytics.books import TopRow
 from analytics.consumer import GROUP, Consumer
 from analytics.kept import Keeper, Misfit
-from analytics.snapshot import Snapshot, connect
 from indexer.relay import relay
 from indexer.store import postgres
+from indexer.store.snapshot import Snapshot, connect
 from indexer.wire import Message, stream_key
 from tests.analytics.served import serving
 from tests.store.chains import Chain, play

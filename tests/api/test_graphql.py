@@ -250,7 +250,7 @@ async def test_meta_tells_what_the_answer_is_about(ask: Ask, indexed: Indexed) -
 
 async def test_a_list_costs_the_same_statements_however_long_it_is(indexed: Indexed) -> None:
     from api.schema import Context, build_schema
-    from api.snapshot import connect
+    from indexer.store.snapshot import connect
 
     engine = connect(indexed.database_url, 1, 1.0)
     schema = build_schema()
@@ -269,7 +269,7 @@ async def test_one_request_reads_one_snapshot(indexed: Indexed) -> None:
     """A commit between two reads of one request is not seen by the second."""
     import asyncpg
 
-    from api.snapshot import Snapshot, connect
+    from indexer.store.snapshot import Snapshot, connect
 
     engine = connect(indexed.database_url, 2, 1.0)
     snapshot = Snapshot(engine)

@@ -9,12 +9,12 @@ from sqlalchemy.dialects import postgresql
 
 from api import past, schema
 from api.schema import Context, build_schema
-from api.snapshot import connect
 from indexer.chain.recording import Recording
 from indexer.decode import decode, select
 from indexer.domain.order import Level
 from indexer.domain.units import Address
 from indexer.mirror.fold import Mirror
+from indexer.store.snapshot import connect
 from tests.api.served import Ask, Indexed
 from tests.api.test_graphql import first_market
 

@@ -8,7 +8,7 @@ from strawberry.schema.schema import StrawberryGraphQLCoreExecutionContext
 
 from api import projection
 from api.schema import Context, build_schema
-from api.snapshot import connect
+from indexer.store.snapshot import connect
 from tests.api.served import Indexed
 
 PLAIN = """{ trades(limit: 50) { cursor t: tx blockNumber logIndex price takerSide makerFee

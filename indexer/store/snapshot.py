@@ -7,13 +7,20 @@ from typing import Any
 import asyncpg
 from sqlalchemy import Row, Select
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
+from sqlalchemy.sql.selectable import TextualSelect
 
-from analytics.limits import STATEMENT_TIMEOUT_MS
 
-
-def connect(database_url: str, pool_size: int, pool_timeout_s: float) -> AsyncEngine:
+def connect(
+    database_url: str,
+    pool_size: int,
+    pool_timeout_s: float,
+    *,
+    reader: str = "tidebook-reader",
+    statement_timeout_ms: int = 5_000,
+) -> AsyncEngine:
     """An engine whose every transaction is read-only and repeatable-read. Connects on first use.
 
+    `reader` is what Postgres calls its connections; no statement runs longer than the timeout.
     The URL goes to asyncpg as it is, so everything libpq's form allows works, unix sockets too.
     """
 
@@ -21,8 +28,8 @@ def connect(database_url: str, pool_size: int, pool_timeout_s: float) -> AsyncEn
         return await asyncpg.connect(
             database_url,
             server_settings={
-                "application_name": "tidebook-analytics",
-                "statement_timeout": str(STATEMENT_TIMEOUT_MS),
+                "application_name": reader,
+                "statement_timeout": str(statement_timeout_ms),
             },
         )
 
@@ -41,20 +48,26 @@ def connect(database_url: str, pool_size: int, pool_timeout_s: float) -> AsyncEn
 class Snapshot:
     """The database as one request sees it, whatever the writer commits meanwhile.
 
-    Opened by the first read, so that a request that reads nothing costs no connection.
+    Opened by the first read, so that a request that reads nothing costs no connection. GraphQL
+    resolves roots concurrently and a connection does one thing at a time: hence the lock.
     """
 
     def __init__(self, engine: AsyncEngine) -> None:
         self._engine = engine
         self._lock = asyncio.Lock()
         self._connection: AsyncConnection | None = None
+        self.statements = 0
+        """Statements run so far; tests count them."""
 
-    async def read(self, statement: Select[Any]) -> Sequence[Row[Any]]:
-        """All rows of one statement."""
+    async def read(
+        self, statement: Select[Any] | TextualSelect, values: dict[str, Any] | None = None
+    ) -> Sequence[Row[Any]]:
+        """All rows of one statement; `values` of its named parameters."""
         async with self._lock:
             if self._connection is None:
                 self._connection = await self._engine.connect()
-            result = await self._connection.execute(statement)
+            self.statements += 1
+            result = await self._connection.execute(statement, values)
             rows: Sequence[Row[Any]] = result.all()
             return rows
 
