@@ -8,14 +8,15 @@ empty one, is filled from the start of the outbox.
 
 import asyncio
 import contextlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol
+from urllib.parse import parse_qs, urlsplit
 
 import redis.asyncio as redis
 from redis.exceptions import RedisError
 
-from indexer.store import postgres
+from indexer.store import lock, postgres
 from indexer.store.errors import NothingIndexed
 from indexer.store.statements import NOTIFY_CHANNEL
 from indexer.store.writer import check_schema
@@ -211,6 +212,15 @@ class EpochChanged(Exception):
     """The writer has begun another history of messages: the streams are to be filled anew."""
 
 
+def place(redis_url: str) -> str:
+    """Which Redis a URL means: without who asks and how."""
+    parts = urlsplit(redis_url)
+    db = parse_qs(parts.query).get("db", [""])[0]
+    if parts.scheme == "unix":
+        return f"{parts.path} {db or 0}"
+    return f"{parts.hostname}:{parts.port or 6379} {db or parts.path.strip('/') or 0}"
+
+
 async def _relay_epoch(connection: postgres.Connection, streams: "redis.Redis") -> None:
     cursor = await connection.fetchrow("select chain_id, epoch from tidebook.cursors")
     if cursor is None:
@@ -220,11 +230,17 @@ async def _relay_epoch(connection: postgres.Connection, streams: "redis.Redis") 
     await Relay(PostgresOutbox(connection, epoch), redis_streams).run()
 
 
-async def relay(database_url: str, redis_url: str) -> None:
-    """Run the relay of the database's chain. Raises what ends it, and NothingIndexed."""
+async def relay(
+    database_url: str, redis_url: str, on_standby: Callable[[], None] = lambda: None
+) -> None:
+    """Run the relay of the database's chain. Raises what ends it, and NothingIndexed.
+
+    While another one fills the same Redis, calls `on_standby` once and waits for it to go.
+    """
     connection = await postgres.connect(database_url)
     try:
         await check_schema(connection)
+        await lock.hold(connection, lock.RELAY, place(redis_url), on_standby)
         streams = await connect_redis(redis_url)
         try:
             while True:

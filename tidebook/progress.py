@@ -30,11 +30,12 @@ def warn(sentence: str) -> None:
 
 def standing_by() -> None:
     """Say that a second writer waits for the first."""
-    print(  # noqa: T201
-        "tidebook: another writer of this chain is at work; standing by until it ends",
-        file=sys.stderr,
-        flush=True,
-    )
+    warn("another writer of this chain is at work; standing by until it ends")
+
+
+def relay_standing_by() -> None:
+    """Say that a second relay waits for the first."""
+    warn("another relay fills this Redis; standing by until it ends")
 
 
 class BlockProgress:

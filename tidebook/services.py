@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from tidebook.progress import BlockProgress, standing_by, warn
+from tidebook.progress import BlockProgress, relay_standing_by, standing_by, warn
 from tidebook.settings import Chain, Flow, Listen, Storage, find_deployment
 from tidebook.stores import servers
 from tidebook.tasks import ensure_schema
@@ -64,7 +64,7 @@ async def relay(storage: Storage) -> None:
 
     async with servers(storage, redis=True) as urls:
         await _chain_id(urls.database_url)
-        await _until_stopped(run(urls.database_url, urls.redis_url))
+        await _until_stopped(run(urls.database_url, urls.redis_url, relay_standing_by))
 
 
 async def api(storage: Storage, listen: Listen) -> None:

@@ -21,7 +21,7 @@ from indexer.domain.order import CANDLE_SECONDS
 from indexer.domain.step import Advance, Step
 from indexer.domain.units import Hash
 from indexer.mirror.fold import Mirror
-from indexer.store import postgres, tables
+from indexer.store import lock, postgres, tables
 from indexer.store.batch import CURRENT, Batch
 from indexer.store.checkpoints import EVERY_EVENTS, Checkpoints
 from indexer.store.database import Database
@@ -165,14 +165,14 @@ async def open_store(
     Raises DatabaseUnreachable, SchemaMissing.
     """
     connection = await postgres.connect(database_url)
-    await check_schema(connection)
-    lock = ("tidebook writer", deployment.chain_id)
-    locked = "select pg_try_advisory_lock(hashtext($1), ($2::bigint % 2147483647)::int)"
-    if not await connection.fetchval(locked, *lock):
-        on_standby()
-        await connection.execute(locked.replace("_try", ""), *lock)
-    database = Postgres(connection)
-    await database.prepare()
+    try:
+        await check_schema(connection)
+        await lock.hold(connection, lock.WRITER, str(deployment.chain_id), on_standby)
+        database = Postgres(connection)
+        await database.prepare()
+    except BaseException:
+        await connection.close()
+        raise
     return Store(database, deployment, checkpoint_events)
 
 

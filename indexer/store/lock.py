@@ -1,0 +1,44 @@
+"""Who is the one that works: a lock in Postgres, held as long as a connection lives.
+
+It goes with the connection, however that ends, so nobody has to clean up behind a killed process.
+Waiting is asking again: a statement that waits inside Postgres would hold back its vacuum.
+"""
+
+import asyncio
+from collections.abc import Callable
+
+from indexer.store.postgres import Connection
+
+WRITER, RELAY = "tidebook writer", "tidebook relay"
+ASK_S = 0.5
+"""Pause of one that stands by before it asks again."""
+
+_NAMED = "hashtext($1), hashtext($2)"
+
+
+async def hold(
+    connection: Connection, role: str, of: str, on_standby: Callable[[], None] = lambda: None
+) -> None:
+    """Become the one in `role` of something; while another is, call `on_standby` once and wait."""
+    told = False
+    while not await connection.fetchval(f"select pg_try_advisory_lock({_NAMED})", role, of):
+        if not told:
+            told = True
+            on_standby()
+        await asyncio.sleep(ASK_S)
+
+
+async def is_held(connection: Connection, role: str, of: str) -> bool:
+    """Whether somebody has that role in this database."""
+    return bool(await connection.fetchval(_HELD, role, of))
+
+
+_HELD = f"""
+select exists (
+  select from pg_locks
+   where locktype = 'advisory' and granted and objsubid = 2
+     and database = (select oid from pg_database where datname = current_database())
+     and (classid::bigint, objid::bigint) = (
+       select a::bigint & 4294967295, b::bigint & 4294967295
+         from (values ({_NAMED})) as named (a, b)))
+"""

@@ -1,0 +1,59 @@
+"""One Tidebook service as an operator runs it: a process of its own, that can be killed."""
+
+import asyncio
+import signal
+import sys
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+DEADLINE_S = 30.0
+
+
+class Service:
+    """A running `tidebook …`, and what it has said so far."""
+
+    def __init__(self, process: asyncio.subprocess.Process) -> None:
+        self.process = process
+        self.said = ""
+
+    async def hear(self, words: str) -> str:
+        """Wait until it has said these words; all it said up to then."""
+        assert self.process.stderr is not None
+        async with asyncio.timeout(DEADLINE_S):
+            while words not in self.said:
+                line = await self.process.stderr.readline()
+                assert line, f"it ended without {words!r}: {self.said}"
+                self.said += line.decode()
+        return self.said
+
+    async def kill(self) -> None:
+        """SIGKILL: it gets to say and do nothing more."""
+        if self.process.returncode is None:
+            self.process.send_signal(signal.SIGKILL)
+        await self.process.wait()
+
+    async def stop(self) -> str:
+        """SIGTERM; all it ever said. It must end well."""
+        assert self.process.stderr is not None
+        self.process.send_signal(signal.SIGTERM)
+        async with asyncio.timeout(DEADLINE_S):
+            self.said += (await self.process.stderr.read()).decode()
+            code = await self.process.wait()
+        assert code == 0, self.said
+        return self.said
+
+
+@asynccontextmanager
+async def running(*arguments: str) -> AsyncIterator[Service]:
+    """A service that is killed at the end of the block, if it still lives."""
+    process = await asyncio.create_subprocess_exec(
+        *(sys.executable, "-m", "tidebook", *arguments),
+        stdin=asyncio.subprocess.DEVNULL,
+        stdout=asyncio.subprocess.DEVNULL,
+        stderr=asyncio.subprocess.PIPE,
+    )
+    service = Service(process)
+    try:
+        yield service
+    finally:
+        await service.kill()
