@@ -8,18 +8,18 @@ from starlette.websockets import WebSocket
 from ws.door import Shut
 from ws.gateway import Gateway
 from ws.hub import Client
-from ws.limits import Limits
 from ws.native import session as native
 from ws.native.audience import Listener
-from ws.native.live import now_ms
 from ws.native.messages import Notice, say
+from ws.native.telling import now_ms
 from ws.outlet import Line, text_frame
 from ws.session import Effect, HangUp, Join, Leave, Refused, Say, Session
 
 
 async def in_binances_words(
-    gateway: Gateway, limits: Limits, websocket: WebSocket, names: str, *, combined: bool
+    gateway: Gateway, websocket: WebSocket, names: str, *, combined: bool
 ) -> None:
+    limits = gateway.limits
     session = Session(gateway.directory, limits, combined=combined)
     try:
         effects = session.open(name for name in names.split("/") if name)
@@ -46,18 +46,18 @@ async def in_binances_words(
             hub.leave(client, stream, channel)
 
 
-async def in_our_words(gateway: Gateway, limits: Limits, websocket: WebSocket) -> None:
+async def in_our_words(gateway: Gateway, websocket: WebSocket) -> None:
     address = await _enter(gateway, websocket)
     if address is None:
         return
-    live, line = gateway.live, _line(websocket)
+    live, line, limits = gateway.live, _line(websocket), gateway.limits
     session = native.Session(gateway.directory, limits)
     listener = Listener(Client(line, limits.queue_bytes), session, address)
     try:
         await websocket.accept()
         live.listeners.add(listener)
         line.last_words = lambda: _tell_shutdown(gateway, listener)
-        _do(gateway, listener, session.open(live.epoch, live.seq, now_ms()))
+        _do(gateway, listener, session.open(live.feed.epoch, live.feed.seq, now_ms()))
         while not listener.client.leaving and (heard := await _hear(websocket)) is not None:
             _do(gateway, listener, session.receive(heard, now_ms()))
     finally:

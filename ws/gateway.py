@@ -38,15 +38,16 @@ class Gateway:
     """Markets, tail and hub of one process."""
 
     def __init__(self, database_url: str, redis_url: str, chain_id: int, limits: Limits) -> None:
+        self.limits = limits
         self.directory = Directory()
         self.hub = Hub()
         self.door = Door(limits)
         self._pool = connect(database_url, pooled=True)
         self._history: redis.Redis = redis.Redis.from_url(redis_url, protocol=2, socket_timeout=5)
-        past = Past(self._pool, self._history, chain_id, limits.replay_messages)
-        self.live = Live(self.directory, past, limits)
+        self._past = Past(self._pool, self._history, chain_id, limits.replay_messages)
+        self.live = Live(self.directory, self._past, limits)
         self.pulse = Pulse(self.live)
-        self.spot = Spot(self.hub, self.live, self.directory, self._pool)
+        self.spot = Spot(self.hub, self.live.feed, self.directory, self._pool)
         self.tail = Tail(redis_url, chain_id, self._publish, self._dismiss)
         self.markets_known = False
         """Whether Postgres answered when last asked."""
@@ -85,6 +86,21 @@ class Gateway:
         async with self._publishing:
             await self._match_books()
 
+    def health(self) -> dict[str, Any]:
+        """What this process is connected to, and how far behind the writer it is."""
+        head, seq = self.live.feed.head, self.tail.seq
+        same = head is not None and head.epoch == self.tail.epoch
+        return {
+            "status": "ok" if self.tail.connected else "unavailable",
+            "redis": self.tail.connected,
+            "database": self.markets_known,
+            "epoch": self.tail.epoch,
+            "seq": seq,
+            "lag_messages": max(0, head.seq - seq) if head and same else None,
+            "markets": len(self.directory),
+            "connections": self.door.inside,
+        }
+
     def connections(self) -> dict[str, Any]:
         """Who is connected: counts, by dialect and by address."""
         return {
@@ -101,15 +117,16 @@ class Gateway:
 
     async def _match_books(self) -> None:
         """Have books of the history that the tail reads, if they can be had."""
-        self.live.epoch = self.tail.epoch or self.live.epoch
-        if not self.live.has_books:
-            await self.live.load_books()
+        feed = self.live.feed
+        feed.epoch = self.tail.epoch or feed.epoch
+        if not feed.has_books:
+            await feed.load_books(self._past)
 
     async def _publish(self, messages: list[Message]) -> None:
         async with self._publishing:
             await self._match_books()
             await self._tell(messages)
-        self.live.end_batch()
+        self.live.flush("block")
         self.spot.end_batch()
         self.pulse.look()
 
@@ -144,9 +161,8 @@ class Gateway:
         """Another history begins: strict clients must come again, ours get fresh snapshots."""
         self.hub.dismiss("history was rebuilt: reconnect and take a new snapshot")
         async with self._publishing:
-            self.live.seq = 0
-            self.live.epoch = None
-            await self.live.load_books()
+            self.live.feed.begin_anew()
+            await self.live.feed.load_books(self._past)
             await self._match_books()
             self.live.renew("epoch_changed")
 

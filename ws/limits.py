@@ -26,10 +26,11 @@ class Limits:
     """Messages of one channel sent again to who resumes; further behind it gets a snapshot."""
     heartbeat_s: float = 1.0
     """Seconds between the heartbeats of `/v1`."""
+    ping_interval_s: float = 20.0
+    """Seconds between our pings."""
+    pong_timeout_s: float = 60.0
+    """Seconds a client has to answer one; then the connection closes."""
 
-
-PING_INTERVAL_S = 20.0
-PONG_TIMEOUT_S = 60.0
 
 SHUTDOWN_JITTER_MS = 5_000
 """Clients of a gateway that stops are spread over this many milliseconds when they come again."""

@@ -21,7 +21,7 @@ from ws.channels import payload as event_of
 from ws.hub import Hub
 from ws.native.book import Book
 from ws.native.conflate import Pending
-from ws.native.live import Live
+from ws.native.feed import Feed
 from ws.native.topics import Topic
 from ws.statistics import read_candle, read_trades
 
@@ -35,9 +35,9 @@ AVERAGE_S = 300
 class Spot:
     """What the hub's listeners hear. `run` keeps the clock."""
 
-    def __init__(self, hub: Hub, live: Live, directory: Directory, engine: AsyncEngine) -> None:
+    def __init__(self, hub: Hub, feed: Feed, directory: Directory, engine: AsyncEngine) -> None:
         self._hub = hub
-        self._live = live
+        self._feed = feed
         self._directory = directory
         self._engine = engine
         self._trades: dict[Address, list[Message]] = {}
@@ -74,9 +74,9 @@ class Spot:
         self._trades.clear()
         for market in self._touched:
             channel, listing = Channel(market, "bookTicker"), self._directory.at(market)
-            if listing is None or not self._hub.wants(channel) or not self._live.has_books:
+            if listing is None or not self._hub.wants(channel) or not self._feed.has_books:
                 continue
-            top = dialect.book_ticker(self._book(market), self._live.depth_link(market), listing)
+            top = dialect.book_ticker(self._book(market), self._feed.depth_link(market), listing)
             held = {name: value for name, value in top.items() if name in "bBaA"}
             if self._tops.get(market) != held:
                 self._tops[market] = held
@@ -141,8 +141,8 @@ class Spot:
                 continue
             if CADENCED.fullmatch(channel.kind):
                 self._diffs(channel, listing)
-            elif (found := PARTIAL.fullmatch(channel.kind)) and self._live.has_books:
-                book, link = self._book(channel.market), self._live.depth_link(channel.market)
+            elif (found := PARTIAL.fullmatch(channel.kind)) and self._feed.has_books:
+                book, link = self._book(channel.market), self._feed.depth_link(channel.market)
                 self._say(channel, dialect.partial_book(book, int(found[1]), link, listing))
 
     def _diffs(self, channel: Channel, listing: Listing) -> None:
@@ -226,7 +226,7 @@ class Spot:
         self._say(channel, {**event, "E": self._now_s * 1000})
 
     def _book(self, market: Address) -> Book:
-        return self._live.books.get(market) or Book()
+        return self._feed.book(market)
 
     def _say(self, channel: Channel, event: Any) -> None:
         self._hub.publish(channel, msgspec.json.encode(event))

@@ -4,10 +4,11 @@ import asyncio
 import logging
 
 from ws.native.audience import Listener
-from ws.native.live import Live, now_ms
+from ws.native.live import Live
 from ws.native.messages import Heartbeat, Id, Resolved, say
 from ws.native.past import Unavailable
 from ws.native.session import WAIT_TIMEOUT_S
+from ws.native.telling import now_ms
 from ws.outlet import text_frame
 
 _log = logging.getLogger("tidebook.ws")
@@ -67,10 +68,10 @@ class Pulse:
         """One frame to everybody: encoded once for all that have the same channels."""
         live = self._live
         try:
-            live.head = await live.past.head()
+            live.feed.head = await live.past.head()
         except Unavailable as error:
             _log.debug("heartbeats without a newer head: %s", error)
-        live.flush("1000ms")
+        live.flush("100ms", "1000ms")  # a heartbeat speaks of what has been told
         frames: dict[frozenset[str], bytes] = {}
         for listener in list(live.listeners):
             channels = live.channels_of(listener)
@@ -81,9 +82,9 @@ class Pulse:
         self.look()
 
     def _heartbeat(self, channels: dict[str, int]) -> bytes:
-        live, head = self._live, self._live.head
+        feed, head = self._live.feed, self._live.feed.head
         known = (head.head, head.safe, head.finalized) if head else (None, None, None)
-        return say(Heartbeat(live.epoch, live.seq, *known, channels), now_ms())
+        return say(Heartbeat(feed.epoch, feed.seq, *known, channels), now_ms())
 
     async def _watch(self) -> None:
         while True:

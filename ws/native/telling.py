@@ -1,9 +1,15 @@
-"""Pure: a message of the streams as the frame that carries it."""
+"""A message of the streams as the frame that carries it, and what goes into frames."""
+
+import time
 
 from msgspec import UNSET
 
 from indexer.wire import Message
 from ws.native.messages import Event
+
+
+def now_ms() -> int:
+    return time.time_ns() // 1_000_000
 
 
 def event_of(channel: str, message: Message, checksum: int | None, prev_seq: int | None) -> Event:
