@@ -1,15 +1,21 @@
 """What the writer has done, as metrics: read from its own tables whenever somebody asks.
 
-So they are there for every writer, also one that has died: then
-`tidebook_indexed_age_seconds` grows.
+So they are there for every writer, also one that has died: then `tidebook_writer_up` is 0,
+`tidebook_indexed_age_seconds` grows and the lag, which nobody knows, is NaN.
 """
 
+from collections.abc import Sequence
+from typing import Any
+
 from prometheus_client import CollectorRegistry, Gauge, generate_latest
-from sqlalchemy import text
+from sqlalchemy import Row, text
+from sqlalchemy.dialects.postgresql import JSONB
 
 from indexer.store.snapshot import Snapshot
+from indexer.store.status import SILENT_SINCE
 
 _GAUGES = {
+    "writer_up": "1 while the writer gives signs of life",
     "lag_blocks": "Blocks that the node has told of and we have not indexed",
     "indexed_block": "Height of the newest indexed block",
     "safe_block": "Height of the newest safe block",
@@ -37,11 +43,48 @@ async def figures(snapshot: Snapshot) -> bytes:
     )
     for row in await snapshot.read(_DIVERGENCES):
         divergences.labels(row.market, str(row.acknowledged).lower()).set(row.found)
+    _providers(await snapshot.read(_PROVIDERS), registry)
     return generate_latest(registry)
 
 
-_FIGURES = text("""
-select greatest(coalesce(head_number, 0) - block_number, 0) as lag_blocks,
+def _providers(rows: Sequence[Row[Any]], registry: CollectorRegistry) -> None:
+    """How each node does that the writer asks, by its URL without secrets."""
+    gauges = {
+        name: Gauge(f"tidebook_provider_{name}", words, ["provider"], registry=registry)
+        for name, words in _PROVIDER_GAUGES.items()
+    }
+    faults = Gauge(
+        "tidebook_provider_faults_total",
+        "What went wrong with a node since the writer's start, by kind",
+        ["provider", "kind"],
+        registry=registry,
+    )
+    for row in rows:
+        for name, gauge in gauges.items():
+            value = row._mapping[name]
+            gauge.labels(row.provider).set(float("nan") if value is None else value)
+        for kind, count in row.faults.items():
+            faults.labels(row.provider, kind).set(count)
+
+
+_PROVIDER_GAUGES = {
+    "up": "1 while the node is asked: it answers, follows our chain and was not caught in a lie",
+    "quarantined": "1 while the node is not asked because it was caught in a lie",
+    "score": "Health of the node, of 100",
+    "head_block": "Newest height the node has told",
+}
+
+_PROVIDERS = text("""
+select url_masked as provider, (state = 'ok')::int as up,
+       (state = 'quarantined')::int as quarantined, score, head_number as head_block, faults
+  from tidebook.providers order by 1
+""").columns(faults=JSONB)
+
+
+_FIGURES = text(f"""
+select (silent_since is null)::int as writer_up,
+       case when silent_since is null then greatest(coalesce(head_number, 0) - block_number, 0)
+            else 'NaN'::numeric end as lag_blocks,
        block_number as indexed_block,
        safe_number as safe_block,
        finalized_number as finalized_block,
@@ -50,7 +93,7 @@ select greatest(coalesce(head_number, 0) - block_number, 0) as lag_blocks,
        (select count(*) from tidebook.rollbacks) as rollbacks_total,
        (select depth from tidebook.rollbacks order by id desc limit 1) as rollback_depth_blocks,
        (select count(*) from tidebook.events where name is null) as unknown_logs_total
-  from tidebook.cursors
+  from (select *, {SILENT_SINCE} as silent_since from tidebook.cursors) as cursors
  where block_number is not null
 """).columns()
 

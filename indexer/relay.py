@@ -197,6 +197,25 @@ class RedisStreams:
             raise RedisChanged(seq, {key.decode(): value.decode() for key, value in stored.items()})
 
 
+async def published(redis_url: str, chain_id: int) -> tuple[int, dict[Stream, int]]:
+    """Up to which seq Redis holds the outbox, and the newest of each stream, for `status`.
+
+    Raises RedisUnreachable.
+    """
+    client = await connect_redis(redis_url)
+    try:
+        seq = await client.hget(f"tidebook:{chain_id}:relay", "seq")
+        newest = {}
+        for stream in STREAMS:
+            found: Any = await client.xrevrange(stream_key(chain_id, stream), count=1)
+            newest[stream] = int(found[0][0].split(b"-")[0]) if found else 0
+    except (RedisError, OSError) as error:
+        raise RedisUnreachable(f"TIDEBOOK_REDIS_URL: Redis does not answer: {error}") from error
+    finally:
+        await client.aclose()
+    return int(seq or 0), newest
+
+
 class RedisChanged(Exception):
     """Redis does not stand where we left it: emptied, failed over, or another relay is at work."""
 

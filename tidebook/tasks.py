@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import click
 import msgspec
 
+from tidebook import embedded
 from tidebook.progress import BlockProgress, standing_by
 from tidebook.settings import BadSetting, Chain, Storage, find_deployment
 from tidebook.stores import servers
@@ -59,10 +60,25 @@ async def status(storage: Storage, as_json: bool) -> None:
             found = await read_status(connection)
         finally:
             await connection.close()
+    found |= await _published(storage, found["chain_id"])
     if as_json:
         click.echo(msgspec.json.encode(found).decode())
     else:
         _print_table(found)
+
+
+async def _published(storage: Storage, chain_id: int) -> dict[str, Any]:
+    """What Redis holds; a Redis that is not there is no reason to say nothing of the rest."""
+    from indexer.relay import RedisUnreachable, published
+
+    if storage.redis_url is None and embedded.lost(storage.data_dir, postgres=False):
+        return {"published": None, "streams": None}  # nobody runs it, so nobody reads it
+    try:
+        async with servers(storage, postgres=False, redis=True) as urls:
+            seq, newest = await published(urls.redis_url, chain_id)
+    except RedisUnreachable as error:
+        return {"published": None, "streams": str(error)}
+    return {"published": seq, "streams": newest}
 
 
 def _print_table(found: dict[str, Any]) -> None:

@@ -43,6 +43,8 @@ IMPATIENT = Patience(attempts=3, request_s=10.0, give_up_s=20.0)
 """With others to ask, nobody is waited for long."""
 REPORT_S = 3.0
 """Pause between reports, unless somebody's state changes."""
+SIGN_S = 10.0
+"""Longest pause between reports, though there is no news."""
 
 
 class Providers:
@@ -119,13 +121,15 @@ class Providers:
         return [provider.report(best) for provider in self._all]
 
     async def reports(self) -> AsyncIterator[list[Report]]:
-        """The report, whenever a state changes, and every few seconds if anything did."""
+        """The report, whenever a state changes, every few seconds if anything did, and now and
+        then all the same: a sign of life."""
         told: list[Report] | None = None
+        told_at = 0.0
         while True:
             self._news.clear()
             report = self.report()
-            if report != told:
-                told = report
+            if report != told or self._now() - told_at >= SIGN_S:
+                told, told_at = report, self._now()
                 yield report
             await _wait(self._news, REPORT_S)
 

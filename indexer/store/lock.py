@@ -28,17 +28,9 @@ async def hold(
         await asyncio.sleep(ASK_S)
 
 
-async def is_held(connection: Connection, role: str, of: str) -> bool:
-    """Whether somebody has that role in this database."""
-    return bool(await connection.fetchval(_HELD, role, of))
-
-
-_HELD = f"""
-select exists (
+WRITER_AT_WORK = f"""exists (
   select from pg_locks
-   where locktype = 'advisory' and granted and objsubid = 2
+   where locktype = 'advisory' and objsubid = 2 and granted
      and database = (select oid from pg_database where datname = current_database())
-     and (classid::bigint, objid::bigint) = (
-       select a::bigint & 4294967295, b::bigint & 4294967295
-         from (values ({_NAMED})) as named (a, b)))
-"""
+     and classid = hashtext('{WRITER}')::oid and objid = hashtext(chain_id::text)::oid)"""
+"""Whether a writer holds its lock, as SQL beside the one row of `cursors`."""

@@ -24,7 +24,7 @@ async def test_health_readiness_and_metrics(
     async with http.get(f"{base_url}/metrics") as response:
         shown = (await response.text()).splitlines()
     assert any(line.startswith('tidebook_api_requests_total{status="200"} ') for line in shown)
-    assert {"tidebook_api_database_up 1.0", "tidebook_lag_blocks 0.0"} <= set(shown)
+    assert {"tidebook_api_database_up 1.0", "tidebook_writer_up 0.0"} <= set(shown)
     assert any(line.startswith("tidebook_indexed_age_seconds ") for line in shown)
 
 
