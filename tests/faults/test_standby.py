@@ -18,6 +18,7 @@ async def test_a_second_relay_stands_by_and_takes_over_from_a_killed_one(
     await play(database_url, chain, chain.to(0, 140))
     streams: redis.Redis = redis.from_url(redis_url, protocol=2)
     command = ("relay", "--database-url", database_url, "--redis-url", redis_url)
+    await streams.flushdb()
     try:
         async with running(*command) as first:
             await assert_equal(database_url, streams)

@@ -5,6 +5,7 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
+import redis.asyncio as redis
 from prometheus_client.parser import text_string_to_metric_families
 
 from api.figures import figures
@@ -106,6 +107,9 @@ async def metrics(database_url: str) -> dict[str, float | None]:
 async def test_status_says_how_far_the_streams_are(
     reader: postgres.Connection, database_url: str, redis_url: str
 ) -> None:
+    streams: redis.Redis = redis.from_url(redis_url, protocol=2)
+    await streams.flushdb()
+    await streams.aclose()
     where = ("--database-url", database_url, "--redis-url", redis_url)
     code, out, err = await run("status", "--json", *where)
     assert code == 0, err
