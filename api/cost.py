@@ -1,26 +1,23 @@
 """Before a document runs: what its lists may return in all, and which block it waits for."""
 
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
 from typing import Any
 
 from graphql import (
-    DocumentNode,
     FieldNode,
     FragmentDefinitionNode,
     FragmentSpreadNode,
     InlineFragmentNode,
     OperationDefinitionNode,
     SelectionNode,
-    Visitor,
     get_named_type,
-    visit,
 )
 from graphql.execution.values import get_argument_values, get_variable_values
 from strawberry.extensions import SchemaExtension
 
 from api import view
 from api.errors import LimitExceeded
-from api.limits import DEFAULT_ROWS, MAX_REQUEST_ROWS, MAX_SPREADS
+from api.limits import DEFAULT_ROWS, MAX_REQUEST_ROWS
 
 
 class Admission(SchemaExtension):
@@ -29,16 +26,6 @@ class Admission(SchemaExtension):
     A list inside another multiplies. Both are known before anything is read, so a request that
     waits opens its snapshot behind the wait.
     """
-
-    def on_parse(self) -> Iterator[None]:
-        """Refuse fragments that open each other without end, before any rule walks through them."""
-        yield
-        document = self.execution_context.graphql_document
-        if document is not None and _spreads(document) > MAX_SPREADS:
-            raise LimitExceeded(
-                f"the fragments of this document open each other, at most {MAX_SPREADS} times",
-                limit=MAX_SPREADS,
-            )
 
     async def on_execute(self) -> AsyncIterator[None]:
         context = self.execution_context
@@ -64,40 +51,6 @@ class Admission(SchemaExtension):
             if number is not None or txs:
                 await view.wait(context.context.engine, number, txs)
         yield
-
-
-class _Spreads(Visitor):
-    """Which fragments each definition names, once for every time."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.named: dict[str, list[str]] = {"": []}
-        self._inside = ""
-
-    def enter_fragment_definition(self, node: FragmentDefinitionNode, *_: Any) -> None:
-        self._inside = node.name.value
-        self.named[self._inside] = []
-
-    def leave_fragment_definition(self, *_: Any) -> None:
-        self._inside = ""
-
-    def enter_fragment_spread(self, node: FragmentSpreadNode, *_: Any) -> None:
-        self.named[self._inside].append(node.name.value)
-
-
-def _spreads(document: DocumentNode) -> int:
-    """How many fragments are opened if each is opened wherever it is named, inside others too."""
-    spreads = _Spreads()
-    visit(document, spreads)
-    known: dict[str, int] = {}
-
-    def opened(name: str) -> int:
-        if name not in known:
-            known[name] = 0  # a cycle ends here; validation tells of it
-            known[name] = sum(1 + opened(one) for one in spreads.named.get(name, ()))
-        return known[name]
-
-    return opened("")
 
 
 class _Walk:

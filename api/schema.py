@@ -9,22 +9,16 @@ from typing import Annotated, Any
 import strawberry
 from graphql import GraphQLError
 from sqlalchemy.ext.asyncio import AsyncEngine
-from strawberry.extensions import (
-    MaxAliasesLimiter,
-    MaxTokensLimiter,
-    ParserCache,
-    QueryDepthLimiter,
-    SchemaExtension,
-    ValidationCache,
-)
+from strawberry.extensions import SchemaExtension
 from strawberry.schema.config import StrawberryConfig
 from strawberry.types import ExecutionContext
 
-from api import arguments, chain_reads, limits, lists, market_reads, past, reads, types, view
+from api import arguments, chain_reads, lists, market_reads, past, reads, types, view
 from api.candles import read_candles
 from api.chain import ChainQuery
 from api.chain_reads import Header
 from api.cost import Admission
+from api.documents import Documents, Judge
 from api.errors import BadInput, Internal, addressed
 from api.limits import DEFAULT_ROWS, MAX_ROWS
 from api.loaders import Loaders
@@ -265,18 +259,15 @@ class _Schema(strawberry.Schema):
 
 def build_schema() -> strawberry.Schema:
     """The schema with its limits. One serves a process; requests bring their Context."""
+    documents = Documents()
     return _Schema(
         Query,
         execution_context_class=ProjectingContext,
         config=StrawberryConfig(scalar_map={Long: LONG}),
         extensions=[
             _Request,
+            lambda: Judge(documents),
             Admission,
-            lambda: MaxTokensLimiter(limits.MAX_QUERY_TOKENS),
-            lambda: ParserCache(limits.MAX_CACHED_DOCUMENTS),
-            lambda: ValidationCache(limits.MAX_CACHED_DOCUMENTS),
-            lambda: QueryDepthLimiter(limits.MAX_QUERY_DEPTH),
-            lambda: MaxAliasesLimiter(limits.MAX_ALIASES),
         ],
     )
 
