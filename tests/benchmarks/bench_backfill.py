@@ -1,0 +1,207 @@
+"""The whole history into Postgres: `tidebook index` against the player, from start to ready.
+
+    .venv/bin/python -m tests.benchmarks.bench_backfill 20000 300000 1000000
+    make bench
+
+Everything runs as a user runs it: the real command in a process of its own, an embedded Postgres
+with its durability on, the player as the node. The clock runs from the start of the process until
+the cursor is at the player's head, ten blocks of which come live. The baselines are of the same
+run: the same logs fetched and parsed and no more, and the same rows COPYed into bare tables and no
+more.
+"""
+
+import asyncio
+import io
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+from typing import Any
+
+import asyncpg
+import msgspec
+
+from tests.benchmarks.player import cpu_s, fetch_raw, playing
+from tidebook import embedded
+
+EVENTS = 100_000
+POLL_S = 0.02
+LEAST_RATE = 20_000
+"""Events/s below which something is broken, whatever else runs on the machine."""
+MOST_RSS_MB = 450
+TABLES = (
+    *("blocks", "events", "trades", "order_changes", "level_changes", "balance_changes"),
+    *("orders", "levels", "balances", "candles"),
+)
+
+
+class Result(msgspec.Struct):
+    """What one backfill took. CPU is in seconds, RSS in MB."""
+
+    events: int
+    rows: int
+    seconds: float
+    first_s: float
+    cpu: float
+    postgres_cpu: float
+    player_cpu: float
+    rss: float
+    fetch_rate: float
+    copy_s: float
+
+    @property
+    def rate(self) -> float:
+        return self.events / self.seconds
+
+    def __str__(self) -> str:
+        per = 1e5 / self.events
+        bare_s = self.events / self.fetch_rate
+        return (
+            f"backfill: {self.events:,} events, {self.rows:,} rows in {self.seconds:.2f} s "
+            f"(the first batch after {self.first_s:.2f} s): {self.rate:,.0f} events/s\n"
+            f"  CPU s per 100k events: tidebook {self.cpu * per:.2f}, Postgres "
+            f"{self.postgres_cpu * per:.2f}, player {self.player_cpu * per:.2f}; peak RSS of "
+            f"the writer {self.rss:.0f} MB\n"
+            f"  raw fetch+parse {self.fetch_rate:,.0f} events/s: {self.seconds / bare_s:.1f} times "
+            f"that; raw COPY {self.rows / self.copy_s:,.0f} rows/s: "
+            f"{self.seconds / self.copy_s:.1f} times that\n"
+            f"  load {os.getloadavg()[0]:.1f} on {os.cpu_count()} cores; {_ponder()}"
+        )
+
+
+def _ponder() -> str:
+    """The named peer, where it could run."""
+    there = shutil.which("ponder")
+    return (
+        f"Ponder: {there}, not driven by this benchmark" if there else "Ponder: not installed here"
+    )
+
+
+def tree(process: int) -> list[int]:
+    """A process and all below it."""
+    children = Path(f"/proc/{process}/task/{process}/children").read_text().split()
+    return [process, *(one for child in children for one in tree(int(child)))]
+
+
+def parent(process: int) -> int:
+    return int(Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()[1])
+
+
+def tree_cpu_s(process: int) -> float:
+    """CPU seconds of a process, of those below it, and of those that have ended."""
+    ticks = 0
+    for one in tree(process):
+        fields = Path(f"/proc/{one}/stat").read_text().rpartition(")")[2].split()
+        ticks += sum(map(int, fields[11:15]))
+    return ticks / os.sysconf("SC_CLK_TCK")
+
+
+def peak_mb(process: int) -> float:
+    """Most memory that a process and those below it have had resident, each at its worst."""
+    most = 0
+    for one in tree(process):
+        status = Path(f"/proc/{one}/status").read_text()
+        most += int(status.split("VmHWM:")[1].split()[0])
+    return most / 1024
+
+
+def command(*arguments: str, url: str) -> subprocess.Popen[bytes]:
+    environment = {**os.environ, "TIDEBOOK_DATABASE_URL": url}
+    return subprocess.Popen([sys.executable, "-m", "tidebook", *arguments], env=environment)
+
+
+async def until(connection: Any, condition: str, process: subprocess.Popen[bytes]) -> None:
+    """Until a condition on the cursor holds."""
+    while not await connection.fetchval(
+        f"select exists(select from tidebook.cursors where {condition})"
+    ):
+        assert process.poll() is None, "the writer has ended"
+        await asyncio.sleep(POLL_S)
+
+
+async def backfill(events: int, url: str, *options: str) -> Result:
+    """Index a synthetic chain into an empty database that has the schema."""
+    connection: Any = await asyncpg.connect(url)
+    postmaster = parent(await connection.fetchval("select pg_backend_pid()"))
+    with playing(events) as (node, player):
+        last = int(msgspec.json.decode(await asyncio.to_thread(_ask_head, node)))
+        postgres_before, player_before = tree_cpu_s(postmaster), cpu_s(player.pid)
+        began = time.perf_counter()
+        process = command("index", "--rpc", node, "--compare-every", "0", *options, url=url)
+        try:
+            await until(connection, "block_number > 0", process)
+            first_s = time.perf_counter() - began
+            await until(connection, f"block_number = {last}", process)
+            seconds = time.perf_counter() - began
+            cpu, rss = tree_cpu_s(process.pid), peak_mb(process.pid)
+            postgres = tree_cpu_s(postmaster) - postgres_before
+            players = cpu_s(player.pid) - player_before
+        finally:
+            process.send_signal(signal.SIGTERM)
+            process.wait()
+        found, fetch_s, _ = await fetch_raw(node, last)
+    rows, copy_s = await copy_raw(connection)
+    stored = await connection.fetchval("select count(*) from tidebook.events")
+    assert stored == found, f"{stored} of {found} events"
+    unverified = "select count(*) from tidebook.trades where verified is not true"
+    assert not await connection.fetchval(unverified)
+    await connection.close()
+    return Result(
+        found, rows, seconds, first_s, cpu, postgres, players, rss, found / fetch_s, copy_s
+    )
+
+
+def _ask_head(node: str) -> str:
+    import urllib.request
+
+    asked = b'{"jsonrpc":"2.0","id":1,"method":"eth_getBlockByNumber","params":["latest",false]}'
+    with urllib.request.urlopen(urllib.request.Request(node, asked)) as answer:
+        return str(int(msgspec.json.decode(answer.read())["result"]["number"], 16))
+
+
+async def copy_raw(connection: Any) -> tuple[int, float]:
+    """The same rows once more, by COPY into tables without an index: rows and seconds."""
+    rows, seconds = 0, 0.0
+    for table in TABLES:
+        text = io.BytesIO()
+        await connection.copy_from_table(table, schema_name="tidebook", output=text)
+        await connection.execute(f"create table raw_{table} (like tidebook.{table})")
+        text.seek(0)
+        began = time.perf_counter()
+        done = await connection.copy_to_table(f"raw_{table}", source=text)
+        seconds += time.perf_counter() - began
+        rows += int(done.split()[-1])
+        await connection.execute(f"drop table raw_{table}")
+    return rows, seconds
+
+
+async def test_backfill(database_url: str) -> None:
+    result = await backfill(EVENTS, database_url)
+    sys.stdout.write(f"\n{result}\n")
+    assert result.rate > LEAST_RATE
+    assert result.rss < MOST_RSS_MB
+
+
+def main() -> None:
+    import migrations
+
+    async def run(events: int, base: str) -> Result:
+        connection: Any = await asyncpg.connect(base)
+        name = f"bench_{events}"
+        await connection.execute(f"create database {name}")
+        await connection.close()
+        url = base.replace("/postgres?", f"/{name}?")
+        await migrations.upgrade(url)
+        return await backfill(events, url)
+
+    with tempfile.TemporaryDirectory() as folder, embedded.servers(Path(folder)) as urls:
+        for events in map(int, sys.argv[1:] or [str(EVENTS)]):
+            sys.stdout.write(f"{asyncio.run(run(events, urls.database_url))}\n")
+
+
+if __name__ == "__main__":
+    main()
