@@ -2,7 +2,8 @@
 
     what happened   ->   what it does to the state   ->   one transaction: rows, outbox, cursor
 
-Whatever goes wrong ends the process; the next start loads the last committed cursor and goes on.
+Whatever goes wrong ends this life of the writer; the next one loads the last committed cursor and
+goes on. Whether there is one at once, or only when somebody starts it, tidebook/lives.py decides.
 """
 
 from collections.abc import AsyncIterator, Callable, Sequence

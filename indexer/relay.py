@@ -88,9 +88,13 @@ class Streams(Protocol):
 class Relay:
     """Moves one chain's outbox. Any error ends it; a new one starts where Redis stands."""
 
-    def __init__(self, outbox: Outbox, streams: Streams) -> None:
+    def __init__(
+        self, outbox: Outbox, streams: Streams, level: Callable[[], None] = lambda: None
+    ) -> None:
         self._outbox = outbox
         self._streams = streams
+        self._level = level
+        """Called whenever Redis holds all there is."""
         self.seq = 0
         """The newest seq that Redis has."""
 
@@ -107,6 +111,7 @@ class Relay:
                     await self._start_anew()  # trimmed past us: what is kept is told
                 await self._streams.publish(entries, self.seq)
                 self.seq = entries[-1].seq
+            self._level()
             await self._outbox.wait(WAKE_S)
             await self._streams.require(self.seq)
 
@@ -240,21 +245,27 @@ def place(redis_url: str) -> str:
     return f"{parts.hostname}:{parts.port or 6379} {db or parts.path.strip('/') or 0}"
 
 
-async def _relay_epoch(connection: postgres.Connection, streams: "redis.Redis") -> None:
+async def _relay_epoch(
+    connection: postgres.Connection, streams: "redis.Redis", level: Callable[[], None]
+) -> None:
     cursor = await connection.fetchrow("select chain_id, epoch from tidebook.cursors")
     if cursor is None:
         raise NothingIndexed
     epoch = cursor["epoch"]
     redis_streams = RedisStreams(streams, cursor["chain_id"], epoch)
-    await Relay(PostgresOutbox(connection, epoch), redis_streams).run()
+    await Relay(PostgresOutbox(connection, epoch), redis_streams, level).run()
 
 
 async def relay(
-    database_url: str, redis_url: str, on_standby: Callable[[], None] = lambda: None
+    database_url: str,
+    redis_url: str,
+    on_standby: Callable[[], None] = lambda: None,
+    level: Callable[[], None] = lambda: None,
 ) -> None:
     """Run the relay of the database's chain. Raises what ends it, and NothingIndexed.
 
-    While another one fills the same Redis, calls `on_standby` once and waits for it to go.
+    While another one fills the same Redis, calls `on_standby` once and waits for it to go. Calls
+    `level` whenever Redis holds all there is.
     """
     connection = await postgres.connect(database_url)
     try:
@@ -264,7 +275,7 @@ async def relay(
         try:
             while True:
                 with contextlib.suppress(EpochChanged):
-                    await _relay_epoch(connection, streams)
+                    await _relay_epoch(connection, streams, level)
         finally:
             await streams.aclose()
     finally:

@@ -5,20 +5,23 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import signal
-from collections.abc import Coroutine
+from collections.abc import Callable, Coroutine, Sequence
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
+from tidebook.lives import live
 from tidebook.progress import BlockProgress, relay_standing_by, standing_by, warn
 from tidebook.settings import Chain, Flow, Listen, Storage, find_deployment
-from tidebook.stores import servers
+from tidebook.stores import Seat, servers
 from tidebook.tasks import ensure_schema
 
 if TYPE_CHECKING:
     from indexer.domain.canon import Canon
+    from indexer.domain.deployment import Deployment
+    from indexer.domain.step import Step
     from indexer.follow import Steps
     from indexer.mirror.fold import Mirror
 
@@ -28,6 +31,19 @@ SCHEMA_WAIT_S = 5.0
 
 async def index(storage: Storage, chain: Chain) -> None:
     """Follow a node into Postgres."""
+    deployment = await find_deployment(chain)
+    async with Seat(storage) as seat:
+
+        async def life(well: Callable[[], None]) -> None:
+            await _write(seat, chain, deployment, well)
+
+        await _until_stopped(live(life))
+
+
+async def _write(
+    seat: Seat, chain: Chain, deployment: Deployment, well: Callable[[], None]
+) -> None:
+    """One life of the writer. It asks the nodes first: servers are started for no wrong setting."""
     from indexer.chain.providers import Providers
     from indexer.chain.steps import Follower
     from indexer.follow import follow_whatever_comes
@@ -35,7 +51,6 @@ async def index(storage: Storage, chain: Chain) -> None:
     from indexer.store.writer import open_store
     from tidebook.comparison import comparing
 
-    deployment = await find_deployment(chain)
     async with contextlib.AsyncExitStack() as opened:
         node = await Providers.open(
             chain.urls, deployment, chain.confirmations, tell=partial(click.echo, err=True)
@@ -45,7 +60,7 @@ async def index(storage: Storage, chain: Chain) -> None:
         def source(canon: Canon, mirror: Mirror) -> Steps:
             return Follower(node, canon, deployment, mirror.books)
 
-        urls = await opened.enter_async_context(servers(storage))
+        urls = await seat.urls()
         await ensure_schema(urls.database_url)
         store = await open_store(urls.database_url, deployment, standing_by)
         opened.push_async_callback(store.close)
@@ -53,18 +68,29 @@ async def index(storage: Storage, chain: Chain) -> None:
         told = await opened.enter_async_context(
             comparing(progress, urls.database_url, chain, deployment)
         )
-        watching = asyncio.create_task(keep(urls.database_url, node.reports()))
-        opened.push_async_callback(_end, watching)
-        await _until_stopped(follow_whatever_comes(store, node, source, told, warn))
+
+        def committed(canon: Canon, batch: Sequence[Step], node_head: int) -> None:
+            well()
+            told(canon, batch, node_head)
+
+        await _beside(
+            keep(urls.database_url, node.reports()),
+            follow_whatever_comes(store, node, source, committed, warn),
+        )
 
 
 async def relay(storage: Storage) -> None:
     """Move the outbox into Redis Streams."""
     from indexer.relay import relay as run
 
-    async with servers(storage, redis=True) as urls:
-        await _chain_id(urls.database_url)
-        await _until_stopped(run(urls.database_url, urls.redis_url, relay_standing_by))
+    async with Seat(storage, redis=True) as seat:
+
+        async def life(well: Callable[[], None]) -> None:
+            urls = await seat.urls()
+            await _chain_id(urls.database_url)
+            await run(urls.database_url, urls.redis_url, relay_standing_by, well)
+
+        await _until_stopped(live(life))
 
 
 async def api(storage: Storage, listen: Listen) -> None:
@@ -159,9 +185,18 @@ async def _chain_id(database_url: str) -> int:
         await connection.close()
 
 
-async def _end(task: asyncio.Task[None]) -> None:
-    task.cancel()
-    await asyncio.gather(task, return_exceptions=True)
+async def _beside(watch: Coroutine[Any, Any, None], work: Coroutine[Any, Any, None]) -> None:
+    """Work, and watch meanwhile. Whichever fails ends both."""
+    tasks = [asyncio.ensure_future(work), asyncio.ensure_future(watch)]
+    try:
+        await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+    finally:
+        for task in tasks:
+            task.cancel()
+        ends = await asyncio.gather(*tasks, return_exceptions=True)
+    for end in ends:
+        if isinstance(end, Exception):
+            raise end
 
 
 async def _until_stopped(work: Coroutine[Any, Any, None]) -> None:

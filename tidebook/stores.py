@@ -1,7 +1,7 @@
 """Opening what a command works on: servers of our own unless the settings name others."""
 
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 
 from tidebook import embedded
 from tidebook.progress import announce
@@ -31,3 +31,33 @@ async def servers(
         yield embedded.Urls(
             storage.database_url or urls.database_url, storage.redis_url or urls.redis_url
         )
+
+
+class Seat:
+    """A place at the servers for a service that outlives them.
+
+    Taken when the URLs are first asked for and kept to the end; asking again brings back an
+    embedded server that has died meanwhile.
+    """
+
+    def __init__(self, storage: Storage, *, redis: bool = False) -> None:
+        self._storage = storage
+        self._redis = redis
+        self._kept = AsyncExitStack()
+        self._taken = False
+
+    async def __aenter__(self) -> "Seat":
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self._kept.aclose()
+
+    async def urls(self) -> embedded.Urls:
+        """Where the servers are, which run now. Raises EmbeddedError."""
+        opening = servers(self._storage, redis=self._redis)
+        if self._taken:
+            async with opening as urls:
+                return urls
+        urls = await self._kept.enter_async_context(opening)
+        self._taken = True
+        return urls
