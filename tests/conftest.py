@@ -1,6 +1,7 @@
 """Real parts for every test: one Postgres and one Valkey a session, a fresh database a test."""
 
 import itertools
+import random
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,27 @@ from tidebook import embedded
 RECORDINGS = Path(__file__).parent / "golden" / "recordings"
 
 _numbers = itertools.count(1)
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--examples", type=int, default=8, help="questions that each fuzz test asks")
+    parser.addoption("--seed", type=int, help="what a fuzz test begins with; else a random one")
+
+
+@pytest.fixture(scope="session")
+def examples(request: pytest.FixtureRequest) -> int:
+    """How many questions a fuzz test asks."""
+    number: int = request.config.getoption("--examples")
+    return number
+
+
+@pytest.fixture
+def chosen_seed(request: pytest.FixtureRequest) -> int:
+    """What a fuzz test begins with; a failing one shows it."""
+    given: int | None = request.config.getoption("--seed")
+    number = random.randrange(2**32) if given is None else given
+    print(f"again: --seed {number}")  # noqa: T201
+    return number
 
 
 @pytest.fixture(scope="session")

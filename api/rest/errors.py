@@ -2,6 +2,7 @@
 
 Refused          an HTTP status, a code and a message
 ├── missing      -1102  a mandatory parameter
+├── empty        -1105  an optional one with nothing in it
 ├── illegal      -1100  characters that cannot be meant
 ├── invalid      -1130  a value outside its range
 ├── combination  -1128  parameters that exclude each other
@@ -30,6 +31,10 @@ def missing(field: str) -> Refused:
         -1102,
         f"Mandatory parameter '{field}' was not sent, was empty/null, or malformed.",
     )
+
+
+def empty(field: str) -> Refused:
+    return Refused(-1105, f"Parameter '{field}' was empty.")
 
 
 def illegal(field: str, legal: str) -> Refused:

@@ -4,7 +4,7 @@
 """
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, Literal
 
 import msgspec
 from starlette.requests import Request
@@ -20,7 +20,9 @@ _REF = "#/components/schemas/{name}"
 def document(endpoints: Sequence[Endpoint]) -> dict[str, Any]:
     """The OpenAPI document."""
     kinds = [kind for one in endpoints for kind in _alternatives(one)]
-    schemas, components = msgspec.json.schema_components([*kinds, Refusal], ref_template=_REF)
+    schemas, components = msgspec.json.schema_components(
+        [*kinds, Refusal, UdfRefusal], ref_template=_REF
+    )
     remaining = iter(schemas)
     paths = {}
     for one in endpoints:
@@ -48,13 +50,19 @@ class Refusal(msgspec.Struct):
     msg: str
 
 
+class UdfRefusal(msgspec.Struct):
+    s: Literal["error"]
+    errmsg: str
+
+
 def _operation(endpoint: Endpoint, schema: dict[str, Any]) -> dict[str, Any]:
     headers = {
         "X-Tidebook-Block": {"schema": {"type": "integer"}, "description": "The block's number."},
         "X-Tidebook-Block-Hash": {"schema": {"type": "string"}},
         "ETag": {"schema": {"type": "string"}, "description": "Of the block and the query."},
     }
-    refusal = {"application/json": {"schema": {"$ref": _REF.format(name="Refusal")}}}
+    told = UdfRefusal if endpoint.tag == "udf" else Refusal
+    refusal = {"application/json": {"schema": {"$ref": _REF.format(name=told.__name__)}}}
     return {
         "operationId": endpoint.path.strip("/").replace("/", "_"),
         "tags": [endpoint.tag],

@@ -49,11 +49,13 @@ def parse(params: Sequence[Param], query: Multi) -> dict[str, Any]:
         raise errors.unread(unknown, list(known))
     values = {}
     for param in params:
-        text = sent.get(param.name, "")
-        if text:
+        text = sent.get(param.name)
+        if text or (text is not None and param.read is _anything):
             values[param.name] = param.read(param.name, text)
         elif param.required:
             raise errors.missing(param.name)
+        elif text is not None:
+            raise errors.empty(param.name)
         else:
             values[param.name] = param.default
     return values

@@ -318,6 +318,7 @@ ACCOUNT = "0x" + "a1" * 20
         ("ticker/24hr", {"type": "HALF"}, -1130, "type"),
         ("ticker", {"symbol": "A", "windowSize": "60m"}, -1130, "windowSize"),
         ("ticker", {}, -1102, "symbol"),
+        ("ticker/price", {"symbol": ""}, -1105, "symbol"),
         ("openOrders", {}, -1102, "address"),
         ("openOrders", {"address": "me"}, -1100, "address"),
         ("openOrders", {"address": "0x" + "１" * 40}, -1100, "address"),
