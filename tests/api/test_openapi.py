@@ -1,4 +1,4 @@
-"""What the committed OpenAPI promises is what is answered, to whatever is asked: schemathesis asks."""
+"""What the committed OpenAPI promises is what is answered: schemathesis asks for anything."""
 
 import json
 from pathlib import Path
