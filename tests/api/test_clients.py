@@ -3,7 +3,7 @@
 from decimal import Decimal
 from typing import Any
 
-import ccxt
+import ccxt  # type: ignore[import-untyped]
 import pytest
 from binance_common.configuration import ConfigurationRestAPI
 from binance_sdk_spot.spot import Spot
@@ -43,15 +43,11 @@ def best(indexed: Indexed, market: str) -> tuple[int, int]:
 def test_binance_s_own_client_reads_markets_books_trades_and_candles(
     base_url: str, indexed: Indexed, market: str, symbol: str, traded: list[Trade]
 ) -> None:
-    rest = Spot(config_rest_api=ConfigurationRestAPI("", "", base_path=base_url)).rest_api
+    rest: Any = Spot(config_rest_api=ConfigurationRestAPI("", "", base_path=base_url)).rest_api
     name = symbol.replace("-", "")
     base, quote = decimals(indexed, market)
-    listed = rest.exchange_info().data().symbols
-    assert listed is not None
-    assert name in {one.symbol for one in listed}
+    assert name in {one.symbol for one in rest.exchange_info().data().symbols}
     depth = rest.depth(name, limit=5).data()
-    assert depth.bids is not None
-    assert depth.asks is not None
     assert (depth.bids[0][0], depth.asks[0][0]) == tuple(
         to_decimal(price, quote) for price in best(indexed, market)
     )
@@ -61,9 +57,9 @@ def test_binance_s_own_client_reads_markets_books_trades_and_candles(
         (number(one), to_decimal(one.price, quote), to_decimal(one.quantity, base))
         for one in traded[-5:]
     ]
-    first: Any = rest.klines(name, "1m", start_time=0, limit=1).data()[0]
+    first = rest.klines(name, "1m", start_time=0, limit=1).data()[0]
     assert Decimal(first[1]) == Decimal(to_decimal(traded[0].price, quote))
-    day: Any = rest.ticker24hr(name).data().actual_instance
+    day = rest.ticker24hr(name).data().actual_instance
     assert Decimal(day.last_price) == Decimal(to_decimal(traded[-1].price, quote))
     assert rest.agg_trades(name, limit=2).data()[-1].l == number(traded[-1])
     assert rest.ping().status == 200
@@ -86,7 +82,7 @@ def test_ccxt_reads_markets_books_trades_and_candles(
     assert (bids[0], asks[0]) == (bid, ask)
     assert bids[0] < asks[0]
     plain = client.public_get_depth({"symbol": name.replace("/", "")})
-    assert book["nonce"] == plain["lastUpdateId"]
+    assert book["nonce"] == int(plain["lastUpdateId"])
     for one in client.fetch_trades(name, limit=50):
         assert one["cost"] == pytest.approx(one["price"] * one["amount"])
         assert one["timestamp"] > 1_700_000_000_000
