@@ -138,16 +138,22 @@ def select(logs: Iterable[Log], deployment: Deployment, markets: Container[Addre
     contracts = deployment.contracts
     ours = set(contracts.addresses())
     payer = contracts.balance_manager[2:] if deployment.protocol == "gtx" else None
+    manager = contracts.pool_manager
     selected = []
     for log in logs:
-        topics = log.topics
-        if log.address in ours or log.address in markets:
+        address, topics = log.address, log.topics
+        if address in ours or address in markets:
             selected.append(log)
-            if is_market_creation(log, deployment):
+            if address == manager and is_market_creation(log, deployment):
                 ours.add(_word_address(log, 0))
         elif payer and len(topics) == 3 and topics[0] == TRANSFER and topics[1][26:] == payer:
             selected.append(log)
     return selected
+
+
+def _creations(logs: Iterable[Log], deployment: Deployment) -> list[Log]:
+    manager = deployment.contracts.pool_manager
+    return [log for log in logs if log.address == manager and is_market_creation(log, deployment)]
 
 
 def is_market_creation(log: Log, deployment: Deployment) -> bool:
@@ -161,12 +167,12 @@ def is_market_creation(log: Log, deployment: Deployment) -> bool:
 
 def created_markets(logs: Iterable[Log], deployment: Deployment) -> set[Address]:
     """The order books that `logs` announce."""
-    return {_word_address(log, 0) for log in logs if is_market_creation(log, deployment)}
+    return {_word_address(log, 0) for log in _creations(logs, deployment)}
 
 
 def created_tokens(logs: Iterable[Log], deployment: Deployment) -> list[Address]:
     """Base and quote of every market that `logs` announce, in order."""
-    found = [log for log in logs if is_market_creation(log, deployment)]
+    found = _creations(logs, deployment)
     return [_word_address(log, word) for log in found for word in (1, 2)]
 
 

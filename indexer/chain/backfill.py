@@ -6,6 +6,8 @@ stay small. Only blocks with logs are read, and the last of each range, which th
 
 import asyncio
 from collections.abc import AsyncIterator
+from itertools import groupby
+from operator import attrgetter
 
 from indexer.chain.errors import BadAnswer, RpcError
 from indexer.chain.source import Source, Watch
@@ -59,9 +61,10 @@ async def _range(
 
 
 async def _with_headers(node: Source, logs: list[Log], last: int) -> Found:
-    by_number: dict[int, list[Log]] = {last: []}
-    for log in logs:
-        by_number.setdefault(int(log.block_number, 16), []).append(log)
+    """The logs, which are in order, by block; and the last block, though nothing happened there."""
+    groups = [(key, list(its_logs)) for key, its_logs in groupby(logs, _BLOCK)]
+    by_number = {int(number, 16): its_logs for (number, _), its_logs in groups}
+    by_number.setdefault(last, [])
     numbers = sorted(by_number)
     found: Found = []
     for at in range(0, len(numbers), HEADERS_AT_ONCE):
@@ -70,10 +73,12 @@ async def _with_headers(node: Source, logs: list[Log], last: int) -> Found:
         if [block.number for block in blocks] != wanted:
             raise BadAnswer("eth_getBlockByNumber", f"blocks {wanted}", "others, or fewer")
         found += [(block, by_number[block.number]) for block in blocks]
-    for block, its_logs in found:
-        stray = next((log for log in its_logs if log.block_hash != block.hash), None)
-        if stray is not None:
-            raise BadAnswer(
-                "eth_getLogs", f"logs of block {block.ref}", f"a log of block {stray.block_hash}"
-            )
+    true = {block.number: block for block, _ in found}
+    for (number, hash_), _ in groups:
+        block = true[int(number, 16)]
+        if hash_ != block.hash:
+            raise BadAnswer("eth_getLogs", f"logs of block {block.ref}", f"a log of block {hash_}")
     return found
+
+
+_BLOCK = attrgetter("block_number", "block_hash")

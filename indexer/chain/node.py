@@ -14,6 +14,7 @@ from random import Random
 import msgspec
 
 from indexer.chain import bloom, proof, token_words
+from indexer.chain.answers import as_number, foreign, together
 from indexer.chain.errors import BadAnswer, BlockGone, RpcError, Unreachable, WrongNode
 from indexer.chain.headers import Header, Headers, unlinked
 from indexer.chain.proof import LAG_PAUSES_S
@@ -84,7 +85,7 @@ class Node:
         node = cls(Rpc(url, transport, patience, random), socket, confirmations, ranges)
         try:
             answer = await node._rpc.call(str, "eth_chainId")
-            chain_id = _number("eth_chainId", answer)
+            chain_id = as_number("eth_chainId", answer)
             if chain_id != deployment.chain_id:
                 raise WrongNode(url, chain_id, deployment.chain_id)
         except BaseException:
@@ -339,38 +340,29 @@ class Node:
             except Unreachable:
                 self._ranges.halve()  # perhaps it was too much for it: less, the next time
                 raise
-            for log in logs:
-                if log.removed or not first <= int(log.block_number, 16) <= until:
-                    raise BadAnswer(
-                        "eth_getLogs",
-                        f"logs of blocks {first} to {until}",
-                        f"one of block {int(log.block_number, 16)}",
-                    )
+            stray = foreign(logs, first, until)
+            if stray is not None:
+                raise BadAnswer(
+                    "eth_getLogs",
+                    f"logs of blocks {first} to {until}",
+                    f"one of block {int(stray.block_number, 16)}",
+                )
             self._ranges.answered(blocks)
             found += logs
             first = until + 1
         return found
 
     async def _logs(self, blocks: dict[str, str], watch: Watch) -> list[Log]:
-        found: dict[tuple[str, int], Log] = {}
+        """In the chain's order, each once, whatever the node does."""
+        answers: list[list[Log]] = []
         filters = watch.filters()
         while filters:
             calls = [("eth_getLogs", ({**blocks, **filter_},)) for filter_ in filters]
-            for logs in await self._rpc.batch(list[Log], calls):
-                for log in logs:
-                    index = _number("eth_getLogs", log.log_index)
-                    if found.setdefault((log.block_hash, index), log) != log:
-                        raise BadAnswer(
-                            "eth_getLogs",
-                            f"one log {index} of block {log.block_hash}",
-                            "two that differ",
-                        )
-            new = watch.discover(found.values())
+            told = await self._rpc.batch(list[Log], calls)
+            answers += filter(None, told)
+            new = watch.discover(log for logs in told for log in logs)
             filters = [{"address": sorted(new)}] if new else []
-        return sorted(
-            found.values(),
-            key=lambda log: (_number("eth_getLogs", log.block_number), log.index),
-        )
+        return together(answers)
 
     async def token(self, address: Address, at: Block) -> Token:
         """What a token says of itself at a block."""
@@ -383,10 +375,3 @@ def _announced(notice: msgspec.Raw) -> Header:
     except (msgspec.MsgspecError, ValueError) as error:
         start = bytes(notice)[:80].decode(errors="replace")
         raise BadAnswer("newHeads", f"a header ({error})", start) from error
-
-
-def _number(method: str, text: str) -> int:
-    try:
-        return int(text, 16)
-    except ValueError as error:
-        raise BadAnswer(method, "a number in hex", repr(text[:80])) from error

@@ -3,14 +3,17 @@
 A record touched by many blocks of a batch is written once, as the last block left it.
 """
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
+from functools import cache
+from operator import attrgetter
 from typing import Any
 
 import msgspec
+from msgspec.structs import astuple
 from sqlalchemy import Table
 
 import abis
-from indexer.domain.block import Block, BlockRef, Finality
+from indexer.domain.block import BlockRef, Finality
 from indexer.domain.change import Applied, Delta, Deltas, OrderChange
 from indexer.domain.log import Log
 from indexer.domain.order import Trade
@@ -25,6 +28,18 @@ CURRENT: dict[str, Table] = {
     "candles": tables.candles,
 }
 """Current-state tables by kind of record: the fields of `Deltas`, in writing order."""
+
+
+def _key(table: Table) -> Callable[[Any], tuple[Any, ...]]:
+    names = [column.name for column in table.primary_key]
+    if len(names) > 1:
+        return attrgetter(*names)
+    value = attrgetter(*names)
+    return lambda record: (value(record),)
+
+
+_KEYS = {kind: _key(table) for kind, table in CURRENT.items()}
+"""What tells a record's primary key, by kind."""
 
 
 class _BlockRow(msgspec.Struct):
@@ -86,17 +101,11 @@ class _DivergenceRow(msgspec.Struct):
     found: str | None
 
 
-class _OrderChangeRow:
-    """An order change with its ordinal in the block; reads through to the change."""
-
-    __slots__ = ("_change", "ordinal")
-
-    def __init__(self, ordinal: int, change: OrderChange) -> None:
-        self.ordinal = ordinal
-        self._change = change
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self._change, name)
+_OrderChangeRow: Any = msgspec.defstruct(
+    "_OrderChangeRow",
+    [("ordinal", int), *((name, Any) for name in OrderChange.__struct_fields__)],
+)
+"""An order change with its ordinal in the block."""
 
 
 class Batch:
@@ -108,7 +117,7 @@ class Batch:
         self.blocks: list[_BlockRow] = []
         self.events: list[_EventRow] = []
         self.trades: list[Trade] = []
-        self.order_changes: list[_OrderChangeRow] = []
+        self.order_changes: list[Any] = []
         self.level_changes: list[_LevelChangeRow] = []
         self.balance_changes: list[_BalanceChangeRow] = []
         self.divergences: list[_DivergenceRow] = []
@@ -138,10 +147,11 @@ class Batch:
         self.blocks.append(
             _BlockRow(block.hash, block.number, block.parent_hash, block.timestamp, finality)
         )
-        self.events += [_event_row(block, log) for log in logs]
+        self.events += [_event_row(block.number, log) for log in logs]
         self.trades += applied.trades
         self.order_changes += [
-            _OrderChangeRow(ordinal, change) for ordinal, change in enumerate(applied.order_changes)
+            _OrderChangeRow(ordinal, *astuple(change))
+            for ordinal, change in enumerate(applied.order_changes)
         ]
         self.divergences += [
             _DivergenceRow(
@@ -163,16 +173,16 @@ class Batch:
 
     def set(self, deltas: Deltas) -> None:
         """Write each record as the deltas leave it: forward, or back."""
-        for kind, table in CURRENT.items():
+        for kind, key in _KEYS.items():
             images = self.current[kind]
-            key = [column.name for column in table.primary_key]
             for delta in getattr(deltas, kind):
-                record = delta.record
-                images[tuple(getattr(record, name) for name in key)] = delta.after
+                after = delta.after
+                images[key(delta.before if after is None else after)] = after
 
     def _append_changes(self, number: int, deltas: Deltas) -> None:
         for level in deltas.levels:
-            one, after = level.record, level.after
+            after = level.after
+            one = level.record if after is None else after
             self.level_changes.append(
                 _LevelChangeRow(
                     one.market,
@@ -213,17 +223,23 @@ def _image(record: msgspec.Struct | None) -> str | None:
     return None if record is None else msgspec.json.encode(record).decode()
 
 
-def _event_row(block: Block, log: Log) -> _EventRow:
-    abi = abis.registry().get(log.topics[0]) if log.topics else None
+def _event_row(number: int, log: Log) -> _EventRow:
+    topics = log.topics
     return _EventRow(
-        block.number,
+        number,
         log.index,
         log.transaction_hash,
         log.address,
-        abi.name if abi else None,
-        "0x" + "".join(topic[2:] for topic in log.topics),
+        _names().get(topics[0]) if topics else None,
+        "0x" + "".join(topics).replace("0x", ""),  # hex has no other x
         log.data,
     )
+
+
+@cache
+def _names() -> dict[str, str]:
+    """What ABIs call an event, by its topic0."""
+    return {topic0: abi.name for topic0, abi in abis.registry().items()}
 
 
 def deltas_from(rows: Iterable[tuple[str, str | None, str | None]]) -> Deltas:

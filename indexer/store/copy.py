@@ -22,7 +22,7 @@ def escape(value: str) -> str:
 
 def lines(table: Table, records: Iterable[object]) -> bytes:
     """COPY input for `records`, one line each, columns in the table's order."""
-    return "".join(map(_writer(table), records)).encode()
+    return "".join(_writer(table)(records)).encode()
 
 
 @cache
@@ -32,27 +32,31 @@ def columns(table: Table) -> tuple[str, ...]:
 
 
 @cache
-def _writer(table: Table) -> Callable[[object], str]:
-    fields = "{TAB}".join(_field(table.columns[name]) for name in columns(table))
-    scope: dict[str, Any] = {
-        "escape": escape,
-        "TAB": "\t",
-        "END": "\n",
-        "NULL": "\\N",
-        "BYTES": "\\\\x",  # a bytea's own backslash, escaped for COPY
-    }
-    exec(f"def write(r): return f'{fields}{{END}}'", scope)
-    write: Callable[[object], str] = scope["write"]
+def _writer(table: Table) -> Callable[[Iterable[object]], list[str]]:
+    """One f-string in one loop: a call for each row would cost a fifth more."""
+    fields = "\\t".join(_field(table.columns[name]) for name in columns(table))
+    scope: dict[str, Any] = {"escape": escape, "NULL": "\\N", "BYTES": _BYTES}
+    exec(f"def write(records): return [f'{fields}\\n' for r in records]", scope)
+    write: Callable[[Iterable[object]], list[str]] = scope["write"]
     return write
+
+
+_BYTES = "\\\\x"
+"""A bytea's own backslash, escaped for COPY."""
 
 
 def _field(column: Column[Any]) -> str:
     """Source of one field of the f-string (whose expressions may hold no backslash)."""
     value = f"r.{column.name}"
-    if isinstance(column.type, Hex):
-        source = f"BYTES + {value}[2:]"
-    elif isinstance(column.type, JSON) or column.info == FREE_TEXT:
-        source = f"escape({value})"
-    else:
+    if column.nullable:
         source = value
-    return f"{{NULL if {value} is None else {source}}}" if column.nullable else f"{{{source}}}"
+        if isinstance(column.type, Hex):
+            source = f"BYTES + {value}[2:]"
+        elif isinstance(column.type, JSON) or column.info == FREE_TEXT:
+            source = f"escape({value})"
+        return f"{{NULL if {value} is None else {source}}}"
+    if isinstance(column.type, Hex):
+        return _BYTES.replace("\\", "\\\\") + f"{{{value}[2:]}}"
+    if isinstance(column.type, JSON) or column.info == FREE_TEXT:
+        return f"{{escape({value})}}"
+    return f"{{{value}}}"
