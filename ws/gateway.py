@@ -12,6 +12,7 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from indexer.domain.listing import Directory
 from indexer.domain.units import Address
+from indexer.store.tail import Tail
 from indexer.wire import Message
 from ws.door import Door
 from ws.hub import Hub
@@ -21,7 +22,6 @@ from ws.native.live import Live
 from ws.native.past import Past
 from ws.native.pulse import Pulse
 from ws.spot import Spot
-from ws.tail import Tail
 
 _log = logging.getLogger("tidebook.ws")
 

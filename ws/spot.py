@@ -14,6 +14,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 from indexer.domain.interval import next_open, open_time
 from indexer.domain.listing import Directory, Listing
 from indexer.domain.units import Address
+from indexer.topics import Topic
 from indexer.wire import Message
 from ws import dialect
 from ws.channels import CADENCED, EVERYWHERE, KLINE, PARTIAL, STATISTICS, Channel, channel_of
@@ -22,7 +23,6 @@ from ws.hub import Hub
 from ws.native.book import Book
 from ws.native.conflate import Pending
 from ws.native.feed import Feed
-from ws.native.topics import Topic
 from ws.statistics import read_candle, read_trades
 
 _log = logging.getLogger("tidebook.ws")

@@ -5,11 +5,11 @@ from pathlib import Path
 from typing import Any
 
 from indexer.domain.units import Address, Hash
+from indexer.topics import Topic
 from indexer.wire import BlockInfo, Message, Op, Stream
 from ws.native import asyncapi
 from ws.native.book import Book
 from ws.native.conflate import Pending
-from ws.native.topics import Topic
 
 MARKET = Address("0x" + "a1" * 20)
 BLOCK = BlockInfo(156, Hash("0x" + "bb" * 32), 1_735_700_835)

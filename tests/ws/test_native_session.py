@@ -7,11 +7,11 @@ import pytest
 
 from indexer.domain.listing import Directory
 from indexer.domain.units import Address
+from indexer.topics import Topic
 from tests.listed import listing
 from ws.limits import NOT_TEXT, POLICY, Limits
 from ws.native.messages import Subscribe, Subscribed
 from ws.native.session import Await, Open, Say, Session, Shut
-from ws.native.topics import Topic
 from ws.session import HangUp
 
 MARKET = Address("0x" + "a1" * 20)

@@ -1,12 +1,12 @@
 """Who listens to one channel in one cadence, and who is still being told what came before."""
 
+from indexer.topics import Topic
 from indexer.wire import Message
 from ws.hub import Client
 from ws.limits import SLOW
 from ws.native.conflate import Pending
 from ws.native.messages import Conflation, Notice, Position, say
 from ws.native.session import Session
-from ws.native.topics import Topic
 from ws.outlet import text_frame
 
 RESUME_SHARE = 4

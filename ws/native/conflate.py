@@ -8,9 +8,9 @@ from typing import Any, Literal
 
 import msgspec
 
+from indexer.topics import Topic
 from indexer.wire import Message
 from ws.native.messages import Event
-from ws.native.topics import Topic
 
 TOLD_AS_STATE = {"klines": "open_time", "orders": "order_id", "balances": "token"}
 """Streams whose messages set a state, and what they set it of."""

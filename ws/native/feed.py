@@ -1,13 +1,13 @@
 """Where the feed of one process stands: its position, its books, each channel's newest link."""
 
 from indexer.domain.units import Address
+from indexer.topics import Topic
 from indexer.wire import Message
 from ws.native.audience import Audience
 from ws.native.book import Book
 from ws.native.messages import Position, say
 from ws.native.past import Head, Past, Unavailable
 from ws.native.telling import now_ms
-from ws.native.topics import Topic
 
 
 class Feed:

@@ -5,6 +5,7 @@ misses nothing of what comes meanwhile (`Seat`).
 """
 
 from indexer.domain.listing import Directory
+from indexer.topics import Topic, brackets, topic_of
 from indexer.wire import Message
 from ws.limits import Limits
 from ws.native.audience import Audience, Listener, Seat, closes_window
@@ -13,7 +14,7 @@ from ws.native.messages import Conflation, Position, say
 from ws.native.past import Past
 from ws.native.session import Open
 from ws.native.telling import event_of, now_ms
-from ws.native.topics import Topic, brackets, name_of, topic_of
+from ws.native.topics import name_of
 from ws.native.usher import Usher
 
 

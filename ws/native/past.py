@@ -17,10 +17,10 @@ from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from indexer.domain.units import Address
 from indexer.store import tables as t
+from indexer.topics import Topic, concerns, topic_of
 from indexer.wire import Message, stream_key
 from ws.native.book import Book
 from ws.native.snapshots import read_items
-from ws.native.topics import Topic, concerns, topic_of
 
 FATE_BLOCKS = 1_000
 """How far back a tx is looked for, in blocks: no index names txs."""

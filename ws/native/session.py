@@ -10,6 +10,7 @@ from typing import assert_never
 import msgspec
 
 from indexer.domain.listing import Directory
+from indexer.topics import Topic
 from ws.allowance import Allowance
 from ws.limits import NOT_TEXT, POLICY, Limits
 from ws.native.messages import (
@@ -28,7 +29,7 @@ from ws.native.messages import (
     Waiting,
     say,
 )
-from ws.native.topics import Topic, name_of, topic_named
+from ws.native.topics import name_of, topic_named
 from ws.session import HangUp
 
 MAX_ID_CHARS = 36

@@ -12,6 +12,7 @@ from msgspec import UNSET
 
 from indexer.domain.listing import Directory
 from indexer.domain.units import Address
+from indexer.topics import MARKET_STREAMS, Topic, topic_of
 from indexer.wire import Message
 from ws.native.audience import Listener
 from ws.native.book import Book
@@ -20,7 +21,7 @@ from ws.native.messages import Error, Position, Scale, Subscribed, say
 from ws.native.past import Past, Replay, Unavailable
 from ws.native.session import Open
 from ws.native.telling import event_of, now_ms
-from ws.native.topics import MARKET_STREAMS, Topic, name_of, topic_of
+from ws.native.topics import name_of
 from ws.outlet import text_frame
 
 RECOVERIES = 8

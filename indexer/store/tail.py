@@ -19,7 +19,7 @@ from redis.exceptions import RedisError
 
 from indexer.wire import STREAMS, Message, stream_key
 
-_log = logging.getLogger("tidebook.ws")
+_log = logging.getLogger("tidebook.tail")
 
 BLOCK_MS = 1_000
 """Longest wait for an entry; after it the epoch is looked at."""
