@@ -12,7 +12,6 @@ from typing import Any
 
 from prometheus_client import CollectorRegistry, Counter, Histogram, generate_latest
 from prometheus_client.exposition import CONTENT_TYPE_LATEST
-from sqlalchemy.ext.asyncio import AsyncEngine
 from starlette.applications import Starlette
 from starlette.middleware import Middleware
 from starlette.middleware.cors import CORSMiddleware
@@ -34,7 +33,7 @@ from analytics.endpoint import Answer, Ask, Endpoint
 from analytics.errors import BadInput, Refused, Unavailable, explain
 from analytics.limits import CHECK_TIMEOUT_S, STATEMENT_TIMEOUT_MS
 from analytics.openapi import document
-from indexer.store.snapshot import Snapshot, connect
+from indexer.store.snapshot import Pool, Snapshot, connect
 
 _log = logging.getLogger("tidebook.analytics")
 
@@ -66,7 +65,7 @@ class Config:
 
 def build(config: Config) -> Starlette:
     """The application. Touches nothing before its first request."""
-    engine = connect(
+    pool = connect(
         config.database_url,
         config.pool_size,
         config.pool_timeout_s,
@@ -86,11 +85,11 @@ def build(config: Config) -> Starlette:
         if keeping is not None:
             keeping.cancel()
             await asyncio.wait({keeping})
-        await engine.dispose()
+        await pool.dispose()
 
     async def health(request: Request) -> Response:
         """200 when there is a block of our chain to answer from."""
-        return await _health(engine, config.chain_id)
+        return await _health(pool, config.chain_id)
 
     async def show_metrics(request: Request) -> Response:
         return Response(generate_latest(metrics.registry), media_type=CONTENT_TYPE_LATEST)
@@ -103,7 +102,7 @@ def build(config: Config) -> Starlette:
 
     return Starlette(
         routes=[
-            *(Route(one.path, _route(one, engine, metrics)) for one in ENDPOINTS),
+            *(Route(one.path, _route(one, pool, metrics)) for one in ENDPOINTS),
             Route("/health", health),
             Route("/metrics", show_metrics),
             Route("/openapi.json", openapi),
@@ -139,12 +138,12 @@ class _Metrics:
 
 
 def _route(
-    endpoint: Endpoint, engine: AsyncEngine, metrics: _Metrics
+    endpoint: Endpoint, pool: Pool, metrics: _Metrics
 ) -> Callable[[Request], Awaitable[Response]]:
     async def serve(request: Request) -> Response:
         begin = perf_counter()
         try:
-            response = await _answer(endpoint, engine, request)
+            response = await _answer(endpoint, pool, request)
         except Exception as cause:
             response = _refusal(cause)
         metrics.requests.labels(endpoint.path, str(response.status_code)).inc()
@@ -154,9 +153,9 @@ def _route(
     return serve
 
 
-async def _answer(endpoint: Endpoint, engine: AsyncEngine, request: Request) -> Response:
+async def _answer(endpoint: Endpoint, pool: Pool, request: Request) -> Response:
     values = _values(endpoint, request)
-    snapshot = Snapshot(engine)
+    snapshot = Snapshot(pool)
     try:
         at = await reads.as_of(snapshot, values["block"], values["finality"])
         listings = await reads.listings(snapshot, at.number)
@@ -228,8 +227,8 @@ def _refusal(cause: Exception) -> Response:
     return JSONResponse({"error": error}, known.status)
 
 
-async def _health(engine: AsyncEngine, chain_id: int) -> Response:
-    snapshot = Snapshot(engine)
+async def _health(pool: Pool, chain_id: int) -> Response:
+    snapshot = Snapshot(pool)
     try:
         async with asyncio.timeout(CHECK_TIMEOUT_S):
             found = await reads.chain_id(snapshot)

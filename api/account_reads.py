@@ -106,6 +106,6 @@ async def account_trades(
     c = t.trades.c
     both = select(role(c.maker, c.maker_order_id)).union(select(role(c.taker, c.taker_order_id)))
     page = both.subquery("page")
-    found = [Trade(**row._mapping) for row in await snapshot.read(select(page))]
+    found = [Trade(**row) for row in await snapshot.read(select(page))]
     found.sort(key=lambda one: (one.block_number, one.log_index))
     return found[:limit] if ascending else found[-limit:]

@@ -12,8 +12,7 @@ import asyncpg
 from cross_web import HTTPException
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 from prometheus_client.exposition import CONTENT_TYPE_LATEST
-from sqlalchemy import text
-from sqlalchemy.exc import SQLAlchemyError
+from sqlalchemy import select
 from starlette.applications import Starlette
 from starlette.middleware import Middleware
 from starlette.middleware.cors import CORSMiddleware
@@ -52,7 +51,7 @@ class Config:
 
 def build(config: Config) -> Starlette:
     """The application. Touches nothing before its first request."""
-    engine = connect(
+    pool = connect(
         config.database_url,
         config.pool_size,
         config.pool_timeout_s,
@@ -64,20 +63,23 @@ def build(config: Config) -> Starlette:
     @contextlib.asynccontextmanager
     async def lifespan(app: Starlette) -> AsyncIterator[None]:
         yield
-        await engine.dispose()
+        await pool.dispose()
 
     async def health(request: Request) -> Response:
         """200 when the database answers."""
+        snapshot = Snapshot(pool)
         try:
-            async with asyncio.timeout(CHECK_TIMEOUT_S), engine.connect() as connection:
-                await connection.execute(text("select 1"))
+            async with asyncio.timeout(CHECK_TIMEOUT_S):
+                await snapshot.read(select(1))
         except Exception as cause:
             return _unwell(cause)
+        finally:
+            await snapshot.close()
         return JSONResponse({"status": "ok", "database": True})
 
     async def ready(request: Request) -> Response:
         """200 when there is a block of our chain to answer from."""
-        snapshot = Snapshot(engine)
+        snapshot = Snapshot(pool)
         try:
             async with asyncio.timeout(CHECK_TIMEOUT_S):
                 found = await position(snapshot)
@@ -94,12 +96,12 @@ def build(config: Config) -> Starlette:
 
     async def show_metrics(request: Request) -> Response:
         """Ours always; the writer's too, when the database answers (`tidebook_api_database_up`)."""
-        snapshot, of_writer = Snapshot(engine), b""
+        snapshot, of_writer = Snapshot(pool), b""
         try:
             async with asyncio.timeout(CHECK_TIMEOUT_S):
                 of_writer = await figures(snapshot)
             metrics.database_up.set(1)
-        except (TimeoutError, OSError, SQLAlchemyError, asyncpg.PostgresError):
+        except (TimeoutError, OSError, asyncpg.PostgresError, asyncpg.InterfaceError):
             metrics.database_up.set(0)
         finally:
             await snapshot.close()
@@ -112,7 +114,7 @@ def build(config: Config) -> Starlette:
         graphql_ide="graphiql" if config.graphiql else None,
         subscription_protocols=(),
     )
-    graphql.open_context = lambda: Context(engine)
+    graphql.open_context = lambda: Context(pool)
     graphql.metrics = metrics
     return Starlette(
         routes=[
@@ -122,7 +124,7 @@ def build(config: Config) -> Starlette:
             Route("/metrics", show_metrics),
             openapi.route(),
             *clock_routes(),
-            *routes(engine, ENDPOINTS),
+            *routes(pool, ENDPOINTS),
         ],
         middleware=[
             Middleware(

@@ -42,7 +42,7 @@ async def book_at_head(
     deployment, head = await _position(snapshot)
     market = listing.market
     rows = await snapshot.read(select(t.levels).where(t.levels.c.market == market.address))
-    levels = [Level(**row._mapping) for row in rows]
+    levels = [Level(**row) for row in rows]
     orders = await _orders(snapshot, market.address, levels)
     owners = {*accounts, deployment.fee_receiver}
     of = t.balances.c
@@ -56,7 +56,7 @@ async def book_at_head(
             markets=(Delta(None, market),),
             orders=tuple(Delta(None, order) for order in orders.values()),
             levels=tuple(Delta(None, level) for level in levels),
-            balances=tuple(Delta(None, Balance(**row._mapping)) for row in rows),
+            balances=tuple(Delta(None, Balance(**row)) for row in rows),
         )
     )
     return mirror
@@ -82,10 +82,10 @@ async def book_at(snapshot: Snapshot, block: int) -> Mirror:
         .order_by(b.number, e.log_index)
     )
     blocks = Blocks()
-    whole = [found for row in rows if (found := blocks.add(row._mapping)) is not None]
+    whole = [found for row in rows if (found := blocks.add(row)) is not None]
     if blocks.pending is not None:
         whole.append((blocks.pending, blocks.logs))
-    tokens = [Token(**row._mapping) for row in await snapshot.read(select(t.tokens))]
+    tokens = [Token(**row) for row in await snapshot.read(select(t.tokens))]
     return await asyncio.to_thread(_fold, deployment, whole, tokens)
 
 
@@ -122,14 +122,14 @@ async def _orders(snapshot: Snapshot, market: Address, levels: list[Level]) -> d
     o = t.orders.c
     statement = select(t.orders).where(o.market == market)
     rows = await snapshot.read(statement.where(o.queued).limit(MAX_BOOK_ORDERS + 1))
-    found = {row.order_id: Order(**row._mapping) for row in rows}
+    found = {row.order_id: Order(**row) for row in rows}
     named = {order_id for level in levels for order_id in (level.head, level.tail)}
     named |= {order_id for one in found.values() for order_id in (one.next, one.prev)}
     while wanted := named - found.keys() - {0}:
         if len(found) > MAX_BOOK_ORDERS or len(wanted) > MAX_STRAY_ORDERS:
             raise Unavailable("the book is too large to simulate on")
         rows = await snapshot.read(statement.where(o.order_id.in_(wanted)))
-        new = {row.order_id: Order(**row._mapping) for row in rows}
+        new = {row.order_id: Order(**row) for row in rows}
         named = {order_id for one in new.values() for order_id in (one.next, one.prev)}
         found |= new
     return found

@@ -49,7 +49,7 @@ class Admission(SchemaExtension):
                 )
             number, txs = view.waited_for(walk.roots)
             if number is not None or txs:
-                await view.wait(context.context.engine, number, txs)
+                await view.wait(context.context.pool, number, txs)
         yield
 
 

@@ -5,13 +5,11 @@ So they are there for every writer, also one that has died: then `tidebook_write
 """
 
 from collections.abc import Sequence
-from typing import Any
 
 from prometheus_client import CollectorRegistry, Gauge, generate_latest
-from sqlalchemy import Row, text
-from sqlalchemy.dialects.postgresql import JSONB
+from sqlalchemy import text
 
-from indexer.store.snapshot import Snapshot
+from indexer.store.snapshot import Row, Snapshot
 from indexer.store.status import SILENT_SINCE
 
 _GAUGES = {
@@ -33,7 +31,7 @@ async def figures(snapshot: Snapshot) -> bytes:
     registry = CollectorRegistry()
     rows = await snapshot.read(_FIGURES)
     if rows:
-        for name, value in rows[0]._mapping.items():
+        for name, value in rows[0].items():
             Gauge(f"tidebook_{name}", _GAUGES[name], registry=registry).set(float(value or 0))
     divergences = Gauge(
         "tidebook_divergences_total",
@@ -47,7 +45,7 @@ async def figures(snapshot: Snapshot) -> bytes:
     return generate_latest(registry)
 
 
-def _providers(rows: Sequence[Row[Any]], registry: CollectorRegistry) -> None:
+def _providers(rows: Sequence[Row], registry: CollectorRegistry) -> None:
     """How each node does that the writer asks, by its URL without secrets."""
     gauges = {
         name: Gauge(f"tidebook_provider_{name}", words, ["provider"], registry=registry)
@@ -61,7 +59,7 @@ def _providers(rows: Sequence[Row[Any]], registry: CollectorRegistry) -> None:
     )
     for row in rows:
         for name, gauge in gauges.items():
-            value = row._mapping[name]
+            value = row[name]
             gauge.labels(row.provider).set(float("nan") if value is None else value)
         for kind, count in row.faults.items():
             faults.labels(row.provider, kind).set(count)
@@ -78,18 +76,18 @@ _PROVIDERS = text("""
 select url_masked as provider, (state = 'ok')::int as up,
        (state = 'quarantined')::int as quarantined, score, head_number as head_block, faults
   from tidebook.providers order by 1
-""").columns(faults=JSONB)
+""").columns()
 
 
 _FIGURES = text(f"""
 select (silent_since is null)::int as writer_up,
        case when silent_since is null then greatest(coalesce(head_number, 0) - block_number, 0)
-            else 'NaN'::numeric end as lag_blocks,
+            else 'NaN'::float8 end as lag_blocks,
        block_number as indexed_block,
        safe_number as safe_block,
        finalized_number as finalized_block,
        seq,
-       extract(epoch from clock_timestamp() - updated_at) as indexed_age_seconds,
+       extract(epoch from clock_timestamp() - updated_at)::float8 as indexed_age_seconds,
        (select count(*) from tidebook.rollbacks) as rollbacks_total,
        (select depth from tidebook.rollbacks order by id desc limit 1) as rollback_depth_blocks,
        (select count(*) from tidebook.events where name is null) as unknown_logs_total

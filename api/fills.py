@@ -84,4 +84,4 @@ async def queued(snapshot: Snapshot, market: Address, side: str, limit: int) -> 
         )
         .limit(limit)
     )
-    return [Order(**row._mapping) for row in await snapshot.read(statement)]
+    return [Order(**row) for row in await snapshot.read(statement)]

@@ -12,7 +12,7 @@ from indexer.domain.order import Level, Side, Trade
 from indexer.domain.trade_ids import trade_id
 from indexer.domain.units import Address
 from indexer.store import tables as t
-from indexer.store.snapshot import Snapshot
+from indexer.store.snapshot import Query, Snapshot
 
 
 @dataclass(frozen=True)
@@ -159,7 +159,7 @@ def _trades(market: Address) -> Select[Any]:
 
 
 async def _read(snapshot: Snapshot, statement: Select[Any]) -> list[Trade]:
-    return [Trade(**row._mapping) for row in await snapshot.read(statement)]
+    return [Trade(**row) for row in await snapshot.read(statement)]
 
 
 async def newest_trades(snapshot: Snapshot, market: Address, limit: int) -> list[Trade]:
@@ -233,8 +233,7 @@ def _select_book() -> Select[Any]:
     return select(select(sides[0]).union_all(select(sides[1])).subquery("both"))
 
 
-_BOOK = _select_book()
-"""Built once: building it anew would cost more than running it."""
+_BOOK = Query(_select_book())
 
 
 async def book(snapshot: Snapshot, market: Address, limit: int) -> tuple[list[Level], list[Level]]:

@@ -8,7 +8,7 @@ from collections.abc import Collection
 from typing import Any
 
 import msgspec
-from sqlalchemy import func, select, text, true, tuple_
+from sqlalchemy import bindparam, func, select, text, true, tuple_
 
 from api.arguments import Cursor
 from indexer.domain.balance import Balance
@@ -47,7 +47,7 @@ def levels_statement(market: Address, side: Side, at: int, limit: int) -> Any:
     return (
         text(_LEVELS.format(order=order, beyond=beyond))
         .bindparams(
-            market=bytes.fromhex(market[2:]),
+            bindparam("market", market, t.Hex()),
             side=side,
             at=at,
             rows=limit,

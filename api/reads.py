@@ -18,7 +18,7 @@ from indexer.domain.order import Level, Order, Side, Trade
 from indexer.domain.units import Address, Hash
 from indexer.store import tables as t
 from indexer.store.listings import listing_of, select_listings
-from indexer.store.snapshot import Snapshot
+from indexer.store.snapshot import Query, Snapshot
 
 
 @dataclass(frozen=True)
@@ -54,7 +54,7 @@ def _select_position() -> Select[Any]:
     ).select_from(t.cursors.outerjoin(t.blocks, b.hash == c.block_hash))
 
 
-_POSITION = _select_position()
+_POSITION = Query(_select_position())
 
 
 async def position(snapshot: Snapshot) -> Position | None:
@@ -106,7 +106,7 @@ async def tokens_by_address(
 ) -> dict[Address, Token]:
     """The tokens of these addresses; those we never met are left out."""
     rows = await snapshot.read(select(t.tokens).where(t.tokens.c.address.in_(addresses)))
-    return {row.address: Token(**row._mapping) for row in rows}
+    return {row.address: Token(**row) for row in rows}
 
 
 # -- orders, trades, balances ----------------------------------------------------------------------
@@ -136,7 +136,7 @@ async def orders(
     if after is not None:
         statement = statement.where(tuple_(o.placed_block, o.placed_log_index) < after)
     statement = statement.order_by(o.placed_block.desc(), o.placed_log_index.desc()).limit(limit)
-    return [Order(**row._mapping) for row in await snapshot.read(statement)]
+    return [Order(**row) for row in await snapshot.read(statement)]
 
 
 async def trades(
@@ -173,7 +173,7 @@ async def trades(
         both = union(select(made), select(took)).subquery("both")
         newest = (both.c.block_number.desc(), both.c.log_index.desc())
         statement = select(both).order_by(*newest).limit(limit)
-    return [Trade(**row._mapping) for row in await snapshot.read(statement)]
+    return [Trade(**row) for row in await snapshot.read(statement)]
 
 
 async def balances(
@@ -184,7 +184,7 @@ async def balances(
     statement = select(t.balances).where(b.account == account).order_by(b.token).limit(limit)
     if token is not None:
         statement = statement.where(b.token == token)
-    return [Balance(**row._mapping) for row in await snapshot.read(statement)]
+    return [Balance(**row) for row in await snapshot.read(statement)]
 
 
 # -- the book --------------------------------------------------------------------------------------
@@ -200,7 +200,7 @@ async def levels(snapshot: Snapshot, market: Address, side: Side, limit: int) ->
         .order_by(best)
         .limit(limit)
     )
-    return [Level(**row._mapping) for row in await snapshot.read(statement)]
+    return [Level(**row) for row in await snapshot.read(statement)]
 
 
 async def channel_seq(snapshot: Snapshot, channel: str) -> int:

@@ -8,7 +8,6 @@ from typing import Annotated, Any
 
 import strawberry
 from graphql import GraphQLError
-from sqlalchemy.ext.asyncio import AsyncEngine
 from strawberry.extensions import SchemaExtension
 from strawberry.schema.config import StrawberryConfig
 from strawberry.types import ExecutionContext
@@ -28,7 +27,7 @@ from api.scalars import LONG, Long, OrderStatus, Side
 from api.witness import WitnessQuery
 from indexer.domain.interval import INTERVALS
 from indexer.domain.units import Hash
-from indexer.store.snapshot import Snapshot
+from indexer.store.snapshot import Pool, Snapshot
 
 _log = logging.getLogger("tidebook.api")
 
@@ -36,9 +35,9 @@ _log = logging.getLogger("tidebook.api")
 class Context:
     """What one request has: its snapshot and the loaders that read from it."""
 
-    def __init__(self, engine: AsyncEngine) -> None:
-        self.engine = engine
-        self.snapshot = Snapshot(engine)
+    def __init__(self, pool: Pool) -> None:
+        self.pool = pool
+        self.snapshot = Snapshot(pool)
         self.loaders = Loaders(self.snapshot)
 
 

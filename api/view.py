@@ -6,14 +6,13 @@ from enum import Enum
 from typing import Any
 
 import strawberry
-from sqlalchemy.ext.asyncio import AsyncEngine
 
 from api import chain_reads, past, reads
 from api.errors import BadInput, BeyondRetention, BlockNotReached, Reorged
 from api.limits import MAX_WAIT_S, TX_SEARCH_BLOCKS, WAIT_STEP_S
 from api.reads import Position
 from api.scalars import Long
-from indexer.store.snapshot import Snapshot
+from indexer.store.snapshot import Pool, Snapshot
 
 _HASH = re.compile(r"0[xX][0-9a-fA-F]{64}", re.ASCII)
 
@@ -104,7 +103,7 @@ async def _check_tx(snapshot: Snapshot, position: Position, after_tx: str) -> No
         raise BlockNotReached(f"tx {tx} is in none of our newest blocks", head=position.number)
 
 
-async def wait(engine: AsyncEngine, number: int | None, txs: list[str]) -> None:
+async def wait(pool: Pool, number: int | None, txs: list[str]) -> None:
     """Return once the head has this number and these txs, or the wait has taken too long.
 
     Looks with snapshots of its own, so that the request's is opened behind it and sees what was
@@ -112,14 +111,14 @@ async def wait(engine: AsyncEngine, number: int | None, txs: list[str]) -> None:
     """
     try:
         async with asyncio.timeout(MAX_WAIT_S):
-            while not await _reached(engine, number, txs):
+            while not await _reached(pool, number, txs):
                 await asyncio.sleep(WAIT_STEP_S)
     except TimeoutError:
         return
 
 
-async def _reached(engine: AsyncEngine, number: int | None, txs: list[str]) -> bool:
-    snapshot = Snapshot(engine)
+async def _reached(pool: Pool, number: int | None, txs: list[str]) -> bool:
+    snapshot = Snapshot(pool)
     try:
         position = await reads.position(snapshot)
         if position is None or position.number is None or position.number < (number or 0):

@@ -7,7 +7,6 @@ from collections.abc import Awaitable, Callable, Sequence
 from typing import Any
 
 import msgspec
-from sqlalchemy.ext.asyncio import AsyncEngine
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
@@ -21,7 +20,7 @@ from api.rest.params import Param, parse
 from indexer.domain.listing import Directory, Listing
 from indexer.domain.market import Token
 from indexer.domain.units import Address
-from indexer.store.snapshot import Snapshot
+from indexer.store.snapshot import Pool, Snapshot
 
 _log = logging.getLogger("tidebook.api")
 
@@ -104,17 +103,17 @@ class Endpoint(msgspec.Struct, frozen=True):
     tag: str = "binance"
 
 
-def routes(engine: AsyncEngine, endpoints: Sequence[Endpoint]) -> list[Route]:
+def routes(pool: Pool, endpoints: Sequence[Endpoint]) -> list[Route]:
     """The endpoints over a database."""
     markets = Markets()
-    return [Route(one.path, _serve(engine, markets, one), methods=["GET"]) for one in endpoints]
+    return [Route(one.path, _serve(pool, markets, one), methods=["GET"]) for one in endpoints]
 
 
 def _serve(
-    engine: AsyncEngine, markets: Markets, endpoint: Endpoint
+    pool: Pool, markets: Markets, endpoint: Endpoint
 ) -> Callable[[Request], Awaitable[Response]]:
     async def serve(request: Request) -> Response:
-        snapshot = Snapshot(engine)
+        snapshot = Snapshot(pool)
         try:
             values = parse(endpoint.params, request.query_params)
             position = await _position(snapshot)

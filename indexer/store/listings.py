@@ -2,11 +2,12 @@
 
 from typing import Any
 
-from sqlalchemy import Row, Select, select
+from sqlalchemy import Select, select
 
 from indexer.domain.listing import Listing
 from indexer.domain.market import Market, Token
 from indexer.store import tables as t
+from indexer.store.snapshot import Row
 
 _MARKET, _TOKEN = Market.__struct_fields__, Token.__struct_fields__
 _base, _quote = t.tokens.alias("base_token"), t.tokens.alias("quote_token")
@@ -28,7 +29,7 @@ def select_listings() -> Select[Any]:
     )
 
 
-def listing_of(row: Row[Any]) -> Listing:
+def listing_of(row: Row) -> Listing:
     """One row of `select_listings`."""
     values = tuple(row)
     first, second = len(_MARKET), len(_MARKET) + len(_TOKEN)

@@ -1,7 +1,7 @@
-"""Connections to Postgres as the writer wants them: hex text for bytea, int for numeric."""
+"""Connections to Postgres as we want them: hex text for bytea, int for numeric."""
 
 import asyncio
-from typing import TYPE_CHECKING, TypeAlias
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import asyncpg
 
@@ -31,6 +31,12 @@ async def connect(database_url: str) -> Connection:
             f"TIDEBOOK_DATABASE_URL: no connection to Postgres: {error}"
         ) from error
     await heed_cancellation()
+    await set_codecs(connection)
+    return connection
+
+
+async def set_codecs(connection: "asyncpg.Connection[Any]") -> None:
+    """`bytea` as `0x` and hex digits, `numeric` as int: one that is no integer raises."""
     await connection.set_type_codec(
         "bytea",
         schema="pg_catalog",
@@ -41,4 +47,3 @@ async def connect(database_url: str) -> Connection:
     await connection.set_type_codec(
         "numeric", schema="pg_catalog", format="text", encoder=str, decoder=int
     )
-    return connection

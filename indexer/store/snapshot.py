@@ -1,13 +1,105 @@
-"""One request reads one snapshot: a single read-only, repeatable-read transaction."""
+"""One request reads one snapshot: a single read-only, repeatable-read transaction.
+
+Statements are built by SQLAlchemy and run by asyncpg, whose codecs turn `bytea` into `0x` text and
+`numeric` into int while the rows are decoded: a third of what the same rows cost through an engine.
+"""
 
 import asyncio
-from collections.abc import Sequence
-from typing import Any
+import contextlib
+from collections.abc import Awaitable, Callable
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import asyncpg
-from sqlalchemy import Row, Select
-from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
+import msgspec
+from sqlalchemy import Select
+from sqlalchemy.dialects.postgresql.asyncpg import dialect
 from sqlalchemy.sql.selectable import TextualSelect
+
+from indexer.store.postgres import heed_cancellation, set_codecs
+
+if TYPE_CHECKING:
+    Connection: TypeAlias = asyncpg.Connection["Row"]
+    Record: TypeAlias = asyncpg.Record
+else:
+    Connection, Record = asyncpg.Connection, asyncpg.Record
+
+_BEGIN = "begin isolation level repeatable read, read only"
+_DIALECT = dialect()  # type: ignore[no-untyped-call]
+
+
+class Row(Record):
+    """A row whose columns are attributes too."""
+
+    __slots__ = ()
+
+    def __getattr__(self, name: str) -> Any:
+        try:
+            return self[name]
+        except KeyError:
+            raise AttributeError(name) from None
+
+
+class Query:
+    """A statement compiled once: building and compiling one costs more than running it."""
+
+    __slots__ = ("_names", "_values", "text")
+
+    def __init__(self, statement: Select[Any] | TextualSelect) -> None:
+        compiled = statement.compile(dialect=_DIALECT, compile_kwargs={"render_postcompile": True})
+        self.text = str(compiled)
+        """SQL with `$1`, `$2`, … for its parameters."""
+        self._names: list[str] = compiled.positiontup or []
+        self._values: dict[str, Any] = compiled.params
+
+    def arguments(self, values: dict[str, Any] | None) -> list[Any]:
+        """Its parameters in their order: those given by name, those it was built with."""
+        if values is None:
+            return [self._values[name] for name in self._names]
+        return [values[name] if name in values else self._values[name] for name in self._names]
+
+
+class Pool:
+    """Connections to Postgres, at most so many; each is opened when all others are busy."""
+
+    def __init__(
+        self, dial: Callable[[], Awaitable[Connection]], size: int, timeout_s: float
+    ) -> None:
+        self._dial = dial
+        self._timeout_s = timeout_s
+        self._free = asyncio.Semaphore(size)
+        self._idle: list[Connection] = []
+        self._closed = False
+
+    async def take(self) -> Connection:
+        """A connection that nobody else has. Raises TimeoutError after the pool's timeout."""
+        if self._free.locked():
+            async with asyncio.timeout(self._timeout_s):
+                await self._free.acquire()
+        else:
+            await self._free.acquire()
+        try:
+            while self._idle:
+                connection = self._idle.pop()
+                if not connection.is_closed():
+                    return connection
+            return await self._dial()
+        except BaseException:
+            self._free.release()
+            raise
+
+    def give(self, connection: Connection) -> None:
+        """Give it back; one that is no longer fit for use is terminated first."""
+        if self._closed:
+            connection.terminate()
+        if not connection.is_closed():
+            self._idle.append(connection)
+        self._free.release()
+
+    async def dispose(self) -> None:
+        """Close what is idle now, and what is given back from here on."""
+        self._closed = True
+        while self._idle:
+            await self._idle.pop().close(timeout=self._timeout_s)
 
 
 def connect(
@@ -17,32 +109,35 @@ def connect(
     *,
     reader: str = "tidebook-reader",
     statement_timeout_ms: int = 5_000,
-) -> AsyncEngine:
-    """An engine whose every transaction is read-only and repeatable-read. Connects on first use.
+) -> Pool:
+    """A pool for Snapshots. Connects on first use.
 
     `reader` is what Postgres calls its connections; no statement runs longer than the timeout.
     The URL goes to asyncpg as it is, so everything libpq's form allows works, unix sockets too.
     """
 
-    async def dial() -> "asyncpg.Connection[asyncpg.Record]":
-        return await asyncpg.connect(
+    async def dial() -> Connection:
+        connection = await asyncpg.connect(
             database_url,
+            record_class=Row,
             server_settings={
                 "application_name": reader,
                 "statement_timeout": str(statement_timeout_ms),
             },
         )
+        await heed_cancellation()
+        await set_codecs(connection)
+        for name in ("json", "jsonb"):
+            await connection.set_type_codec(
+                name, schema="pg_catalog", encoder=_to_json, decoder=msgspec.json.decode
+            )
+        return connection
 
-    return create_async_engine(
-        "postgresql+asyncpg://",
-        async_creator=dial,
-        pool_size=pool_size,
-        max_overflow=0,
-        pool_timeout=pool_timeout_s,
-        pool_pre_ping=True,
-        isolation_level="REPEATABLE READ",
-        execution_options={"postgresql_readonly": True},
-    )
+    return Pool(dial, pool_size, pool_timeout_s)
+
+
+def _to_json(value: Any) -> str:
+    return msgspec.json.encode(value).decode()
 
 
 class Snapshot:
@@ -52,28 +147,40 @@ class Snapshot:
     resolves roots concurrently and a connection does one thing at a time: hence the lock.
     """
 
-    def __init__(self, engine: AsyncEngine) -> None:
-        self._engine = engine
+    def __init__(self, pool: Pool) -> None:
+        self._pool = pool
         self._lock = asyncio.Lock()
-        self._connection: AsyncConnection | None = None
+        self._connection: Connection | None = None
         self.statements = 0
         """Statements run so far; tests count them."""
 
     async def read(
-        self, statement: Select[Any] | TextualSelect, values: dict[str, Any] | None = None
-    ) -> Sequence[Row[Any]]:
+        self,
+        statement: Select[Any] | TextualSelect | Query,
+        values: dict[str, Any] | None = None,
+    ) -> list[Row]:
         """All rows of one statement; `values` of its named parameters."""
+        query = statement if isinstance(statement, Query) else Query(statement)
+        arguments = query.arguments(values)
         async with self._lock:
             if self._connection is None:
-                self._connection = await self._engine.connect()
+                self._connection = await self._pool.take()
+                await self._connection.execute(_BEGIN)
             self.statements += 1
-            result = await self._connection.execute(statement, values)
-            rows: Sequence[Row[Any]] = result.all()
-            return rows
+            return await self._connection.fetch(query.text, *arguments)
 
     async def close(self) -> None:
         """End the transaction and give the connection back."""
         async with self._lock:
-            if self._connection is not None:
-                await self._connection.close()
-                self._connection = None
+            connection, self._connection = self._connection, None
+            if connection is None:
+                return
+            ended = False
+            try:  # a transaction that only read has nothing to lose
+                with contextlib.suppress(OSError, asyncpg.PostgresError, asyncpg.InterfaceError):
+                    await connection.execute("commit")
+                    ended = True
+            finally:
+                if not ended:
+                    connection.terminate()
+                self._pool.give(connection)

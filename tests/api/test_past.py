@@ -5,7 +5,6 @@ from typing import Any
 
 import asyncpg
 import pytest
-from sqlalchemy.dialects import postgresql
 
 from api import past, schema
 from api.schema import Context, build_schema
@@ -14,7 +13,8 @@ from indexer.decode import decode, select
 from indexer.domain.order import Level
 from indexer.domain.units import Address
 from indexer.mirror.fold import Mirror
-from indexer.store.snapshot import connect
+from indexer.store import postgres
+from indexer.store.snapshot import Query, connect
 from tests.api.served import Ask, Indexed
 from tests.api.test_graphql import first_market
 
@@ -90,14 +90,10 @@ async def test_depth_orders_and_balances_are_those_of_the_block(
 async def test_a_past_book_is_read_by_index_alone(indexed: Indexed) -> None:
     """No statement goes through a table: the cost does not grow with the chain."""
     market = Address(first_market(indexed))
-    statement = past.levels_statement(market, "buy", BLOCKS[0], 20).compile(
-        dialect=postgresql.asyncpg.dialect(),  # type: ignore[no-untyped-call]
-        compile_kwargs={"render_postcompile": True},
-    )
-    connection: Any = await asyncpg.connect(indexed.database_url)
+    query = Query(past.levels_statement(market, "buy", BLOCKS[0], 20))
+    connection = await postgres.connect(indexed.database_url)
     await connection.execute("set enable_seqscan = off")  # a table this small would be scanned
-    values = [statement.params[name] for name in statement.positiontup]
-    plan = await connection.fetch(f"explain analyze {statement}", *values)
+    plan = await connection.fetch(f"explain analyze {query.text}", *query.arguments(None))
     await connection.close()
     text = "\n".join(row[0] for row in plan)
     assert "Seq Scan on level_changes" not in text
