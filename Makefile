@@ -36,6 +36,9 @@ lint: $(STAMP)   ## form, types and the arrows between the rooms
 bench: $(STAMP)  ## throughput and latency, as ratios to a baseline of the same run
 	$(BIN)/pytest -s -o python_files='bench_*.py' tests/benchmarks tests/devnet
 
+screenshots: $(STAMP) ## the page, light and dark, into tests/browser/screenshots (needs chromium)
+	@$(BIN)/python -m tests.browser.screenshots
+
 format: $(STAMP) ## let ruff write
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
@@ -44,4 +47,4 @@ lock:            ## resolve pyproject.toml anew (needs uv; the lock names no ind
 	uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url \
 	  --no-header --extra dev pyproject.toml --output-file requirements.lock
 
-.PHONY: help install up test sim lint bench format lock
+.PHONY: help install up test sim lint bench screenshots format lock

@@ -3,7 +3,7 @@
 import asyncio
 import contextlib
 from collections.abc import AsyncIterator, Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from json import JSONDecodeError
 from time import perf_counter
 from typing import Any
@@ -31,6 +31,8 @@ from api.reads import position
 from api.rest import ENDPOINTS, openapi
 from api.rest.endpoint import EXPOSED_HEADERS, clock_routes, routes
 from api.schema import Context, build_schema
+from api.terminal import Terminal
+from api.terminal import routes as terminal_routes
 from indexer.store.snapshot import Snapshot, connect
 
 
@@ -47,6 +49,8 @@ class Config:
     """Connections to Postgres at most: requests that read at the same time."""
     pool_timeout_s: float = 5.0
     """Seconds a request waits for one of them."""
+    terminal: Terminal = field(default_factory=Terminal)
+    """Where the page at `/` finds the live feed and analytics."""
 
 
 def build(config: Config) -> Starlette:
@@ -125,6 +129,7 @@ def build(config: Config) -> Starlette:
             openapi.route(),
             *clock_routes(),
             *routes(pool, ENDPOINTS),
+            *terminal_routes(config.terminal),
         ],
         middleware=[
             Middleware(

@@ -281,11 +281,32 @@ def relay(storage: Storage) -> None:
 @tidebook.command()
 @_storage
 @_listen("API", 42069)
-def api(storage: Storage, listen: Listen) -> None:
-    """Serve GraphQL."""
+@click.option(
+    "--feed-url",
+    envvar="TIDEBOOK_FEED_URL",
+    default="ws://127.0.0.1:42080/v1",
+    show_default=True,
+    help="Where browsers reach `tidebook ws`, for the page at /.",
+)
+@click.option(
+    "--analytics-url",
+    envvar="TIDEBOOK_ANALYTICS_URL",
+    default="http://127.0.0.1:3001",
+    show_default=True,
+    help="Where browsers reach `tidebook analytics`.",
+)
+@click.option(
+    "--devnet-url",
+    envvar="TIDEBOOK_DEVNET_URL",
+    help="A devnet's node: the page then sends orders and makes chaos.",
+)
+def api(
+    storage: Storage, listen: Listen, feed_url: str, analytics_url: str, devnet_url: str | None
+) -> None:
+    """Serve GraphQL, REST and the page."""
     from tidebook import services
 
-    _run(services.api(storage, listen))
+    _run(services.api(storage, listen, feed_url, analytics_url, devnet_url))
 
 
 @tidebook.command()

@@ -93,14 +93,19 @@ async def relay(storage: Storage) -> None:
         await _until_stopped(live(life))
 
 
-async def api(storage: Storage, listen: Listen) -> None:
-    """Serve GraphQL."""
+async def api(
+    storage: Storage, listen: Listen, feed_url: str, analytics_url: str, devnet_url: str | None
+) -> None:
+    """Serve GraphQL, REST and the page."""
     from api.app import Config, build
+    from api.terminal import Terminal
     from tidebook.serving import serve
 
+    terminal = Terminal(feed_url, analytics_url, devnet_url)
     async with servers(storage) as urls:
         chain_id = await _chain_id(urls.database_url)
-        await serve(build(Config(urls.database_url, chain_id)), listen.host, listen.port)
+        app = build(Config(urls.database_url, chain_id, terminal=terminal))
+        await serve(app, listen.host, listen.port)
 
 
 async def ws(storage: Storage, listen: Listen, origins: tuple[str, ...] = ()) -> None:

@@ -177,8 +177,8 @@ def _services(plan: Plan, urls: embedded.Urls, logs: Path) -> dict[str, Service]
         ("devnet", devnet, lambda: _answers(deployment)),
         ("index", index, lambda: _has_indexed(urls.database_url)),
         ("relay", ["relay"], lambda: _has_relayed(urls.redis_url)),
-        ("api", ["api", "--port", str(plan.api_port)], lambda: _answers(api)),
-        ("ws", ["ws", "--port", str(plan.ws_port)], lambda: _feeds(ws, urls.database_url)),
+        ("api", _api(plan), lambda: _answers(api)),
+        ("ws", _ws(plan), lambda: _feeds(ws, urls.database_url)),
         (
             "analytics",
             ["analytics", "--port", str(plan.analytics_port)],
@@ -190,6 +190,23 @@ def _services(plan: Plan, urls: embedded.Urls, logs: Path) -> dict[str, Service]
         for name, arguments, healthy in planned
         if plan.own_chain or name != "devnet"
     }
+
+
+def _api(plan: Plan) -> list[str]:
+    arguments = ["api", "--port", str(plan.api_port)]
+    arguments += ["--feed-url", f"ws://{HOST}:{plan.ws_port}/v1"]
+    arguments += ["--analytics-url", f"http://{HOST}:{plan.analytics_port}"]
+    if plan.own_chain:
+        arguments += ["--devnet-url", f"http://{HOST}:{plan.devnet_port}"]
+    return arguments
+
+
+def _ws(plan: Plan) -> list[str]:
+    """The feed lets our own page in, by either of the names this machine has for itself."""
+    arguments = ["ws", "--port", str(plan.ws_port)]
+    for host in (HOST, "localhost"):
+        arguments += ["--origin", f"http://{host}:{plan.api_port}"]
+    return arguments
 
 
 # -- health --------------------------------------------------------------------------------------
@@ -250,6 +267,7 @@ def _say(line: str) -> None:
 
 def _print_urls(plan: Plan, urls: embedded.Urls) -> None:
     rows = [
+        ("page", f"http://{HOST}:{plan.api_port}/"),
         ("GraphQL", f"http://{HOST}:{plan.api_port}/graphql"),
         ("websocket", f"ws://{HOST}:{plan.ws_port}/ws"),
         ("analytics", f"http://{HOST}:{plan.analytics_port}/docs"),

@@ -24,6 +24,7 @@ def topic_named(channel: str, directory: Directory) -> Topic | None:
 
 
 def name_of(topic: Topic, directory: Directory) -> str:
-    """What we call a topic: markets by their symbol."""
+    """What we call a topic: markets by their symbol, unless an older market has it."""
     listing = directory.find(topic.subject) if topic.stream in MARKET_STREAMS else None
-    return f"{topic.stream}:{listing.symbol}" if listing else topic.channel
+    named = listing is not None and directory.find(listing.symbol) is listing
+    return f"{topic.stream}:{listing.symbol}" if listing and named else topic.channel
