@@ -6,6 +6,7 @@ Whatever goes wrong ends this life of the writer; the next one loads the last co
 goes on. Whether there is one at once, or only when somebody starts it, tidebook/lives.py decides.
 """
 
+import asyncio
 from collections.abc import AsyncIterator, Callable, Sequence
 from typing import Protocol, assert_never
 
@@ -17,9 +18,10 @@ from indexer.chain.source import Source
 from indexer.chain.steps import surviving
 from indexer.decode import decode, select
 from indexer.domain.canon import Canon
-from indexer.domain.change import Change
+from indexer.domain.change import Applied, Change
 from indexer.domain.step import Advance, Finalize, Rollback, Step
 from indexer.mirror.fold import Mirror
+from indexer.store.past import Part, Past
 from indexer.store.writer import Store
 
 
@@ -35,36 +37,58 @@ class Steps(Protocol):
 
 
 class Progress(Protocol):
-    """Told after each committed batch."""
+    """Told after each commit: canon as of it, and how many blocks and events it added."""
 
-    def __call__(self, canon: Canon, batch: Sequence[Step], node_head: int) -> None: ...
+    def __call__(self, canon: Canon, blocks: int, events: int, node_head: int) -> None: ...
 
 
 async def follow(
     store: Store,
     source: Callable[[Canon, Mirror], Steps],
-    progress: Progress = lambda canon, batch, node_head: None,
+    progress: Progress = lambda canon, blocks, events, node_head: None,
 ) -> None:
     """Follow a source until it ends. Raises what the source, the fold or the store raise."""
     canon, mirror = await store.load()
     steps = source(canon, mirror)
     live = store.live
-    async for batch in steps.batches():
-        async with store.transaction() as tx:
-            for step in batch:
-                if not live and not _is_past(step):
-                    tx.enqueue(wire.snapshot(_depth(mirror), mirror.head))
-                    live = True
-                step = ours(mirror, step)
-                change = advance(mirror, step)
-                await tx.record(step, change)
-                if not _is_past(step):
-                    tx.enqueue(wire.encode(change, mirror.head))
-                else:
-                    live = False
-            await tx.move_cursor(canon, node_head=steps.node_head, live=live)
-            await tx.save(mirror, canon)
-        progress(canon, batch, steps.node_head)
+    async with Past(store, progress) as past:
+        async for batch in steps.batches():
+            if all(map(_is_past, batch)):
+                await past.take(await _fold(store, mirror, canon, batch, steps.node_head))
+                live = False
+                continue
+            await past.finish()
+            async with store.transaction() as tx:
+                for step in batch:
+                    if not live and not _is_past(step):
+                        tx.enqueue(wire.snapshot(_depth(mirror), mirror.head))
+                        live = True
+                    step = ours(mirror, step)
+                    change = advance(mirror, step)
+                    await tx.record(step, change)
+                    if not _is_past(step):
+                        tx.enqueue(wire.encode(change, mirror.head))
+                    else:
+                        live = False
+                await tx.move_cursor(canon, node_head=steps.node_head, live=live)
+                await tx.save(store.checkpoint(mirror, canon))
+            added = [step for step in batch if isinstance(step, Advance)]
+            progress(canon, len(added), sum(len(a.logs) for a in added), steps.node_head)
+
+
+async def _fold(
+    store: Store, mirror: Mirror, canon: Canon, batch: Sequence[Step], node_head: int
+) -> Part:
+    """Fold finalized blocks, and let others run between two: the part before is being written."""
+    folded = []
+    for step in batch:
+        step = ours(mirror, step)
+        change = advance(mirror, step)
+        assert isinstance(step, Advance), f"{step} is not of the past"
+        assert isinstance(change, Applied), f"{step} applied nothing"
+        folded.append((step, change))
+        await asyncio.sleep(0)
+    return Part(folded, canon.copy(), node_head, store.checkpoint(mirror, canon))
 
 
 async def follow_whatever_comes(

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any
 
@@ -19,7 +19,6 @@ if TYPE_CHECKING:
     from indexer.domain.block import Block
     from indexer.domain.canon import Canon
     from indexer.domain.deployment import Deployment
-    from indexer.domain.step import Step
     from indexer.mirror.compare import Difference, Limits, Sample
     from indexer.store.postgres import Connection
     from tidebook.progress import BlockProgress
@@ -137,8 +136,8 @@ class Periodic:
         self._due = asyncio.Event()
         self._last: int | None = None
 
-    def __call__(self, canon: Canon, batch: Sequence[Step], node_head: int) -> None:
-        self._progress(canon, batch, node_head)
+    def __call__(self, canon: Canon, blocks: int, events: int, node_head: int) -> None:
+        self._progress(canon, blocks, events, node_head)
         anchor, head = canon.anchor, canon.head
         if anchor is None or head is None or head.number < node_head:
             return  # catching up: a node may not keep state that far back

@@ -2,7 +2,6 @@
 
 import sys
 import time
-from collections.abc import Sequence
 from types import TracebackType
 from typing import TYPE_CHECKING
 
@@ -10,7 +9,6 @@ if TYPE_CHECKING:
     from rich.progress import Progress as Bar
 
     from indexer.domain.canon import Canon
-    from indexer.domain.step import Step
 
 PATIENCE_S = 1.0
 REPORT_S = 5.0
@@ -49,11 +47,9 @@ class BlockProgress:
         self._began = self._reported = time.monotonic()
         self._bar: Bar | None = None
 
-    def __call__(self, canon: "Canon", batch: "Sequence[Step]", node_head: int) -> None:
-        for step in batch:
-            logs = getattr(step, "logs", None)
-            self.blocks += logs is not None
-            self.events += len(logs or ())
+    def __call__(self, canon: "Canon", blocks: int, events: int, node_head: int) -> None:
+        self.blocks += blocks
+        self.events += events
         now = time.monotonic()
         if now - self._began < PATIENCE_S:
             return

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import signal
-from collections.abc import Callable, Coroutine, Sequence
+from collections.abc import Callable, Coroutine
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -21,7 +21,6 @@ from tidebook.tasks import ensure_schema
 if TYPE_CHECKING:
     from indexer.domain.canon import Canon
     from indexer.domain.deployment import Deployment
-    from indexer.domain.step import Step
     from indexer.follow import Steps
     from indexer.mirror.fold import Mirror
 
@@ -69,9 +68,9 @@ async def _write(
             comparing(progress, urls.database_url, chain, deployment)
         )
 
-        def committed(canon: Canon, batch: Sequence[Step], node_head: int) -> None:
+        def committed(canon: Canon, blocks: int, events: int, node_head: int) -> None:
             well()
-            told(canon, batch, node_head)
+            told(canon, blocks, events, node_head)
 
         await _beside(
             keep(urls.database_url, node.reports()),

@@ -146,7 +146,6 @@ async def record(chain: Chain, file: Path, first: int, last: int) -> None:
     from indexer.chain.recorder import read_blocks, with_tokens
     from indexer.chain.recording import NewRecording
     from indexer.domain.canon import Canon
-    from indexer.domain.step import Advance
 
     if last < first:
         raise click.BadParameter(f"--to {last} lies before --from {first}")
@@ -161,8 +160,8 @@ async def record(chain: Chain, file: Path, first: int, last: int) -> None:
                 async for blocks in read_blocks(node, first, last):
                     deployment = await with_tokens(node, deployment, blocks)
                     recording.add(blocks)
-                    steps = [Advance(block.block, tuple(block.logs)) for block in blocks]
-                    bar(Canon([blocks[-1].block]), steps, head.number)
+                    events = sum(len(block.logs) for block in blocks)
+                    bar(Canon([blocks[-1].block]), len(blocks), events, head.number)
             finally:
                 await node.close()
             recording.finish(deployment)

@@ -38,6 +38,12 @@ class Canon:
         """All of them, oldest first."""
         return tuple(self._blocks)
 
+    def copy(self) -> "Canon":
+        """Canon as it is now."""
+        other = Canon(self._blocks)
+        other._safe = self._safe
+        return other
+
     def __len__(self) -> int:
         return len(self._blocks)
 

@@ -107,15 +107,19 @@ class Checkpoints:
         """So many events more than the newest checkpoint knows."""
         self._events += events
 
-    async def save_if_due(self, mirror: Mirror, final: Block) -> None:
-        """Save the state at `final`, the newest final block, if it is worth it by now."""
+    def due(self, mirror: Mirror, final: Block) -> Row | None:
+        """The state at `final`, the newest final block, if it is worth saving by now."""
         if self._events < self._every_events or final.number in self._numbers:
-            return
+            return None
         if self._events < sum(len(book.orders.rows) for book in mirror.books.values()):
-            return
-        await self._database.append(tables.checkpoints, [encode_state(mirror, final)])
+            return None
         self._events = 0
-        self._numbers = [*self._numbers, final.number][-KEEP:]
+        return encode_state(mirror, final)
+
+    async def save(self, row: Row) -> None:
+        """Save what was due, and let the oldest go."""
+        await self._database.append(tables.checkpoints, [row])
+        self._numbers = [*self._numbers, row.block_number][-KEEP:]
         await self._database.delete_below(tables.checkpoints, self._numbers[0])
 
     async def _read(self, number: int) -> Row:

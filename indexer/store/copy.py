@@ -4,13 +4,17 @@ Each table gets one generated f-string that writes a record's line; a record is 
 table's column names as attributes. Text format takes a third of binary COPY's time for NUMERIC.
 """
 
-from collections.abc import Callable, Iterable
+from collections.abc import AsyncIterator, Callable, Iterable
 from functools import cache
+from itertools import islice
 from typing import Any
 
 from sqlalchemy import JSON, Column, Table
 
 from indexer.store.tables import FREE_TEXT, Hex
+
+CHUNK_ROWS = 500
+"""Rows of one message to Postgres: some 300 KB of events."""
 
 _ESCAPES = str.maketrans({"\\": "\\\\", "\t": "\\t", "\n": "\\n", "\r": "\\r"})
 
@@ -23,6 +27,13 @@ def escape(value: str) -> str:
 def lines(table: Table, records: Iterable[object]) -> bytes:
     """COPY input for `records`, one line each, columns in the table's order."""
     return "".join(_writer(table)(records)).encode()
+
+
+async def chunks(table: Table, records: Iterable[object]) -> AsyncIterator[bytes]:
+    """The same piece by piece: Postgres works on one while the next is written."""
+    rest = iter(records)
+    while some := list(islice(rest, CHUNK_ROWS)):
+        yield lines(table, some)
 
 
 @cache

@@ -2,7 +2,6 @@
 
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
-from io import BytesIO
 from typing import Any
 
 from sqlalchemy import Table
@@ -10,7 +9,7 @@ from sqlalchemy import Table
 from indexer.domain.block import BlockRef, Promotion
 from indexer.store import postgres, tables
 from indexer.store.batch import CURRENT
-from indexer.store.copy import columns, lines
+from indexer.store.copy import chunks, columns
 from indexer.store.database import Row
 
 NOTIFY_CHANNEL = "tidebook_outbox"
@@ -90,14 +89,14 @@ class Postgres:
             table.name,
             schema_name=tables.SCHEMA,
             columns=columns(table),
-            source=BytesIO(lines(table, rows)),
+            source=chunks(table, rows),
             format="text",
         )
 
     async def upsert(self, table: Table, rows: Iterable[object]) -> None:
         """COPY into the table's stage, then merge: half the price of row-wise upserts."""
         await self._connection.copy_to_table(
-            _stage(table), columns=columns(table), source=BytesIO(lines(table, rows)), format="text"
+            _stage(table), columns=columns(table), source=chunks(table, rows), format="text"
         )
         await self._connection.execute(_merge(table))
 

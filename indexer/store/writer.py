@@ -23,7 +23,7 @@ from indexer.domain.units import Hash
 from indexer.mirror.fold import Mirror
 from indexer.store import lock, postgres, tables
 from indexer.store.batch import CURRENT, Batch
-from indexer.store.checkpoints import EVERY_EVENTS, Checkpoints
+from indexer.store.checkpoints import EVERY_EVENTS, Checkpoints, Row
 from indexer.store.database import Database
 from indexer.store.errors import SchemaMissing, WrongChain, WrongDeployment
 from indexer.store.load import load_canon, load_mirror
@@ -95,6 +95,10 @@ class Store:
             transaction = Transaction(self._database, self._numbering, self._checkpoints)
             yield transaction
             await transaction.flush()
+
+    def checkpoint(self, mirror: Mirror, canon: Canon) -> Row | None:
+        """A checkpoint of the newest final block, if one is due; to be given to `save`."""
+        return None if canon.anchor is None else self._checkpoints.due(mirror, canon.anchor)
 
     async def grounds(self) -> list[BlockRef]:
         """Where the store can go back to from below *finalized*, newest first.
@@ -231,10 +235,10 @@ class Transaction:
             }
         )
 
-    async def save(self, mirror: Mirror, canon: Canon) -> None:
-        """Save a checkpoint of the newest final block, if one is due."""
-        if canon.anchor is not None:
-            await self._checkpoints.save_if_due(mirror, canon.anchor)
+    async def save(self, checkpoint: Row | None) -> None:
+        """Save a checkpoint, if there is one."""
+        if checkpoint is not None:
+            await self._checkpoints.save(checkpoint)
 
     async def put_back(self, deltas: Deltas, rollback: "RollbackRow") -> None:
         """Current state anew, and word of why."""
@@ -275,13 +279,20 @@ class Transaction:
 
     # -- rows -----------------------------------------------------------------------------------
 
-    async def _flush_rows(self) -> None:
+    async def flush_facts(self) -> None:
+        """Send the facts gathered; records wait, for later blocks may touch them again."""
         batch = self._batch
         if batch.blocks:
             await self._database.upsert(tables.blocks, batch.blocks)
+            batch.blocks.clear()
         for table, rows in batch.facts().items():
             if rows:
                 await self._database.append(table, rows)
+                rows.clear()
+
+    async def _flush_rows(self) -> None:
+        batch = self._batch
+        await self.flush_facts()
         for kind, images in batch.current.items():
             kept = [image for image in images.values() if image is not None]
             gone = [key for key, image in images.items() if image is None]

@@ -140,9 +140,9 @@ class Run:
         node = Node(rpc, None, 64)
         await follow(store, lambda canon, m: Follower(node, canon, deployment, m.books), self._told)
 
-    def _told(self, canon: Canon, batch: Sequence[Step], node_head: int) -> None:
-        self.note(f"committed {len(batch)} steps, head {canon.head and canon.head.ref}")
-        if any(isinstance(s, Advance) and s.finality == "finalized" for s in batch):
+    def _told(self, canon: Canon, blocks: int, events: int, node_head: int) -> None:
+        self.note(f"committed {blocks} blocks, head {canon.head and canon.head.ref}")
+        if blocks and canon.head == canon.anchor:
             self.seen["a backfill"] += 1
 
     async def _relay(self) -> None:

@@ -35,7 +35,7 @@ async def index_to_head(url: str, exchange: Exchange, database_url: str) -> dict
     goal = (await node.head()).number
     store = await open_store(database_url, deployment)
 
-    def enough(canon: Canon, batch: Any, node_head: int) -> None:
+    def enough(canon: Canon, blocks: int, events: int, node_head: int) -> None:
         if canon.head is not None and canon.head.number >= goal:
             raise Reached
 
