@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass, field
+from datetime import timedelta
 from json import JSONDecodeError
 from time import perf_counter
 from typing import Any
@@ -18,19 +19,29 @@ from starlette.middleware import Middleware
 from starlette.middleware.cors import CORSMiddleware
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
-from starlette.routing import Route
+from starlette.routing import Route, WebSocketRoute
 from starlette.websockets import WebSocket
 from strawberry.asgi import GraphQL
 from strawberry.http import GraphQLHTTPResponse
+from strawberry.subscriptions import GRAPHQL_TRANSPORT_WS_PROTOCOL
 from strawberry.types import ExecutionResult
 
 from api.errors import BadInput, addressed, explain
+from api.feed import Feed
 from api.figures import figures
-from api.limits import CHECK_TIMEOUT_S, STATEMENT_TIMEOUT_MS, BodyLimit
+from api.limits import (
+    CHECK_TIMEOUT_S,
+    INIT_TIMEOUT_S,
+    MAX_BODY_BYTES,
+    MAX_SOCKETS,
+    STATEMENT_TIMEOUT_MS,
+    BodyLimit,
+)
 from api.reads import position
 from api.rest import ENDPOINTS, openapi
 from api.rest.endpoint import EXPOSED_HEADERS, clock_routes, routes
 from api.schema import Context, build_schema
+from api.sockets import Handler, HangUp
 from api.terminal import Terminal
 from api.terminal import routes as terminal_routes
 from indexer.store.snapshot import Snapshot, connect
@@ -42,6 +53,8 @@ class Config:
 
     database_url: str
     chain_id: int
+    redis_url: str | None = None
+    """Where subscriptions hear from; without, there are none."""
     allowed_origins: tuple[str, ...] = ("*",)
     """Whose pages may read us. The data is public and there is nothing to write."""
     graphiql: bool = True
@@ -62,11 +75,13 @@ def build(config: Config) -> Starlette:
         reader="tidebook-api",
         statement_timeout_ms=STATEMENT_TIMEOUT_MS,
     )
-    metrics = _Metrics()
+    feed = None if config.redis_url is None else Feed(config.redis_url, config.chain_id)
+    metrics = _Metrics(feed)
 
     @contextlib.asynccontextmanager
     async def lifespan(app: Starlette) -> AsyncIterator[None]:
-        yield
+        async with listening(feed, app):
+            yield
         await pool.dispose()
 
     async def health(request: Request) -> Response:
@@ -116,13 +131,17 @@ def build(config: Config) -> Starlette:
     graphql = _Endpoint(
         build_schema(),
         graphql_ide="graphiql" if config.graphiql else None,
-        subscription_protocols=(),
+        subscription_protocols=(GRAPHQL_TRANSPORT_WS_PROTOCOL,),
+        connection_init_wait_timeout=timedelta(seconds=INIT_TIMEOUT_S),
+        max_subscriptions_per_connection=None,  # the handler's own limit, which has a type
+        allowed_origins=config.allowed_origins,
     )
-    graphql.open_context = lambda: Context(pool)
+    graphql.open_context = lambda hang_up: Context(pool, feed, hang_up)
     graphql.metrics = metrics
     return Starlette(
         routes=[
             Route("/graphql", graphql, methods=["GET", "POST"]),
+            WebSocketRoute("/graphql", graphql),
             Route("/health", health),
             Route("/ready", ready),
             Route("/metrics", show_metrics),
@@ -145,8 +164,31 @@ def build(config: Config) -> Starlette:
     )
 
 
+@contextlib.asynccontextmanager
+async def listening(feed: Feed | None, app: Starlette) -> AsyncIterator[None]:
+    """Run the feed meanwhile. What ends it, other than us, ends the process."""
+    if feed is None:
+        yield
+        return
+    task = asyncio.create_task(feed.run())
+
+    def ended(task: "asyncio.Task[None]") -> None:
+        if not task.cancelled() and (error := task.exception()) is not None:
+            app.state.on_failure(error)
+
+    task.add_done_callback(ended)
+    yield
+    task.cancel()
+    await asyncio.wait({task})
+
+
+def server_options() -> dict[str, Any]:
+    """What the API asks of uvicorn."""
+    return {"ws_max_size": MAX_BODY_BYTES}
+
+
 class _Metrics:
-    def __init__(self) -> None:
+    def __init__(self, feed: Feed | None) -> None:
         self.registry = CollectorRegistry()
         self.requests = Counter(
             "tidebook_api_requests", "GraphQL requests", ["status"], registry=self.registry
@@ -157,18 +199,29 @@ class _Metrics:
         self.seconds = Histogram(
             "tidebook_api_request_seconds", "Time of a GraphQL request", registry=self.registry
         )
+        self.sockets = Gauge("tidebook_api_sockets", "Open websockets", registry=self.registry)
+        if feed is not None:
+            for name, told, read in (
+                ("subscriptions", "Subscriptions under way", lambda: len(feed.listeners)),
+                ("slow_subscriptions", "Subscriptions that did not keep up", lambda: feed.slow),
+                ("redis_connected", "Whether Redis answers", lambda: int(feed.tail.connected)),
+            ):
+                gauge = Gauge(f"tidebook_api_{name}", told, registry=self.registry)
+                gauge.set_function(read)
 
 
 class _Endpoint(GraphQL[Context, None]):
     """Strawberry's endpoint with a Context of ours, and with typed errors before GraphQL too."""
 
-    open_context: Callable[[], Context]
+    graphql_transport_ws_handler_class = Handler
+    open_context: Callable[[HangUp | None], Context]
     metrics: _Metrics
+    sockets = 0
 
     async def get_context(
         self, request: Request | WebSocket, response: Response | WebSocket
     ) -> Context:
-        return self.open_context()
+        return self.open_context(HangUp(request) if isinstance(request, WebSocket) else None)
 
     async def process_result(
         self, request: Request, result: ExecutionResult
@@ -183,16 +236,29 @@ class _Endpoint(GraphQL[Context, None]):
             raise JSONDecodeError("expected an object", "", 0)
         return decoded
 
-    async def run(self, *args: Any, **kwargs: Any) -> Any:
+    async def run(self, request: Any, *args: Any, **kwargs: Any) -> Any:
+        if isinstance(request, WebSocket):
+            return await self._converse(request)
         begin = perf_counter()
         try:
-            response = await super().run(*args, **kwargs)
+            response = await super().run(request, *args, **kwargs)
         except HTTPException as refused:
             error = {"message": refused.reason, "extensions": {"code": BadInput.code}}
             response = JSONResponse({"errors": [error]}, refused.status_code)
         self.metrics.requests.labels(str(response.status_code)).inc()
         self.metrics.seconds.observe(perf_counter() - begin)
         return response
+
+    async def _converse(self, socket: WebSocket) -> Any:
+        if self.sockets >= MAX_SOCKETS:
+            return await self.reject_websocket(socket)
+        self.sockets += 1
+        self.metrics.sockets.set(self.sockets)
+        try:
+            return await super().run(socket)
+        finally:
+            self.sockets -= 1
+            self.metrics.sockets.set(self.sockets)
 
 
 def _unwell(cause: Exception) -> Response:

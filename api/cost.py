@@ -39,9 +39,10 @@ class Admission(SchemaExtension):
         variables = get_variable_values(
             schema, chosen.variable_definitions or (), context.variables or {}
         )
-        if not isinstance(variables, list) and schema.query_type is not None:
+        root = schema.get_root_type(chosen.operation)
+        if not isinstance(variables, list) and root is not None:
             walk = _Walk(document, schema, variables)
-            rows = walk.rows(chosen.selection_set, schema.query_type)
+            rows = walk.rows(chosen.selection_set, root)
             if rows > MAX_REQUEST_ROWS:
                 raise LimitExceeded(
                     f"the lists of this document ask for {rows} rows, at most {MAX_REQUEST_ROWS}",

@@ -38,6 +38,9 @@ RULES = (
 """What every document is validated by: GraphQL's own rules and our limits."""
 
 
+_NOTHING = parse("{ __typename }")
+
+
 class Judged:
     """A parsed document and what is wrong with it, which may be nothing."""
 
@@ -79,10 +82,14 @@ class Judge(SchemaExtension):
         self._documents = documents
 
     def on_parse(self) -> Iterator[None]:
+        """What is no document becomes an empty one with an error: streams know no other way."""
         context = self.execution_context
         if context.query:
-            schema = context.schema._schema
-            judged = self._documents.judge(schema, context.query)
+            try:
+                judged = self._documents.judge(context.schema._schema, context.query)
+            except GraphQLError as error:
+                judged = Judged(_NOTHING, [error])
+                context._provided_operation_name = None
             context.graphql_document = judged.document
             self._errors = judged.errors
         yield

@@ -6,6 +6,7 @@ ApiError           carries `extensions.code`
 ├── BlockNotReached  BLOCK_NOT_REACHED  the chain's, or ours: the block is not indexed yet
 ├── Reorged        REORGED  the chain's: the block asked for was retracted
 ├── BeyondRetention  BEYOND_RETENTION  ours: the block is before what is kept
+│   └── HistoryLost  the same of messages
 ├── Unavailable    UNAVAILABLE  the operator's: the database does not answer, or has no schema
 └── Internal       INTERNAL     ours: logged with its trace, told without it
 """
@@ -81,6 +82,12 @@ class BeyondRetention(Hinted):
 
     code = "BEYOND_RETENTION"
     hint = "ask for a newer block"
+
+
+class HistoryLost(BeyondRetention):
+    """The messages behind a subscription's position cannot all be told."""
+
+    hint = "subscribe without `after`, and read anew what you keep"
 
 
 class Unavailable(ApiError):

@@ -42,6 +42,27 @@ WAIT_STEP_S = 0.05
 TX_SEARCH_BLOCKS = 1000
 """Newest blocks among which `afterTx` is looked for."""
 
+MAX_SOCKETS = 1000
+"""Open websockets of one process; one more is refused at the handshake."""
+
+MAX_SUBSCRIPTIONS = 30
+"""Operations under way on one websocket."""
+
+INIT_TIMEOUT_S = 10.0
+"""Seconds that a websocket may take to say `connection_init`."""
+
+MAX_QUEUED_MESSAGES = 2000
+"""Messages that wait for one subscription; more for longer than PATIENCE_S close it with SLOW."""
+
+PATIENCE_S = 1.0
+"""Seconds that all subscriptions wait for those that are behind."""
+
+MAX_REPLAYED_MESSAGES = 10_000
+"""Messages told again to a subscription that resumes."""
+
+SLOW = 3008
+"""Close code: the client reads more slowly than its subscriptions come; resume behind the last."""
+
 MAX_CACHED_DOCUMENTS = 256
 """Parsed and validated documents kept, least recently used dropped."""
 

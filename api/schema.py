@@ -3,7 +3,7 @@
 # strawberry.field(description=…) is typed Any; the resolvers themselves are checked.
 
 import logging
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from typing import Annotated, Any
 
 import strawberry
@@ -19,11 +19,13 @@ from api.chain_reads import Header
 from api.cost import Admission
 from api.documents import Documents, Judge
 from api.errors import BadInput, Internal, addressed
+from api.feed import Feed
 from api.limits import DEFAULT_ROWS, MAX_ROWS
 from api.loaders import Loaders
 from api.projection import ProjectingContext
 from api.reads import Position
 from api.scalars import LONG, Long, OrderStatus, Side
+from api.subscriptions import Subscription
 from api.witness import WitnessQuery
 from indexer.domain.interval import INTERVALS
 from indexer.domain.units import Hash
@@ -33,11 +35,38 @@ _log = logging.getLogger("tidebook.api")
 
 
 class Context:
-    """What one request has: its snapshot and the loaders that read from it."""
+    """What one request has: its snapshot and the loaders that read from it.
 
-    def __init__(self, pool: Pool) -> None:
+    A websocket's is `shared`: each of its operations gets one of its own from it.
+    """
+
+    def __init__(
+        self,
+        pool: Pool,
+        feed: Feed | None = None,
+        hang_up: Callable[[], None] | None = None,
+    ) -> None:
         self.pool = pool
+        self.feed = feed
+        self.shared = hang_up is not None
+        self._hang_up = hang_up
         self.snapshot = Snapshot(pool)
+        self.loaders = Loaders(self.snapshot)
+
+    def own(self) -> "Context":
+        """One for a single operation."""
+        found = Context(self.pool, self.feed, self._hang_up)
+        found.shared = False
+        return found
+
+    def hang_up(self) -> None:
+        """Close the websocket of a client that does not keep up."""
+        if self._hang_up is not None:
+            self._hang_up()
+
+    async def renew(self) -> None:
+        """Give the snapshot back; what is read next is newer."""
+        await self.snapshot.close()
         self.loaders = Loaders(self.snapshot)
 
 
@@ -238,11 +267,21 @@ def _stored(header: Header) -> types.Block:
 
 
 class _Request(SchemaExtension):
-    """Around every operation: its snapshot ends with it."""
+    """Around every operation: its snapshot ends with it, or with each event of a subscription."""
 
     async def on_operation(self) -> AsyncIterator[None]:
+        if self.execution_context.context.shared:
+            self.execution_context.context = self.execution_context.context.own()
+        try:
+            yield
+        finally:
+            await self.execution_context.context.snapshot.close()
+
+    async def on_stream_result(self, result: Any) -> AsyncIterator[None]:
+        if result.errors:
+            result.errors = [addressed(error) for error in result.errors]
+        await self.execution_context.context.renew()
         yield
-        await self.execution_context.context.snapshot.close()
 
 
 class _Schema(strawberry.Schema):
@@ -261,6 +300,7 @@ def build_schema() -> strawberry.Schema:
     documents = Documents()
     return _Schema(
         Query,
+        subscription=Subscription,
         execution_context_class=ProjectingContext,
         config=StrawberryConfig(scalar_map={Long: LONG}),
         extensions=[

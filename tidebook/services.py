@@ -96,15 +96,15 @@ async def api(
     storage: Storage, listen: Listen, feed_url: str, analytics_url: str, devnet_url: str | None
 ) -> None:
     """Serve GraphQL, REST and the page."""
-    from api.app import Config, build
+    from api.app import Config, build, server_options
     from api.terminal import Terminal
     from tidebook.serving import serve
 
     terminal = Terminal(feed_url, analytics_url, devnet_url)
-    async with servers(storage) as urls:
+    async with servers(storage, redis=True) as urls:
         chain_id = await _chain_id(urls.database_url)
-        app = build(Config(urls.database_url, chain_id, terminal=terminal))
-        await serve(app, listen.host, listen.port)
+        config = Config(urls.database_url, chain_id, urls.redis_url, terminal=terminal)
+        await serve(build(config), listen.host, listen.port, **server_options())
 
 
 async def ws(storage: Storage, listen: Listen, origins: tuple[str, ...] = ()) -> None:

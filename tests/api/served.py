@@ -5,7 +5,7 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import Any
 
-from api.app import Config, build
+from api.app import Config, build, server_options
 from indexer.domain.order import Trade
 from indexer.mirror.fold import Mirror
 from tidebook.serving import serve
@@ -31,7 +31,8 @@ class serving:  # noqa: N801  # reads as a verb: async with serving(config) as u
 
     async def __aenter__(self) -> str:
         port: asyncio.Future[int] = asyncio.get_running_loop().create_future()
-        self._task = asyncio.create_task(serve(self._app, self._host, self._port, port.set_result))
+        running = serve(self._app, self._host, self._port, port.set_result, **server_options())
+        self._task = asyncio.create_task(running)
         waiting: set[asyncio.Future[Any]] = {self._task, port}
         await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED)
         if self._task.done():
