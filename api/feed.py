@@ -13,7 +13,6 @@ from indexer.store.tail import Tail
 from indexer.topics import Topic, concerns
 from indexer.wire import Message
 
-
 PATIENCE_STEP_S = 0.005
 """Seconds between two looks at who is behind."""
 

@@ -187,10 +187,10 @@ async def test_a_book_and_trades_follow_the_chain_through_a_reorg_and_a_resumpti
     mirror = await load(living.database_url, living.chain)
     levels = next(b for a, b in mirror.books.items() if a == market).levels.rows.values()
     expected: dict[str, dict[str, str]] = {"bids": {}, "asks": {}}
-    for one in levels:
-        if one.quantity > 0:
-            side = "bids" if one.side == "buy" else "asks"
-            expected[side][str(one.price)] = str(one.quantity)
+    for level in levels:
+        if level.quantity > 0:
+            side = "bids" if level.side == "buy" else "asks"
+            expected[side][str(level.price)] = str(level.quantity)
     assert book_of(heard) == expected != before
 
     held: dict[tuple[str, int], dict[str, Any]] = {}
