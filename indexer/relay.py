@@ -144,6 +144,7 @@ class PostgresOutbox:
     async def wait(self, timeout_s: float) -> None:
         if not self._listens:
             await self._connection.add_listener(NOTIFY_CHANNEL, lambda *_: self._news.set())
+            self._connection.add_termination_listener(lambda *_: self._news.set())
             self._listens = True
         await postgres.heed_cancellation()
         with contextlib.suppress(TimeoutError):
@@ -153,7 +154,7 @@ class PostgresOutbox:
 
 
 class RedisStreams:
-    """Redis Streams, guarded by a hash that says where they stand."""
+    """Redis Streams, guarded by a hash that says where they stand, all together and each."""
 
     def __init__(self, client: "redis.Redis", chain_id: int, epoch: str) -> None:
         self._redis = client
@@ -161,20 +162,28 @@ class RedisStreams:
         self._epoch = epoch
 
     async def position(self) -> int | None:
-        stored = await self._redis.hgetall(self._position_key)
-        return int(stored[b"seq"]) if stored.get(b"epoch") == self._epoch.encode() else None
+        stored: Any = await self._redis.hgetall(self._position_key)
+        if stored.get(b"epoch") != self._epoch.encode():
+            return None
+        async with self._redis.pipeline(transaction=True) as pipe:
+            self._read_ends(pipe)
+            return int(stored[b"seq"]) if _ends(await pipe.execute(), stored) else None
 
     async def start_anew(self) -> None:
         async with self._redis.pipeline(transaction=True) as pipe:
             for stream in STREAMS:
                 pipe.delete(stream_key(self._chain_id, stream))
-            pipe.hset(self._position_key, mapping={"epoch": self._epoch, "seq": 0})
+            await pipe.execute()  # by itself: it is allowed also where no memory is left
+        async with self._redis.pipeline(transaction=True) as pipe:
+            nothing: dict[Any, Any] = dict.fromkeys((*STREAMS, "seq"), "0")
+            pipe.hset(self._position_key, mapping=nothing | {"epoch": self._epoch})
             await pipe.execute()
 
     async def publish(self, entries: Sequence[Entry], seq: int) -> None:
         async with self._redis.pipeline(transaction=True) as pipe:
-            await self._guard(pipe, seq)
+            stored = await self._guard(pipe, seq)
             pipe.multi()  # type: ignore[no-untyped-call]
+            self._read_ends(pipe)
             for entry in entries:
                 pipe.xadd(
                     stream_key(self._chain_id, entry.stream),
@@ -183,23 +192,41 @@ class RedisStreams:
                     maxlen=STREAM_MAX_MESSAGES,
                     approximate=True,
                 )
-            pipe.hset(self._position_key, "seq", str(entries[-1].seq))
-            await pipe.execute()
+            newest: dict[Any, Any] = {entry.stream: str(entry.seq) for entry in entries}
+            pipe.hset(self._position_key, mapping=newest | {"seq": str(entries[-1].seq)})
+            if not _ends(await pipe.execute(), stored):
+                await self.start_anew()  # what was added to hides what is missing
+                raise RedisChanged(seq, {"seq": str(seq), "streams": "not those that we filled"})
 
     async def require(self, seq: int) -> None:
         async with self._redis.pipeline(transaction=True) as pipe:
             await self._guard(pipe, seq)
 
+    def _read_ends(self, pipe: "Pipeline") -> None:
+        """Queue reading the newest entry of each stream: `_ends` are the first results."""
+        for stream in STREAMS:
+            pipe.xrevrange(stream_key(self._chain_id, stream), count=1)
+
     @property
     def _position_key(self) -> str:
         return f"tidebook:{self._chain_id}:relay"
 
-    async def _guard(self, pipe: "Pipeline", seq: int) -> None:
+    async def _guard(self, pipe: "Pipeline", seq: int) -> Mapping[bytes, bytes]:
         """Raise RedisChanged if somebody emptied Redis or wrote to it; else guard what follows."""
         await pipe.watch(self._position_key)
         stored: Any = await pipe.hgetall(self._position_key)
-        if stored != {b"epoch": self._epoch.encode(), b"seq": str(seq).encode()}:
+        if (stored.get(b"epoch"), stored.get(b"seq")) != (
+            self._epoch.encode(),
+            str(seq).encode(),
+        ):
             raise RedisChanged(seq, {key.decode(): value.decode() for key, value in stored.items()})
+        return stored  # type: ignore[no-any-return]
+
+
+def _ends(results: Sequence[Any], stored: Mapping[bytes, bytes]) -> bool:
+    """Whether each stream ends where we have left it: none was evicted, deleted or written to."""
+    found = [newest[0][0] if newest else b"0-0" for newest in results[: len(STREAMS)]]
+    return found == [stored.get(stream.encode(), b"0") + b"-0" for stream in STREAMS]
 
 
 async def published(redis_url: str, chain_id: int) -> tuple[int, dict[Stream, int]]:

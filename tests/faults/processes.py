@@ -6,7 +6,7 @@ import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
-DEADLINE_S = 30.0
+DEADLINE_S = 60.0
 
 
 class Service:
@@ -17,14 +17,14 @@ class Service:
         self.said = ""
 
     async def hear(self, words: str) -> str:
-        """Wait until it has said these words; all it said up to then."""
+        """Wait until it says these words, behind those that were heard before; the line."""
         assert self.process.stderr is not None
         async with asyncio.timeout(DEADLINE_S):
-            while words not in self.said:
-                line = await self.process.stderr.readline()
-                assert line, f"it ended without {words!r}: {self.said}"
-                self.said += line.decode()
-        return self.said
+            while line := (await self.process.stderr.readline()).decode():
+                self.said += line
+                if words in line:
+                    return line
+        raise AssertionError(f"it ended without {words!r}: {self.said}")
 
     async def kill(self) -> None:
         """SIGKILL: it gets to say and do nothing more."""

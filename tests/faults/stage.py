@@ -1,0 +1,251 @@
+"""A stage for bad days: a devnet with traders and reorgs, real servers, a writer and a relay.
+
+The writer and the relay are processes; servers are ours alone, so that they can be ended. After
+each fault the stage is asked whether everything is as it would be without: `check`.
+"""
+
+import asyncio
+import os
+import random
+import signal
+from collections.abc import AsyncIterator, Callable
+from contextlib import AsyncExitStack, asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import asyncpg
+import msgspec
+import redis.asyncio as redis
+
+import migrations
+from contracts_test.flow.drive import Driver, LocalTransport
+from contracts_test.node import Config, Devnet
+from indexer.chain.node import Node
+from indexer.chain.steps import Follower
+from indexer.domain.canon import Canon
+from indexer.domain.deployment import parse_deployment
+from indexer.follow import follow
+from indexer.store.writer import open_store
+from indexer.wire import STREAMS, stream_key
+from tests.faults.processes import Service, running
+from tests.faults.proxy import Proxy, proxy
+from tests.store.chains import tables
+from tidebook import embedded
+
+CHAIN_ID = 31337
+DEADLINE_S = 60.0
+BLOCK_S = 0.1
+ORDERS_A_BLOCK = 4
+BLOCKS_A_REORG = 5
+DEEPEST_REORG = 6
+"""Less than the devnet's distance of finality."""
+
+
+class Reached(Exception):
+    """The clean run is at the head."""
+
+
+class Stage:
+    """Everything, running."""
+
+    def __init__(self, folder: Path, devnet: Devnet, seed: int) -> None:
+        self.folder = folder
+        self.devnet = devnet
+        self.draw = random.Random(seed)
+        self.database_url = self.redis_url = self.through = ""
+        """`through` is the database's URL by way of the proxy."""
+        self.proxy: Proxy
+        self.postgres: asyncpg.Connection[asyncpg.Record]
+        self.redis: redis.Redis
+        self.writer: Service
+        self.relay: Service
+        self.reorgs = 0
+        self._seed = seed
+        self._runs = 0
+        self._quiet = asyncio.Lock()
+
+    # -- the market -------------------------------------------------------------------------------
+
+    async def trade(self) -> None:
+        """Blocks with orders, and a reorg now and then, until cancelled."""
+        exchange = self.devnet.exchange
+        assert exchange is not None
+        driver = Driver(exchange, LocalTransport(self.devnet.node), self._seed)
+        await driver.set_automine(False)
+        await driver.open(mine=True)
+        while True:
+            async with self._quiet:
+                await driver.learn()
+                await driver.send_intents(driver.flow.turns(ORDERS_A_BLOCK))
+                await driver.mine()
+                if self.devnet.chain.head.number % BLOCKS_A_REORG == 0:
+                    depth = self.draw.randint(1, DEEPEST_REORG)
+                    self.devnet.chain.fork(depth, keep=lambda tx: self.draw.random() < 0.8)
+                    self.reorgs += 1
+                    driver.forget_nonces()
+            await asyncio.sleep(BLOCK_S)
+
+    # -- what happens to the servers --------------------------------------------------------------
+
+    def kill_server(self, kind: str, number: int) -> None:
+        os.kill(int((self.folder / kind / "server.lock").read_text()), number)
+
+    async def start_servers(self) -> None:
+        """Bring back what has been killed."""
+
+        def start() -> None:
+            with embedded.servers(self.folder):
+                pass  # our own seat keeps them
+
+        await asyncio.to_thread(start)
+        if self.postgres.is_closed():
+            self.postgres = await asyncpg.connect(self.database_url)
+
+    # -- what comes of it -------------------------------------------------------------------------
+
+    async def told(self) -> int:
+        """The newest seq in Redis that the writer has also told in Postgres."""
+        position = await self.redis.hget(f"tidebook:{CHAIN_ID}:relay", "seq")
+        return min(int(position or 0), await self._seq())
+
+    async def postgres_grows(self) -> None:
+        """The writer writes on, whatever the relay does."""
+        before = await self._seq()
+
+        async def grown() -> bool:
+            return await self._seq() > before
+
+        await _until(grown, f"more rows than seq {before}")
+
+    async def _seq(self) -> int:
+        return int(await self.postgres.fetchval("select seq from tidebook.cursors") or 0)
+
+    async def goes_on(self) -> None:
+        """Writer and relay tell news: what was stored before this call is not enough."""
+        before = await self._seq()
+        await _until(lambda: self._past(before), f"news after seq {before}")
+
+    async def _past(self, seq: int) -> bool:
+        return await self.told() > seq
+
+    async def check(self) -> None:
+        """With the market standing still: tables, outbox and streams are as without any fault."""
+        async with self._quiet:
+            await _until(self._is_level, "writer and relay to be level with the node")
+            clean = await self._clean_run()
+            found = await tables(self.database_url)
+            for name, rows in (await tables(clean)).items():
+                assert found[name] == rows, f"seed {self._seed}: {name} is not as in a clean run"
+            outbox = await self.postgres.fetch(
+                "select seq, message from tidebook.outbox order by 1"
+            )
+            first, last = outbox[0]["seq"], await self.told()
+            assert [row["seq"] for row in outbox] == list(range(first, last + 1))
+            assert await self._streams() == [(row["seq"], row["message"]) for row in outbox]
+            newest: dict[str, int] = {}
+            rows = await self.postgres.fetch(
+                "select seq, channel, message from tidebook.outbox order by 1"
+            )
+            for row in rows:
+                previous = msgspec.json.decode(row["message"])["prev_seq"]
+                assert previous == newest.get(row["channel"], previous), f"seed {self._seed}: {row}"
+                newest[row["channel"]] = row["seq"]
+
+    async def _is_level(self) -> bool:
+        cursor = await self.postgres.fetchrow("select seq, block_hash from tidebook.cursors")
+        position = await self.redis.hget(f"tidebook:{CHAIN_ID}:relay", "seq")
+        assert cursor is not None
+        level = int(position or 0) == cursor["seq"]
+        return bool(level and cursor["block_hash"] == self.devnet.chain.head.hash)
+
+    async def _streams(self) -> list[tuple[int, str]]:
+        found: list[tuple[int, str]] = []
+        for stream in STREAMS:
+            kept: Any = await self.redis.xrange(stream_key(CHAIN_ID, stream))
+            found += [(int(id_.split(b"-")[0]), fields[b"m"].decode()) for id_, fields in kept]
+        return sorted(found)
+
+    async def _clean_run(self) -> str:
+        """The node's chain, indexed in one go into a database of its own."""
+        self._runs += 1
+        name = f"clean_{self._runs}"
+        await self.postgres.execute(f"create database {name} template empty")
+        url = self.database_url.replace("/stage?", f"/{name}?")
+        exchange = self.devnet.exchange
+        assert exchange is not None
+        deployment = parse_deployment(msgspec.json.encode(exchange.deployment()))
+        node = await Node.open(self.devnet.url, deployment)
+        store = await open_store(url, deployment)
+
+        def stop(canon: Canon, batch: Any, node_head: int) -> None:
+            assert canon.head is not None
+            if canon.head.hash == "0x" + self.devnet.chain.head.hash.hex():
+                raise Reached
+
+        try:
+            await follow(store, lambda canon, m: Follower(node, canon, deployment, m.books), stop)
+        except Reached:
+            return url
+        finally:
+            await store.close()
+            await node.close()
+        raise AssertionError("a node's heads never end")
+
+
+@asynccontextmanager
+async def stage(folder: Path, seed: int, *, websocket: bool = True) -> AsyncIterator[Stage]:
+    """A stage on which the market is open, and the writer and the relay are level with it."""
+    print(f"seed {seed}")  # noqa: T201  # shown with a failure, and enough to repeat it
+    async with AsyncExitStack() as opened:
+        urls = opened.enter_context(embedded.servers(folder))
+        devnet = await opened.enter_async_context(Devnet(Config(port=0, timestamp_step_s=1)))
+        on = Stage(folder, devnet, seed)
+        on.database_url, on.redis_url = await _databases(urls.database_url), urls.redis_url
+        sockets = folder / "between"
+        sockets.mkdir()
+        on.proxy, on.through = await opened.enter_async_context(proxy(on.database_url, sockets))
+        on.postgres = await asyncpg.connect(on.database_url)
+        on.redis = redis.from_url(on.redis_url, protocol=2)
+        opened.push_async_callback(on.redis.aclose)
+        trading = asyncio.create_task(on.trade())
+        opened.push_async_callback(_end, trading)
+        on.writer = await opened.enter_async_context(writing(on, websocket=websocket))
+        on.relay = await opened.enter_async_context(relaying(on))
+        await on.goes_on()
+        yield on
+        await on.postgres.close()
+
+
+def writing(on: Stage, *, websocket: bool = True) -> Any:
+    """A writer in a process of its own."""
+    node = on.devnet.url.replace("http", "ws", 1) if websocket else on.devnet.url
+    return running("index", "--rpc", node, "--database-url", on.through, "--compare-every", "0")
+
+
+def relaying(on: Stage) -> Any:
+    """A relay in a process of its own."""
+    return running("relay", "--database-url", on.through, "--redis-url", on.redis_url)
+
+
+async def _databases(url: str) -> str:
+    """An empty database with the schema, and one to copy it from."""
+    connection = await asyncpg.connect(url)
+    await connection.execute("create database empty")
+    await migrations.upgrade(url.replace("/postgres?", "/empty?"))
+    await connection.execute("create database stage template empty")
+    await connection.close()
+    return url.replace("/postgres?", "/stage?")
+
+
+async def _until(condition: Callable[[], Any], what: str) -> None:
+    async with asyncio.timeout(DEADLINE_S):
+        while not await condition():
+            await asyncio.sleep(0.02)
+
+
+async def _end(task: asyncio.Task[None]) -> None:
+    task.cancel()
+    await asyncio.gather(task, return_exceptions=True)
+
+
+SIGQUIT, SIGKILL = signal.SIGQUIT, signal.SIGKILL

@@ -1,0 +1,109 @@
+"""Postgres at its worst, while a writer writes and a relay reads."""
+
+import asyncio
+import os
+import random
+import subprocess
+from collections.abc import AsyncIterator, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+import pytest_asyncio
+
+from tests.faults.proxy import Moment
+from tests.faults.stage import SIGQUIT, Stage, stage
+
+pytestmark = pytest.mark.asyncio(loop_scope="module")
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def on(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Stage]:
+    async with stage(tmp_path_factory.mktemp("postgres"), random.randrange(1 << 32)) as on:
+        yield on
+
+
+@pytest.mark.parametrize("moment", ["unsent", "sent", "answered"])
+async def test_a_connection_that_is_lost_during_commit(on: Stage, moment: Moment) -> None:
+    await asyncio.wait_for(on.proxy.cut_commit(moment), 20)
+    await on.goes_on()
+    await on.check()
+
+
+async def test_a_postgres_that_is_shut_down_at_once_while_it_is_written_to(on: Stage) -> None:
+    on.kill_server("postgres", SIGQUIT)  # immediate: no checkpoint, recovery at the next start
+    await on.writer.hear("Postgres does not answer")
+    await on.relay.hear("Postgres does not answer")
+    await on.start_servers()
+    await on.writer.hear("going on")
+    await on.goes_on()
+    await on.check()
+
+
+@pytest.mark.parametrize("when", ["immediate", "deferred"], ids=["COPY", "COMMIT"])
+async def test_postgres_refuses_to_write_for_want_of_room(on: Stage, when: str) -> None:
+    """Postgres' own words and code for it, at the rows or only at the end; its disk has room."""
+    await on.postgres.execute(_FULL)
+    await on.postgres.execute(
+        "create constraint trigger is_full after insert on tidebook.outbox"
+        f" deferrable initially {when} for each row execute function public.is_full()"
+    )
+    said = await on.writer.hear("Postgres has run out of room")
+    assert "No space left on device" in said
+    assert "nothing is lost" in said
+    await on.postgres.execute("drop trigger is_full on tidebook.outbox")
+    await on.writer.hear("going on")
+    await on.goes_on()
+    await on.check()
+
+
+_FULL = """
+create or replace function public.is_full() returns trigger language plpgsql as $$
+begin
+  raise exception 'could not extend file "base/1/2": No space left on device'
+    using errcode = 'disk_full', hint = 'Check free disk space.';
+end $$
+"""
+
+
+async def test_a_disk_that_is_full(on: Stage) -> None:
+    """The outbox on a disk of its own, which is small; for those who may mount one."""
+    disk = on.folder / "disk"
+    disk.mkdir()
+    with small_disk(disk, "64m"):
+        await on.postgres.execute(f"create tablespace small location '{disk / 'space'}'")
+        await on.postgres.execute("alter table tidebook.outbox set tablespace small")
+        mount("-o", f"remount,size={used(disk) + (48 << 10)}", str(disk))
+        await on.writer.hear("Postgres has run out of room")
+        mount("-o", "remount,size=64m", str(disk))
+        await on.writer.hear("going on")
+        await on.goes_on()
+        await on.check()
+        await on.postgres.execute("alter table tidebook.outbox set tablespace pg_default")
+        await on.postgres.execute("drop tablespace small")
+
+
+@contextmanager
+def small_disk(at: Path, size: str) -> Iterator[None]:
+    """A file system of its own, with a folder that Postgres may write to."""
+    try:
+        mount("-t", "tmpfs", "-o", f"size={size}", "none", str(at))
+    except (OSError, subprocess.CalledProcessError):
+        pytest.skip("mounting a small disk needs root's rights")
+    try:
+        owner = (at.parent / "postgres" / "data").stat()
+        (at / "space").mkdir()
+        os.chown(at / "space", owner.st_uid, owner.st_gid)
+        at.chmod(0o755)
+        yield
+    finally:
+        subprocess.run(["umount", "--lazy", str(at)], check=True)
+
+
+def used(at: Path) -> int:
+    found = os.statvfs(at)
+    return (found.f_blocks - found.f_bfree) * found.f_frsize
+
+
+def mount(*how: str) -> None:
+    subprocess.run(["mount", *how], check=True, capture_output=True)
