@@ -177,7 +177,7 @@ class Stage:
         node = await Node.open(self.devnet.url, deployment)
         store = await open_store(url, deployment)
 
-        def stop(canon: Canon, batch: Any, node_head: int) -> None:
+        def stop(canon: Canon, blocks: int, events: int, node_head: int) -> None:
             assert canon.head is not None
             if canon.head.hash == "0x" + self.devnet.chain.head.hash.hex():
                 raise Reached
