@@ -35,6 +35,10 @@ class Terminal:
         levels = [(price, quantity) for price, quantity in shown]
         return levels[::-1] if side == "ask" else levels
 
+    async def has_come_to(self, block: int) -> bool:
+        told = await self.page.locator("#head").inner_text()
+        return told.isdigit() and int(told) >= block
+
     async def tape(self) -> list[str]:
         """The trades that stand, newest first."""
         rows = self.page.locator(".tick:not(.heads):not(.gone):visible")

@@ -1,6 +1,7 @@
 """The page at `/`, in a browser, on a living market: what it shows is what the chain says."""
 
 import os
+import random
 import re
 import signal
 from decimal import Decimal
@@ -20,6 +21,12 @@ from indexer.domain.units import to_decimal
 from tests.browser.terminal import Terminal, open_terminal
 from tests.story.market import Market, until
 
+WATCH_SHIFTS = """
+window.moved = 0;
+new PerformanceObserver((list) => {
+  for (const shift of list.getEntries()) window.moved += shift.value;
+}).observe({ type: "layout-shift", buffered: true });
+"""
 DEPLOYER = f"0x{ADDRESSES[7].hex()}"
 SYMBOL = "<script>alert(1)</script>"
 ASSETS = resources.files("api.terminal") / "assets"
@@ -60,6 +67,31 @@ async def test_the_page_shows_the_chain_through_reorgs_and_a_dead_gateway(
     await shows_the_export(terminal, market)
     said = [one for one in terminal.complaints if "WebSocket connection" not in one]
     assert said == []  # but for the browser's own line about the dead socket
+
+
+async def test_nothing_moves_but_what_is_told_and_numbers_are_exact(
+    browser: Browser, market: Market
+) -> None:
+    await market.start()
+    terminal = await open_terminal(browser, market)
+    await terminal.page.add_init_script(WATCH_SHIFTS)
+    for place in ("#/", "#/market/WETH-USDC", "#/health"):
+        await terminal.show(place)
+        later = int(await head(market)) + 6
+        await until(partial(terminal.has_come_to, later), "six more blocks")
+        moved = await terminal.page.evaluate("window.moved")
+        assert moved < 0.01, f"{place}: {moved} of the window moved"
+
+    seed = random.SystemRandom().getrandbits(32)
+    print(f"seed {seed}")  # noqa: T201
+    draw = random.Random(seed)
+    numbers = [(draw.getrandbits(draw.randrange(1, 200)), draw.randrange(40)) for _ in range(500)]
+    shown = await terminal.page.evaluate(
+        "async numbers => { const { decimal } = await import('/terminal/units.js');"
+        " return numbers.map(([raw, decimals]) => decimal(raw, decimals)); }",
+        [(str(raw), decimals) for raw, decimals in numbers],
+    )
+    assert shown == [to_decimal(raw, decimals) for raw, decimals in numbers]
 
 
 async def test_a_token_called_like_a_script_stays_a_word(browser: Browser, market: Market) -> None:

@@ -11,41 +11,59 @@ function crc32(text) {
   return (crc ^ 0xffffffff) >>> 0;
 }
 
-const HIGH_FIRST = (a, b) => (a.key < b.key ? 1 : a.key > b.key ? -1 : 0);
-const LOW_FIRST = (a, b) => -HIGH_FIRST(a, b);
-
 export class Book {
   constructor() {
-    this.sides = { bids: new Map(), asks: new Map() };
-    this.checked = 0;
+    this.replace({ bids: [], asks: [] });
   }
 
   /** All levels anew. */
   replace(levels) {
-    this.sides = { bids: new Map(), asks: new Map() };
+    this.bids = new Side(-1n);
+    this.asks = new Side(1n);
     this.set(levels);
   }
 
   /** Levels as they now are; a quantity of "0" takes one away. */
-  set(levels) {
-    for (const [name, side] of Object.entries(this.sides)) {
-      for (const [price, quantity, orders] of levels[name]) {
-        if (quantity === "0") side.delete(price);
-        else side.set(price, { price, key: BigInt(price), quantity, orders });
-      }
-    }
-    this.sorted = {
-      bids: [...this.sides.bids.values()].sort(HIGH_FIRST),
-      asks: [...this.sides.asks.values()].sort(LOW_FIRST),
-    };
+  set({ bids, asks }) {
+    for (const level of bids) this.bids.set(level);
+    for (const level of asks) this.asks.set(level);
+  }
+
+  /** Both sides, the best level first. */
+  get sorted() {
+    return { bids: this.bids.levels, asks: this.asks.levels };
   }
 
   /** Whether a message's checksum is ours. */
   agrees(checksum) {
     if (checksum === undefined) return true;
-    const best = [...this.sorted.asks.slice(0, 10), ...this.sorted.bids.slice(0, 10)];
-    const ours = crc32(best.map(({ price, quantity }) => price + quantity).join(""));
-    this.checked += 1;
-    return ours === checksum;
+    const best = [...this.asks.levels.slice(0, 10), ...this.bids.levels.slice(0, 10)];
+    return crc32(best.map(({ price, quantity }) => price + quantity).join("")) === checksum;
+  }
+}
+
+/** Levels in order, found by halving: what changes is mostly near the best, and never all. */
+class Side {
+  constructor(sign) {
+    this.sign = sign;
+    this.levels = [];
+  }
+
+  set([price, quantity, orders]) {
+    const key = BigInt(price);
+    const at = this.#place(key);
+    const found = this.levels[at]?.key === key;
+    if (quantity === "0") found && this.levels.splice(at, 1);
+    else this.levels.splice(at, found ? 1 : 0, { price, key, quantity, orders });
+  }
+
+  #place(key) {
+    let [low, high] = [0, this.levels.length];
+    while (low < high) {
+      const middle = (low + high) >> 1;
+      if ((this.levels[middle].key - key) * this.sign < 0n) low = middle + 1;
+      else high = middle;
+    }
+    return low;
   }
 }

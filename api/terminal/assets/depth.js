@@ -1,6 +1,6 @@
 // Depth as two stairs: how much is bought and sold up to a price.
 
-import { svg } from "./dom.js";
+import { h, say, svg } from "./dom.js";
 
 const WIDTH = 600;
 const HEIGHT = 160;
@@ -11,7 +11,9 @@ export class Depth {
     this.market = market;
     this.bids = svg("path", { class: "bids" });
     this.asks = svg("path", { class: "asks" });
-    this.element = svg("svg", { viewBox: `0 0 ${WIDTH} ${HEIGHT}`, preserveAspectRatio: "none", class: "depth", role: "img", "aria-label": `Depth of ${market.name}` }, this.bids, this.asks);
+    this.marks = ["", "mid", ""].map((name) => h("span", { class: name }));
+    const picture = svg("svg", { viewBox: `0 0 ${WIDTH} ${HEIGHT}`, preserveAspectRatio: "none", class: "depth", role: "img", "aria-label": `Depth of ${market.name}` }, this.bids, this.asks);
+    this.element = h("div", { class: "depth-box" }, picture, h("p", { class: "marks number" }, this.marks));
   }
 
   draw({ bids, asks }) {
@@ -19,6 +21,8 @@ export class Depth {
     const mid = (Number(bids[0].price) + Number(asks[0].price)) / 2;
     const far = (side) => Math.abs(Number(side[Math.min(side.length, NEAR) - 1].price) - mid);
     const reach = Math.max(far(bids), far(asks), mid / 1e6);
+    const { priceDigits, quote } = this.market;
+    [mid - reach, mid, mid + reach].forEach((at, i) => say(this.marks[i], (at / 10 ** quote.decimals).toFixed(priceDigits)));
     const stairs = [bids, asks].map((side) => climb(side, mid, reach));
     const tall = Math.max(...stairs.map((steps) => steps.at(-1)?.[1] ?? 0)) || 1;
     this.bids.setAttribute("d", path(stairs[0], tall, -1));

@@ -1,5 +1,6 @@
 // The chain as a strip of blocks with their trades. On a reorg the retracted ones fall off it,
-// trades struck through, before the new branch takes their place.
+// trades struck through, and the new branch takes their place. Places are transforms, so that the
+// strip slides and nothing is laid out anew.
 
 import { graphql } from "./ask.js";
 import { atMost, h, redraw, say } from "./dom.js";
@@ -61,10 +62,7 @@ export class Lane {
     const element = h("li", {}, h("button", { type: "button", onclick: () => this.#tell(block) }, dots, h("b", {}, String(block.number).slice(-3))));
     const cell = { ...block, element, dots, gone: false };
     this.blocks.set(block.hash, cell);
-    const before = [...this.blocks.values()].filter((other) => !other.gone && other.number < block.number);
-    const after = before.sort((a, b) => a.number - b.number).at(-1); // what is gone makes room to the right
-    if (after) after.element.after(element);
-    else this.strip.prepend(element);
+    this.strip.append(element);
   }
 
   #retract({ ancestor, depth }) {
@@ -99,7 +97,10 @@ export class Lane {
   }
 
   #draw() {
+    const newest = Math.max(...[...this.blocks.values()].filter((cell) => !cell.gone).map((cell) => cell.number));
     for (const cell of this.blocks.values()) {
+      const slot = BLOCKS - 1 - (newest - cell.number);
+      if (slot !== cell.slot) cell.element.style.setProperty("--slot", (cell.slot = slot));
       const trades = this.#tradesOf(cell);
       const look = trades.slice(0, DOTS).map(({ taker_side }) => taker_side).join();
       if (look !== cell.look) {
