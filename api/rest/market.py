@@ -9,6 +9,7 @@ from api import market_reads
 from api.arguments import Cursor
 from api.candles import read_candles
 from api.limits import MAX_LEVELS
+from api.reads import channel_seq
 from api.rest import answers as a
 from api.rest import errors
 from api.rest import params as p
@@ -30,10 +31,11 @@ def _levels(levels: list[Level], listing: Listing) -> list[a.PriceLevel]:
 
 
 async def depth(call: Call) -> a.Depth:
-    """The book. The next diff's `U` is at most `lastUpdateId + 1`, so it bridges."""
+    """The book at its newest diff: the next one's `U` is exactly `lastUpdateId + 1`."""
     listing = call.listing(call["symbol"])
     bids, asks = await market_reads.book(call.snapshot, listing.address, call["limit"])
-    return a.Depth(call.position.seq, _levels(bids, listing), _levels(asks, listing))
+    link = await channel_seq(call.snapshot, f"depth:{listing.address}")
+    return a.Depth(link, _levels(bids, listing), _levels(asks, listing))
 
 
 def _trade(trade: DomainTrade, listing: Listing) -> a.Trade:

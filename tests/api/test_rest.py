@@ -69,7 +69,7 @@ async def test_every_market_is_in_exchange_info_under_a_name_that_finds_it(
         }
 
 
-async def test_depth_is_the_fold_s_book_and_continues_at_the_seq_of_its_snapshot(
+async def test_depth_is_the_fold_s_book_and_continues_at_its_newest_diff(
     get: Get, indexed: Indexed, market: str, ask: Any
 ) -> None:
     base, quote = decimals(indexed, market)
@@ -86,8 +86,8 @@ async def test_depth_is_the_fold_s_book_and_continues_at_the_seq_of_its_snapshot
         assert answer[key] == [
             [to_decimal(o.price, quote), to_decimal(o.quantity, base)] for o in levels
         ]
-    meta = (await ask("{ _meta { seq } }"))["_meta"]
-    assert answer["lastUpdateId"] == meta["seq"]
+    asked = '{ depth(market: "%s") { seq } }' % market
+    assert answer["lastUpdateId"] == (await ask(asked))["depth"]["seq"]
     one = await get("depth", symbol=market, limit=1)
     assert (one["bids"], one["asks"]) == (answer["bids"][:1], answer["asks"][:1])
 

@@ -74,6 +74,8 @@ class Seat:
 
     def __init__(self) -> None:
         self.floor = 0
+        self.link = 0
+        """The channel's newest link up to there."""
         self.waiting: list[tuple[int, bytes]] | None = []
         """What came while it was being told the past; None once it is told."""
         self.waiting_bytes = 0
@@ -93,6 +95,11 @@ class Audience:
 
     def __len__(self) -> int:
         return len(self.live) + len(self.late)
+
+    def newest(self, link: int, seat: Seat) -> int:
+        """What a seat has been told of up to, if `link` is the newest one published."""
+        pending = self.pending.first
+        return max(seat.link, link if pending is None else pending.prev_seq)
 
     def leave(self, listener: Listener) -> None:
         self.live.discard(listener)

@@ -24,6 +24,10 @@ class Pending:
         self._messages: list[Message] = []
 
     @property
+    def first(self) -> Message | None:
+        return self._messages[0] if self._messages else None
+
+    @property
     def newest(self) -> Message | None:
         return self._messages[-1] if self._messages else None
 

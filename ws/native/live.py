@@ -141,9 +141,9 @@ class Live:
         """The newest link of each channel that the listener has been told all of."""
         links = self.feed.links
         return {
-            audience.name: links[topic]
+            audience.name: audience.newest(links.get(topic, 0), seat)
             for topic, (audience, seat) in listener.seats.items()
-            if seat.waiting is None and topic in links and topic not in listener.behind
+            if seat.waiting is None and topic not in listener.behind
         }
 
     async def stop(self) -> None:

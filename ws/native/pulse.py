@@ -61,7 +61,7 @@ class Pulse:
             live.tend()
             if ticks % TICKS_A_SECOND == 0:
                 live.flush("1000ms")
-            if ticks % beat == 0 and live.listeners:
+            if ticks % beat == 0:
                 await self._beat()
 
     async def _beat(self) -> None:
@@ -71,11 +71,10 @@ class Pulse:
             live.feed.head = await live.past.head()
         except Unavailable as error:
             _log.debug("heartbeats without a newer head: %s", error)
-        live.flush("100ms", "1000ms")  # a heartbeat speaks of what has been told
-        frames: dict[frozenset[str], bytes] = {}
+        frames: dict[frozenset[tuple[str, int]], bytes] = {}
         for listener in list(live.listeners):
             channels = live.channels_of(listener)
-            key = frozenset(channels)
+            key = frozenset(channels.items())
             if key not in frames:
                 frames[key] = text_frame(self._heartbeat(channels))
             listener.offer(frames[key], None)

@@ -80,7 +80,6 @@ class Usher:
         market = Address(topic.subject)
         book, link = feed.book(market), feed.depth_link(market)
         seat.floor = feed.books_seq
-        self._note_link(topic, link)
         self._tell_begin(listener, opened, link, reason=reason, book=book)
         self._settle(listener, opened)
 
@@ -108,7 +107,6 @@ class Usher:
             self._seat_at_book(listener, opened, replay)
         else:
             held[1].floor = snapshot.seq
-            self._note_link(topic, snapshot.link)
             self._tell_begin(listener, opened, snapshot.link, reason=replay, snapshot=snapshot.data)
             self._settle(listener, opened)
 
@@ -144,7 +142,7 @@ class Usher:
         for message in replay.messages:
             is_link = topic_of(message) == topic
             if is_link:
-                self._note_link(topic, message.seq)
+                seat.link = message.seq
                 book = _moved(book, message)
             checksum = book.checksum() if book and is_link else None
             prev_seq = message.prev_seq if is_link else None
@@ -166,9 +164,6 @@ class Usher:
         if opened.topic in listener.seats:
             audience, seat = listener.seats[opened.topic]
             audience.settle(listener, seat, self._feed.epoch or "")
-
-    def _note_link(self, topic: Topic, seq: int) -> None:
-        self._feed.links[topic] = max(seq, self._feed.links.get(topic, 0))
 
     def _refuse(self, listener: Listener, opened: Open, words: str) -> None:
         if opened.topic in listener.seats:
@@ -200,6 +195,8 @@ class Usher:
             snapshot=UNSET if snapshot is None else snapshot,
             checksum=UNSET if book is None else book.checksum(),
         )
+        _, seat = listener.seats[topic]
+        seat.link = seq
         self._say(listener, opened, told)
         if epoch is not None:
             listener.position = Position(epoch, seq)
