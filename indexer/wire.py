@@ -11,8 +11,9 @@ A `promote` says once per block and stream that what the stream told of the bloc
 final (`finality`); `system` gets one for every block.
 A message of `orders`, `balances`, `klines` or `depth` carries the state to set, so that applying it
 twice does no harm: `apply` the state after its block, `retract` the state before it (null, or
-quantity 0, where there was none). `trades` and `execution_reports` carry facts; `retract` names one
-that is no more. Amounts are integers in contract units, as text.
+quantity 0, where there was none); `balances` also say what it was `before`. `trades` and
+`execution_reports` carry facts; `retract` names one that is no more. Amounts are integers in
+contract units, as text.
 """
 
 from collections.abc import Iterable, Iterator, Sequence
@@ -247,6 +248,7 @@ def _applied(applied: Applied, op: Op) -> Iterator[Draft]:
             "account": held.account,
             "token": held.token,
             "balance": balance_data(balance.after),
+            "before": balance_data(balance.before),
         }
         log_index = _touched_at(balance)
         yield Draft("balances", f"balances:{held.account}", op, block, data, None, None, log_index)

@@ -5,7 +5,7 @@ from time import monotonic
 from starlette.responses import JSONResponse
 from starlette.websockets import WebSocket
 
-from ws.door import Shut
+from ws.door import Guest, Shut
 from ws.gateway import Gateway
 from ws.hub import Client
 from ws.native import session as native
@@ -19,40 +19,37 @@ from ws.session import Effect, HangUp, Join, Leave, Refused, Say, Session
 async def in_binances_words(
     gateway: Gateway, websocket: WebSocket, names: str, *, combined: bool
 ) -> None:
-    limits = gateway.limits
-    session = Session(gateway.directory, limits, combined=combined)
-    try:
-        effects = session.open(name for name in names.split("/") if name)
-    except Refused as refused:
-        refusal = {"code": refused.code, "msg": refused.words}
-        await websocket.send_denial_response(JSONResponse(refusal, 400))
+    guest = await _enter(gateway, websocket)
+    if guest is None:
         return
-    address = await _enter(gateway, websocket)
-    if address is None:
-        return
-    hub, line = gateway.hub, _line(websocket)
+    hub, limits, line = gateway.hub, gateway.limits, _line(websocket)
+    session = Session(gateway.directory, limits, guest, combined=combined)
     client = Client(line, limits.queue_bytes, combined=combined)
     try:
+        effects = session.open(name for name in names.split("/") if name)
         await websocket.accept()
         hub.clients.add(client)
         line.last_words = lambda: _announce_shutdown(client)
         _apply(gateway, client, session, effects)
         while not client.leaving and (heard := await _hear(websocket)) is not None:
             _apply(gateway, client, session, session.receive(heard, monotonic()))
+    except Refused as refused:
+        refusal = {"code": refused.code, "msg": refused.words}
+        await websocket.send_denial_response(JSONResponse(refusal, 400))
     finally:
-        gateway.door.leave(address)
-        hub.clients.discard(client)
         for stream, channel in session.streams.items():
             hub.leave(client, stream, channel)
+        hub.part(client)
+        gateway.door.leave(guest, len(session.streams))
 
 
 async def in_our_words(gateway: Gateway, websocket: WebSocket) -> None:
-    address = await _enter(gateway, websocket)
-    if address is None:
+    guest = await _enter(gateway, websocket)
+    if guest is None:
         return
-    live, line, limits = gateway.live, _line(websocket), gateway.limits
-    session = native.Session(gateway.directory, limits)
-    listener = Listener(Client(line, limits.queue_bytes), session, address)
+    live, limits, line = gateway.live, gateway.limits, _line(websocket)
+    session = native.Session(gateway.directory, limits, guest)
+    listener = Listener(Client(line, limits.queue_bytes), session, guest.address)
     try:
         await websocket.accept()
         live.listeners.add(listener)
@@ -61,22 +58,21 @@ async def in_our_words(gateway: Gateway, websocket: WebSocket) -> None:
         while not listener.client.leaving and (heard := await _hear(websocket)) is not None:
             _do(gateway, listener, session.receive(heard, now_ms()))
     finally:
-        gateway.door.leave(address)
         gateway.pulse.forget(listener)
         live.part(listener)
+        gateway.door.leave(guest, len(session.topics))
 
 
-async def _enter(gateway: Gateway, websocket: WebSocket) -> str | None:
-    """The client's address, or None once it has been told why it may not come in."""
+async def _enter(gateway: Gateway, websocket: WebSocket) -> Guest | None:
+    """Whose connection it is, or None once it has been told why it may not come in."""
     address = websocket.client.host if websocket.client else "local"
     headers = websocket.headers
     try:
-        gateway.door.enter(address, headers.get("origin"), headers.get("host"))
+        return gateway.door.enter(address, headers.get("origin"), headers.get("host"))
     except Shut as shut:
         refusal = {"code": -1003, "msg": shut.words}
         await websocket.send_denial_response(JSONResponse(refusal, shut.status))
         return None
-    return address
 
 
 async def _hear(websocket: WebSocket) -> str | bytes | None:

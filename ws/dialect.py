@@ -1,4 +1,4 @@
-"""Pure: what is more than one message of ours, in Binance's words."""
+"""Pure: our messages in Binance's words."""
 
 from collections.abc import Iterable
 from typing import Any
@@ -28,6 +28,26 @@ STATUSES = {
     "rejected": "REJECTED",
     "orphaned": "EXPIRED",
 }
+
+
+NOTHING = "0.00000000"
+"""The quantity of a level that is gone: there are clients that know it by this text alone."""
+
+
+def trade(message: Message, listing: Listing) -> dict[str, Any]:
+    """A trade; taken back it has a name that Binance does not know."""
+    data = message.data
+    return {
+        "e": "trade" if message.op == "apply" else "tradeRetracted",
+        "E": message.block.timestamp * 1000,
+        "s": listing.plain,
+        "t": trade_id(data["block_number"], data["log_index"]),
+        "p": listing.price(int(data["price"])),
+        "q": listing.quantity(int(data["quantity"])),
+        "T": data["timestamp"] * 1000,
+        "m": data["taker_side"] == "sell",  # whether the buyer was the maker
+        "M": True,
+    }
 
 
 def aggregates(messages: list[Message], listing: Listing) -> Iterable[dict[str, Any]]:
@@ -80,10 +100,13 @@ def best(book: Book, listing: Listing) -> dict[str, str]:
     return told
 
 
-def merged_depth(levels: dict[str, Any], prev: int, link: int, listing: Listing) -> dict[str, Any]:
-    """Several diffs as one; `levels` as conflation leaves them."""
+def depth_update(
+    levels: dict[str, Any], prev: int, link: int, timestamp: int, listing: Listing
+) -> dict[str, Any]:
+    """One diff, or several as conflation leaves them; `prev` is the link before."""
     return {
         "e": "depthUpdate",
+        "E": timestamp * 1000,
         "s": listing.plain,
         "U": prev + 1,
         "u": link,
@@ -94,7 +117,8 @@ def merged_depth(levels: dict[str, Any], prev: int, link: int, listing: Listing)
 
 
 def _level(level: Level, listing: Listing) -> tuple[str, str]:
-    return listing.price(int(level[0])), listing.quantity(int(level[1]))
+    quantity = int(level[1])
+    return listing.price(int(level[0])), listing.quantity(quantity) if quantity else NOTHING
 
 
 def kline(
@@ -175,12 +199,26 @@ def _toward_zero(amount: int, by: int) -> int:
     return (abs(amount) // by) * (1 if amount >= 0 else -1) if by else 0
 
 
-def account_position(message: Message, token: Token) -> dict[str, Any]:
-    held = message.data["balance"] or {"available": "0", "locked": "0"}
-    time_ms = message.block.timestamp * 1000
-    free, locked = (to_decimal(int(held[one]), token.decimals) for one in ("available", "locked"))
-    balance = {"a": token.symbol, "f": free, "l": locked}
-    return {"e": "outboundAccountPosition", "E": time_ms, "u": time_ms, "B": [balance]}
+def account_position(
+    balances: Iterable[tuple[dict[str, Any] | None, Token]], timestamp: int
+) -> dict[str, Any]:
+    """What an account has of the tokens that a block touched."""
+    told = []
+    for balance, token in balances:
+        held = balance or {"available": "0", "locked": "0"}
+        free, locked = (
+            to_decimal(int(held[one]), token.decimals) for one in ("available", "locked")
+        )
+        told.append({"a": token.symbol, "f": free, "l": locked})
+    time_ms = timestamp * 1000
+    return {"e": "outboundAccountPosition", "E": time_ms, "u": time_ms, "B": told}
+
+
+def balance_update(amount: int, token: Token, timestamp: int) -> dict[str, Any]:
+    """What came, or went if negative, other than by a trade."""
+    time_ms = timestamp * 1000
+    change = to_decimal(amount, token.decimals)
+    return {"e": "balanceUpdate", "E": time_ms, "a": token.symbol, "d": change, "T": time_ms}
 
 
 def execution_report(message: Message, listing: Listing) -> dict[str, Any]:

@@ -1,8 +1,8 @@
-"""Pure: who may come in. Origins by an allow-list, connections counted in all and by address."""
+"""Pure: who may come in, and how much one address may ask of us over all its connections."""
 
-from collections import Counter
 from urllib.parse import urlsplit
 
+from ws.allowance import Budget
 from ws.limits import Limits
 
 
@@ -15,32 +15,49 @@ class Shut(Exception):
         self.words = words
 
 
+class Guest:
+    """One address: what its connections take together."""
+
+    def __init__(self, address: str, limits: Limits) -> None:
+        self.address = address
+        self.connections = 0
+        self.subscriptions = 0
+        self.budget = Budget(
+            limits.address_inbound_per_s, limits.address_inbound_bytes_per_s, "address"
+        )
+
+
 class Door:
     """Counts who is in. Every `enter` that does not raise is followed by one `leave`."""
 
     def __init__(self, limits: Limits) -> None:
         self._limits = limits
         self.inside = 0
-        self.by_address: Counter[str] = Counter()
+        self.guests: dict[str, Guest] = {}
         self.turned_away = 0
 
-    def enter(self, address: str, origin: str | None, host: str | None) -> None:
+    def enter(self, address: str, origin: str | None, host: str | None) -> Guest:
         """Raises Shut."""
         limits = self._limits
         if not allowed_origin(origin, host, limits.origins):
             self._refuse(403, f"origin {origin} is not allowed")
         if self.inside >= limits.connections:
             self._refuse(503, f"at most {limits.connections} connections")
-        if self.by_address[address] >= limits.connections_per_address:
+        guest = self.guests.get(address) or Guest(address, limits)
+        if guest.connections >= limits.connections_per_address:
             self._refuse(429, f"at most {limits.connections_per_address} connections per address")
+        self.guests[address] = guest
         self.inside += 1
-        self.by_address[address] += 1
+        guest.connections += 1
+        return guest
 
-    def leave(self, address: str) -> None:
+    def leave(self, guest: Guest, subscriptions: int) -> None:
+        """A connection has ended that had so many subscriptions."""
         self.inside -= 1
-        self.by_address[address] -= 1
-        if not self.by_address[address]:
-            del self.by_address[address]
+        guest.connections -= 1
+        guest.subscriptions -= subscriptions
+        if not guest.connections:
+            del self.guests[guest.address]
 
     def _refuse(self, status: int, words: str) -> None:
         self.turned_away += 1

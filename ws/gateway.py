@@ -28,6 +28,8 @@ _log = logging.getLogger("tidebook.ws")
 REFRESH_S = 5.0
 """Seconds between looks for new markets; one that appears in the stream is looked up at once."""
 
+SHOWN = 100
+"""Addresses and connections that `/connections` tells of."""
 PREPARE_S = 2.0
 """Seconds that a start waits for Redis before it serves without."""
 BURST_BYTES = 16 * 1024
@@ -102,13 +104,24 @@ class Gateway:
         }
 
     def connections(self) -> dict[str, Any]:
-        """Who is connected: counts, by dialect and by address."""
+        """Who is connected: counts, and the addresses and connections that take most."""
+        guests = sorted(self.door.guests.values(), key=lambda one: -one.connections)
+        clients = [*self.hub.clients, *(one.client for one in self.live.listeners)]
+        waiting = sorted((one.outlet.buffered() for one in clients), reverse=True)
         return {
             "connections": self.door.inside,
             "native": len(self.live.listeners),
             "binance": len(self.hub),
             "turned_away": self.door.turned_away,
-            "addresses": dict(self.door.by_address.most_common(100)),
+            "subscriptions": sum(guest.subscriptions for guest in guests),
+            "addresses": {
+                guest.address: {
+                    "connections": guest.connections,
+                    "subscriptions": guest.subscriptions,
+                }
+                for guest in guests[:SHOWN]
+            },
+            "waiting_bytes": waiting[:SHOWN],
         }
 
     def jitter_ms(self) -> int:
@@ -134,6 +147,7 @@ class Gateway:
         unsent_bytes = 0
         for message in messages:
             self.metrics.messages.labels(message.stream).inc()
+            self.hub.position = f"{message.epoch}/{message.seq}"
             market = message.market
             if message.stream == "system" and (market or message.op == "snapshot"):
                 await self._refresh()  # a market came or went, or a backfill brought some

@@ -14,14 +14,23 @@ class Limits:
     origins: tuple[str, ...] = ()
     """Origins whose pages may connect, besides our own host; `*` for all."""
     streams_per_connection: int = 1024
+    subscriptions_per_address: int = 20_000
+    """Streams and channels of all connections of one address."""
     inbound_per_s: int = 5
     """Messages a client may send in a second; above it the connection closes with 1008."""
     native_inbound_per_s: int = 50
     """The same for a client of `/v1`, which asks for its channels one by one."""
+    inbound_bytes_per_s: int = 256 * 1024
+    """Bytes a client may send in a second; above it the connection closes with 1008."""
+    address_inbound_per_s: int = 1_000
+    """Messages per second of all connections of one address: who exceeds it is closed."""
+    address_inbound_bytes_per_s: int = 2 * 1024 * 1024
+    """The same in bytes."""
     inbound_bytes: int = 64 * 1024
     """Bytes of one message from a client; above it the connection closes with 1009."""
     queue_bytes: int = 1024 * 1024
-    """Bytes waiting for one client; above it the connection closes with SLOW."""
+    """Bytes waiting for one client. At half of it books and other states are kept back, to be told
+    anew when the client has caught up; above it the connection closes with SLOW."""
     replay_messages: int = 10_000
     """Messages of one channel sent again to who resumes; further behind it gets a snapshot."""
     heartbeat_s: float = 1.0

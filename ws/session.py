@@ -12,8 +12,9 @@ from typing import Any
 import msgspec
 
 from indexer.domain.listing import Directory
-from ws.allowance import Allowance
+from ws.allowance import Budget
 from ws.channels import Channel, stream_channel
+from ws.door import Guest
 from ws.limits import NOT_TEXT, POLICY, Limits
 
 
@@ -64,15 +65,18 @@ class Refused(Exception):
 class Session:
     """Which streams one connection has, and how it wants them wrapped."""
 
-    def __init__(self, directory: Directory, limits: Limits, *, combined: bool) -> None:
+    def __init__(
+        self, directory: Directory, limits: Limits, guest: Guest, *, combined: bool
+    ) -> None:
         self._directory = directory
         self._limits = limits
+        self._guest = guest
         self.combined = combined
         """Events come as `{"stream", "data"}` (`/stream`) rather than bare (`/ws`)."""
         self.retractions = False
         """Whether to be told of what is taken back, in words that are not Binance's."""
         self.streams: dict[str, Channel] = {}
-        self._allowance = Allowance(limits.inbound_per_s)
+        self._budget = Budget(limits.inbound_per_s, limits.inbound_bytes_per_s, "connection")
 
     def open(self, streams: Iterable[str]) -> list[Effect]:
         """Begin with the streams of the URL. Raises Refused if one of them is not to be had."""
@@ -80,8 +84,9 @@ class Session:
 
     def receive(self, message: str | bytes, now_s: float) -> list[Effect]:
         """Answer one message. `now_s` is any clock that only goes forward."""
-        if not self._allowance.take(now_s):
-            return [HangUp(POLICY, f"more than {self._limits.inbound_per_s} messages per second")]
+        for budget in (self._budget, self._guest.budget):
+            if words := budget.hear(message, now_s):
+                return [HangUp(POLICY, words)]
         if isinstance(message, bytes):
             return [HangUp(NOT_TEXT, "expected text frames")]
         request_id: int | str | None = None
@@ -136,10 +141,15 @@ class Session:
                 raise Refused(INVALID_REQUEST, f"Invalid request: invalid stream {_short(name)}")
             if name not in self.streams:
                 joins[name] = Join(name, channel)
-        most = self._limits.streams_per_connection
-        if len(self.streams) + len(joins) > most:
-            words = f"Invalid request: too many subscriptions, at most {most} per connection"
-            raise Refused(INVALID_REQUEST, words)
+        guest, limits = self._guest, self._limits
+        for held, most, whose in (
+            (len(self.streams), limits.streams_per_connection, "connection"),
+            (guest.subscriptions, limits.subscriptions_per_address, "address"),
+        ):
+            if held + len(joins) > most:
+                words = f"too many subscriptions, at most {most} per {whose}"
+                raise Refused(INVALID_REQUEST, f"Invalid request: {words}")
+        guest.subscriptions += len(joins)
         for join in joins.values():
             assert isinstance(join, Join)
             self.streams[join.stream] = join.channel
@@ -147,6 +157,7 @@ class Session:
 
     def _unsubscribe(self, names: list[str]) -> list[Effect]:
         held = [name for name in dict.fromkeys(names) if name in self.streams]
+        self._guest.subscriptions -= len(held)
         return [Leave(name, self.streams.pop(name)) for name in held]
 
 

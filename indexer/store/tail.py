@@ -89,13 +89,13 @@ class Tail:
         if not replies:
             await self._check_epoch()
             return
-        messages = [_decode(fields[b"m"]) for _, entries in replies for _, fields in entries]
-        messages.sort(key=lambda message: message.seq)
+        messages = _in_order(replies)
         if self.epoch is not None and any(one.epoch != self.epoch for one in messages):
             await self._check_epoch()
             return
         for key, entries in replies:
-            self._cursors[key] = entries[-1][0]
+            taken = [id_ for id_, _ in entries if _seq(id_) <= messages[-1].seq]
+            self._cursors[key] = taken[-1] if taken else self._cursors[key]
         self.epoch = messages[-1].epoch
         self.seq = messages[-1].seq
         await self._on_messages(messages)
@@ -118,3 +118,20 @@ class Tail:
         self.seq = last.seq if last else 0
         if known:
             await self._on_new_history()
+
+
+def _in_order(replies: Any) -> list[Message]:
+    """What the streams say, in one order; without what comes behind the end of a cut reply."""
+    cut = [_seq(entries[-1][0]) for _, entries in replies if len(entries) == READ_ENTRIES]
+    last = min(cut, default=None)
+    messages = [
+        _decode(fields[b"m"])
+        for _, entries in replies
+        for id_, fields in entries
+        if last is None or _seq(id_) <= last
+    ]
+    return sorted(messages, key=lambda message: message.seq)
+
+
+def _seq(entry_id: bytes) -> int:
+    return int(entry_id.partition(b"-")[0])

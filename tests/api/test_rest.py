@@ -86,7 +86,7 @@ async def test_depth_is_the_fold_s_book_and_continues_at_its_newest_diff(
         assert answer[key] == [
             [to_decimal(o.price, quote), to_decimal(o.quantity, base)] for o in levels
         ]
-    asked = '{ depth(market: "%s") { seq } }' % market
+    asked = f'{{ depth(market: "{market}") {{ seq }} }}'
     assert answer["lastUpdateId"] == (await ask(asked))["depth"]["seq"]
     one = await get("depth", symbol=market, limit=1)
     assert (one["bids"], one["asks"]) == (answer["bids"][:1], answer["asks"][:1])

@@ -41,7 +41,7 @@ async def test_a_market_comes_alive_survives_its_writer_and_leaves_nothing(
     assert f"http://127.0.0.1:{market.api_port}/graphql" in said
 
     async with websockets.connect(market.ws) as socket:
-        streams = ["wethusdc@trade", "wethusdc@depth"]
+        streams = ["wethusdc@trade", "wethusdc@depth@100ms"]
         await socket.send(json.dumps({"method": "SUBSCRIBE", "params": streams, "id": 1}))
         assert json.loads(await socket.recv()) == {"result": None, "id": 1}
         told = await hear(socket, {"trade": 1, "depthUpdate": 3})

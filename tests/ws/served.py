@@ -164,6 +164,8 @@ class Chain:
             "price": str(price),
             "quantity": str(10**18),
             "taker_side": "sell",
+            "maker": MARKET,
+            "taker": MARKET,
         }
         return await self.publish("trades", op, data, market, relayed=relayed)
 

@@ -34,12 +34,12 @@ def test_pages_of_other_origins_stay_outside(
 
 def test_an_address_has_so_many_connections_and_gets_them_back() -> None:
     door = Door(Limits(connections_per_address=1))
-    door.enter("1.2.3.4", None, None)
+    guest = door.enter("1.2.3.4", None, None)
     door.enter("1.2.3.5", None, None)
     with pytest.raises(Shut, match="at most 1 connections per address") as shut:
         door.enter("1.2.3.4", None, None)
     assert shut.value.status == 429
-    door.leave("1.2.3.4")
+    door.leave(guest, 0)
     door.enter("1.2.3.4", None, None)
     assert (door.inside, door.turned_away) == (2, 1)
 
@@ -61,4 +61,4 @@ async def test_the_handshake_answers_who_stays_outside(config: Config) -> None:
             ):
                 told = await response.json()
     assert (told["connections"], told["native"], told["turned_away"]) == (1, 1, 3)
-    assert told["addresses"] == {"127.0.0.1": 1}
+    assert told["addresses"] == {"127.0.0.1": {"connections": 1, "subscriptions": 0}}

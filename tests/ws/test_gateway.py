@@ -3,6 +3,8 @@
 import asyncio
 import json
 import socket
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from dataclasses import replace
 from itertools import pairwise
 from typing import Any
@@ -38,7 +40,7 @@ async def subscribe(client: ClientConnection, *streams: str) -> None:
 
 async def test_a_subscriber_hears_trades_and_diffs(gateway: str, chain: Chain) -> None:
     async with connect(f"ws://{gateway}/ws") as client:
-        await subscribe(client, "wethusdc@trade", "wethusdc@depth")
+        await subscribe(client, "wethusdc@trade", "depth@wethusdc")
         trade = await chain.trade(2_000_500_000)
         assert await hear(client) == {
             "e": "trade",
@@ -57,7 +59,7 @@ async def test_a_subscriber_hears_trades_and_diffs(gateway: str, chain: Chain) -
 
 
 async def test_diffs_are_chained_without_gap_through_a_reorg(gateway: str, chain: Chain) -> None:
-    async with connect(f"ws://{gateway}/ws/wethusdc@depth/wethusdc@trade") as client:
+    async with connect(f"ws://{gateway}/ws/depth@wethusdc/wethusdc@trade") as client:
         await chain.bid(1_999_000_000, 7)
         await chain.trade(2_000_000_000, op="retract")
         await chain.bid(1_999_000_000, 0, op="retract")
@@ -69,7 +71,7 @@ async def test_diffs_are_chained_without_gap_through_a_reorg(gateway: str, chain
         assert after["U"] == after["pu"] + 1
     assert [one["b"][0][1] for one in diffs] == [
         "0.000000000000000007",
-        "0",
+        "0.00000000",
         "0.000000000000000009",
     ]
 
@@ -77,18 +79,18 @@ async def test_diffs_are_chained_without_gap_through_a_reorg(gateway: str, chain
 async def test_a_combined_stream_wraps_in_the_client_s_own_names(
     gateway: str, chain: Chain
 ) -> None:
-    streams = f"weth-usdc@trade/{MARKET}@depth"
+    streams = f"weth-usdc@trade/{MARKET}@depth@100ms"
     async with connect(f"ws://{gateway}/stream?streams={streams}") as client:
         await chain.trade(2_000_000_000)
         first = await hear(client)
         await chain.bid(1, 1)
         second = await hear(client)
     assert (first["stream"], first["data"]["e"]) == ("weth-usdc@trade", "trade")
-    assert (second["stream"], second["data"]["e"]) == (f"{MARKET}@depth", "depthUpdate")
+    assert (second["stream"], second["data"]["e"]) == (f"{MARKET}@depth@100ms", "depthUpdate")
 
 
 async def test_after_unsubscribing_there_is_silence(gateway: str, chain: Chain) -> None:
-    async with connect(f"ws://{gateway}/ws/wethusdc@trade/wethusdc@depth") as client:
+    async with connect(f"ws://{gateway}/ws/wethusdc@trade/depth@wethusdc") as client:
         await client.send('{"method":"UNSUBSCRIBE","params":["wethusdc@trade"],"id":"u"}')
         assert await hear(client) == {"result": None, "id": "u"}
         await chain.trade(1)
@@ -195,26 +197,58 @@ async def test_redis_may_go_and_come_back(config: Config, chain: Chain) -> None:
     proxy.close()
 
 
-async def test_a_slow_reader_is_closed_and_nobody_else_notices(
+@asynccontextmanager
+async def narrow(gateway: str, streams: str) -> AsyncIterator[ClientConnection]:
+    """A client that takes next to nothing until it is read."""
+    host, port = gateway.split(":")
+    pipe = socket.socket()
+    pipe.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+    pipe.connect((host, int(port)))
+    url = f"ws://{gateway}/ws/{streams}"
+    async with connect(url, sock=pipe, max_queue=1, max_size=None) as client:
+        yield client
+
+
+async def test_a_slow_reader_of_trades_is_closed_and_nobody_else_notices(
     config: Config, chain: Chain
 ) -> None:
     limits = Limits(queue_bytes=20_000)
     async with serving(replace(config, limits=limits)) as gateway:
         await wait_for_redis(gateway)
-        host, port = gateway.split(":")
-        narrow = socket.socket()
-        narrow.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
-        narrow.connect((host, int(port)))
-        url = f"ws://{gateway}/ws/wethusdc@depth"
-        async with connect(url, sock=narrow, max_queue=1) as slow, connect(url) as quick:
-            bids = [[str(10**9 + i), str(10**18), 1] for i in range(500)]
-            for _ in range(400):
-                await chain.publish("depth", "apply", {"bids": bids, "asks": []})
-                await hear(quick)
+        url = f"ws://{gateway}/ws/wethusdc@trade"
+        async with narrow(gateway, "wethusdc@trade") as slow, connect(url) as quick:
+            for _ in range(5):
+                for _ in range(999):
+                    await chain.trade(int("7" * 1000), relayed=False)
+                await chain.trade(1)
+                while (await hear(quick))["p"] != "0.000001":
+                    pass
             with pytest.raises(ConnectionClosed) as closed:
                 await hear_out(slow)
         assert closed.value.rcvd is not None
         assert closed.value.rcvd.code == SLOW
+        assert closed.value.rcvd.reason.startswith("too slow: resume on /v1 from e1/")
+
+
+async def test_a_slow_book_is_told_in_one_diff_without_a_gap(config: Config, chain: Chain) -> None:
+    limits = Limits(queue_bytes=60_000)
+    async with serving(replace(config, limits=limits)) as gateway:
+        await wait_for_redis(gateway)
+        async with narrow(gateway, "depth@wethusdc") as slow:
+            for number in range(1, 301):
+                bids = [[str(10**9 + i), str(number), 1] for i in range(400)]
+                last = {"bids": [*bids, [str(number), "1", 1]], "asks": []}
+                await chain.publish("depth", "apply", last, relayed=number % 20 == 0)
+            diffs = [await hear(slow)]
+            while diffs[-1]["u"] < 300:
+                diffs.append(await hear(slow))
+    assert len(diffs) < 300
+    assert all(after["pu"] == before["u"] for before, after in pairwise(diffs))
+    book = dict(level for diff in diffs for level in diff["b"])
+    assert len(book) == 700
+    assert {book[str(1000 + i / 10**6).rstrip("0").rstrip(".")] for i in range(1, 400)} == {
+        "0.0000000000000003"
+    }
 
 
 async def test_connections_are_limited(config: Config) -> None:

@@ -76,11 +76,51 @@ def test_a_frame_says_how_long_it_is(size: int) -> None:
 def test_a_slow_client_loses_its_place_not_our_memory() -> None:
     hub, reader = Hub(), Reader()
     hub.join(Client(reader, 30), "wethusdc@trade", TRADES)
-    for _ in range(4):
+    for number in range(4):
+        hub.position = f"e1/{number}"
         hub.publish(TRADES, b"0123456789")
     assert len(reader.written) == 2
-    assert reader.goodbye == (SLOW, "more than 30 bytes behind")
+    assert reader.goodbye == (SLOW, "too slow: resume on /v1 from e1/1")
     assert hub.slow_clients == 1
+
+
+def diff(link: int, *bids: tuple[str, str]) -> bytes:
+    event = {"e": "depthUpdate", "U": link, "u": link, "pu": link - 1, "b": bids, "a": []}
+    return json.dumps(event, separators=(",", ":")).encode()
+
+
+def test_a_slow_book_is_one_diff_of_the_last_words() -> None:
+    hub, reader = Hub(), Reader()
+    client = Client(reader, 300)
+    hub.join(client, "s", Channel(TRADES.market, "depth"))
+    for event in (
+        diff(1, ("5", "1")),
+        diff(2, ("5", "2")),
+        diff(3, ("6", "1")),
+        diff(4, ("5", "3")),
+    ):
+        hub.publish(Channel(TRADES.market, "depth"), event)
+    hub.tend()
+    assert [one["u"] for one in reader.read()] == [1, 2]
+    hub.tend()
+    (merged,) = reader.read()
+    assert (merged["pu"], merged["U"], merged["u"]) == (2, 3, 4)
+    assert dict(merged["b"]) == {"6": "1", "5": "3"}
+    hub.publish(Channel(TRADES.market, "depth"), diff(5, ("5", "4")))
+    assert [one["u"] for one in reader.read()] == [5]
+    assert (hub.coalesced, hub.slow_clients, client.missed) == (1, 0, {})
+
+
+def test_a_slow_state_is_its_newest_and_who_asked_is_told_so() -> None:
+    hub, reader = Hub(), Reader()
+    client = Client(reader, 100)
+    client.retractions = True
+    hub.join(client, "t", Channel(TRADES.market, "ticker"))
+    for number in range(9):
+        hub.publish(Channel(TRADES.market, "ticker"), b'{"n":%d,"x":"xxxxxxxxx"}' % number)
+    reader.read()
+    hub.tend()
+    assert [one.get("n", one.get("e")) for one in reader.read()] == ["coalesced", 8]
 
 
 def test_nothing_follows_the_farewell() -> None:

@@ -313,7 +313,9 @@ async def test_a_slow_reader_of_trades_is_told_where_to_resume(quick: Config, ke
         await subscribed(slow, "trades:WETH-USDC")
         kept.kept = False
         for _ in range(400):
-            await kept.publish("trades", "apply", {"price": "1" * 10_000})
+            await kept.publish(
+                "trades", "apply", {"price": "1" * 10_000, "maker": MARKET, "taker": MARKET}
+            )
         seen: list[int] = [0]
 
         async def hear_out() -> None:

@@ -9,6 +9,7 @@ from indexer.domain.listing import Directory
 from indexer.domain.units import Address
 from indexer.topics import Topic
 from tests.listed import listing
+from ws.door import Guest
 from ws.limits import NOT_TEXT, POLICY, Limits
 from ws.native.messages import Subscribe, Subscribed
 from ws.native.session import Await, Open, Say, Session, Shut
@@ -21,7 +22,9 @@ NOW_MS = 1_735_700_835_000
 
 
 def make_session(limits: Limits | None = None) -> Session:
-    return Session(Directory([listing(MARKET, "WETH-USDC")]), limits or Limits())
+    limits = limits or Limits()
+    guest = Guest("1.2.3.4", limits)
+    return Session(Directory([listing(MARKET, "WETH-USDC")]), limits, guest)
 
 
 def ask(session: Session, kind: str, request_id: object = 7, **data: object) -> list[Any]:
@@ -124,5 +127,6 @@ def test_limits_are_reached() -> None:
     ask(session, "subscribe", channel="system")
     assert error(ask(session, "subscribe", channel="depth:WETH-USDC"))[0] == "too_many"
     ask(session, "ping")
-    assert ask(session, "ping") == [HangUp(POLICY, "more than 3 messages per second")]
+    words = "more than 3 messages per second of one connection"
+    assert ask(session, "ping") == [HangUp(POLICY, words)]
     assert make_session().receive(b"{}", NOW_MS) == [HangUp(NOT_TEXT, "expected text frames")]

@@ -9,6 +9,7 @@ from indexer.domain.listing import Directory
 from indexer.domain.units import Address
 from tests.listed import listing
 from ws.channels import Channel, stream_channel
+from ws.door import Guest
 from ws.limits import NOT_TEXT, POLICY, Limits
 from ws.session import HangUp, Join, Leave, Refused, Say, Session
 
@@ -16,11 +17,12 @@ WETH_USDC = Address("0x" + "a1" * 20)
 OTHER_WETH_USDC = Address("0x" + "a2" * 20)
 DIRECTORY = Directory([listing(WETH_USDC, "WETH-USDC"), listing(OTHER_WETH_USDC, "WETH-USDC-2")])
 TRADES = Channel(WETH_USDC, "trade")
-DEPTH = Channel(WETH_USDC, "depth")
+DEPTH = Channel(WETH_USDC, "depth@1000ms")
 
 
 def make_session(limits: Limits | None = None, *, combined: bool = False) -> Session:
-    return Session(DIRECTORY, limits or Limits(inbound_per_s=1000), combined=combined)
+    limits = limits or Limits(inbound_per_s=1000)
+    return Session(DIRECTORY, limits, Guest("1.2.3.4", limits), combined=combined)
 
 
 def ask(session: Session, method: str, *params: object, request_id: object = 1) -> list[Any]:
@@ -81,7 +83,7 @@ def test_an_unknown_stream_subscribes_to_nothing() -> None:
     assert session.streams == {}
 
 
-@pytest.mark.parametrize("stream", ["wethusdc@depth@7ms", "wethusdc@kline_1s", "wethusdc", "@"])
+@pytest.mark.parametrize("stream", ["wethusdc@depth@7ms", "wethusdc@kline_2s", "wethusdc", "@"])
 def test_a_stream_we_do_not_keep_is_not_promised(stream: str) -> None:
     assert ask(make_session(), "SUBSCRIBE", stream)[0]["code"] == 2
 
@@ -151,7 +153,9 @@ def test_who_talks_too_much_is_hung_up_on() -> None:
     asking = json.dumps({"method": "LIST_SUBSCRIPTIONS", "id": 1})
     for now_s in (10.0, 10.0):
         assert isinstance(session.receive(asking, now_s)[0], Say)
-    assert session.receive(asking, 10.1) == [HangUp(POLICY, "more than 2 messages per second")]
+    assert session.receive(asking, 10.1) == [
+        HangUp(POLICY, "more than 2 messages per second of one connection")
+    ]
     assert isinstance(session.receive(asking, 10.7)[0], Say)
 
 

@@ -10,8 +10,9 @@ from websockets.asyncio.client import connect
 
 from indexer.domain.listing import Directory
 from indexer.store import tables as t
+from indexer.wire import BlockInfo
 from tests.listed import listing
-from tests.ws.served import BLOCK, CHAIN_ID, MARKET, WETH, Chain, serving
+from tests.ws.served import BLOCK, CHAIN_ID, MARKET, TX, WETH, Chain, serving
 from tests.ws.test_gateway import hear, subscribe
 from ws.app import Config
 from ws.channels import EVERYWHERE, Channel, stream_channel
@@ -37,9 +38,10 @@ async def gateway(kept: Chain, database_url: str, redis_url: str) -> AsyncIterat
         ("wethusdc@avgPrice", "avgPrice"),
         ("ticker@WETHUSDC", "ticker"),
         ("depth@WETHUSDC", "depth"),
+        ("wethusdc@depth", "depth@1000ms"),
+        ("wethusdc@kline_1s", "kline_1s"),
         ("wethusdc@depth7", None),
         ("wethusdc@kline_7m", None),
-        ("wethusdc@kline_1s", None),
         ("wethusdc@depth@5ms", None),
     ],
 )
@@ -128,7 +130,7 @@ REPORT = {
 
 async def test_an_account_hears_of_its_own(gateway: str, kept: Chain) -> None:
     held = {"available": str(ONE), "locked": "0", "deposited": "0", "withdrawn": "0"}
-    balance = {"account": ACCOUNT, "token": WETH, "balance": held}
+    balance = {"account": ACCOUNT, "token": WETH, "balance": held, "before": None}
     async with (
         connect(f"ws://{gateway}/ws/{ACCOUNT}") as client,
         connect(f"ws://{gateway}/ws/{ACCOUNT}") as strict,
@@ -152,3 +154,38 @@ async def test_an_account_hears_of_its_own(gateway: str, kept: Chain) -> None:
     assert (report["l"], report["z"], report["L"], report["n"]) == ("1", "1", "2", "0.001")
     assert (report["N"], report["m"], retracted["x"]) == ("WETH", True, "RETRACTED")
     assert position["B"] == [{"a": "WETH", "f": "1", "l": "0"}]
+
+
+async def test_seconds_are_sums_of_trades_and_told_when_they_close(
+    gateway: str, kept: Chain
+) -> None:
+    """Two blocks, three seconds apart: the candle of the first is told as closed."""
+    facts = {"tx": TX, "maker_order_id": 1, "taker_order_id": 2, "maker": ACCOUNT, "taker": ACCOUNT}
+    rows = [
+        (BLOCK.timestamp, 0, 2 * 10**6, ONE, "buy"),
+        (BLOCK.timestamp, 1, 3 * 10**6, ONE, "sell"),
+        (BLOCK.timestamp + 3, 2, 4 * 10**6, 2 * ONE, "buy"),
+    ]
+    async with kept.engine.begin() as connection:
+        for at, index, price, quantity, side in rows:
+            row = {"block_number": 156, "log_index": index, "market": MARKET, "timestamp": at}
+            amounts = {"price": price, "quantity": quantity, "quote_amount": price}
+            row |= {**facts, **amounts, "taker_side": side}
+            await connection.execute(insert(t.trades).values(row))
+    touched = {"open_time": MINUTE, "candle": None}
+    async with connect(f"ws://{gateway}/ws/wethusdc@kline_1s") as client:
+        await kept.publish("klines", "apply", touched)
+        first = (await hear(client))["k"]
+        later = BlockInfo(157, BLOCK.hash, BLOCK.timestamp + 3)
+        await kept.publish("klines", "apply", touched, block=later)
+        closed, second = [(await hear(client))["k"] for _ in range(2)]
+    assert (first["o"], first["h"], first["c"], first["v"], first["x"]) == (
+        "2",
+        "3",
+        "3",
+        "2",
+        False,
+    )
+    assert (first["V"], first["Q"], first["n"], first["T"] - first["t"]) == ("1", "2", 2, 999)
+    assert closed == {**first, "x": True}
+    assert (second["t"] - first["t"], second["c"], second["v"]) == (3000, "4", "2")

@@ -38,7 +38,6 @@ class Listener:
         if client.outlet.buffered() + len(frame) > client.limit:
             self.dismiss_slow()
             return False
-        client.frames += 1
         client.outlet.write(frame)
         self.position = position or self.position
         return True
@@ -51,7 +50,6 @@ class Listener:
         if client.outlet.buffered() + len(frame) > client.limit // 2:
             self.behind.add(topic)
             return
-        client.frames += 1
         client.outlet.write(frame)
         self.position = position
 

@@ -11,7 +11,8 @@ import msgspec
 
 from indexer.domain.listing import Directory
 from indexer.topics import Topic
-from ws.allowance import Allowance
+from ws.allowance import Budget
+from ws.door import Guest
 from ws.limits import NOT_TEXT, POLICY, Limits
 from ws.native.messages import (
     REQUESTS,
@@ -84,10 +85,11 @@ class Wrong(Exception):
 class Session:
     """Which channels one connection has asked for, and what it still waits for."""
 
-    def __init__(self, directory: Directory, limits: Limits) -> None:
+    def __init__(self, directory: Directory, limits: Limits, guest: Guest) -> None:
         self._directory = directory
         self._limits = limits
-        self._allowance = Allowance(limits.native_inbound_per_s)
+        self._guest = guest
+        self._budget = Budget(limits.native_inbound_per_s, limits.inbound_bytes_per_s, "connection")
         self.topics: dict[Topic, Subscribe] = {}
         self.waits: dict[str, Id] = {}
 
@@ -103,9 +105,9 @@ class Session:
 
     def receive(self, text: str | bytes, now_ms: int) -> list[Effect]:
         """Answer one frame of the client's."""
-        if not self._allowance.take(now_ms / 1000):
-            most = self._limits.native_inbound_per_s
-            return [HangUp(POLICY, f"more than {most} messages per second")]
+        for budget in (self._budget, self._guest.budget):
+            if words := budget.hear(text, now_ms / 1000):
+                return [HangUp(POLICY, words)]
         if isinstance(text, bytes):
             return [HangUp(NOT_TEXT, "expected text frames")]
         request_id: Id = None
@@ -122,8 +124,9 @@ class Session:
                 return [self._subscribe(frame.id, asked)]
             case Unsubscribe(channel):
                 topic = self._topic(channel)
-                if self.topics.pop(topic, None) is None:
+                if topic not in self.topics:
                     raise Wrong(Error("not_subscribed", f"{channel} is not subscribed"))
+                self._drop(topic)
                 gone = Unsubscribed(name_of(topic, self._directory))
                 return [Shut(topic), Say(say(gone, now_ms, frame.id))]
             case WaitFor(tx):
@@ -144,9 +147,15 @@ class Session:
         topic = self._topic(asked.channel)
         if asked.from_position is not None and asked.from_block is not None:
             raise Wrong(Error("invalid", "from and fromBlock exclude each other"))
-        most = self._limits.streams_per_connection
-        if topic not in self.topics and len(self.topics) >= most:
-            raise Wrong(Error("too_many", f"at most {most} channels per connection"))
+        if topic not in self.topics:
+            guest, limits = self._guest, self._limits
+            for held, most, whose in (
+                (len(self.topics), limits.streams_per_connection, "connection"),
+                (guest.subscriptions, limits.subscriptions_per_address, "address"),
+            ):
+                if held >= most:
+                    raise Wrong(Error("too_many", f"at most {most} channels per {whose}"))
+            guest.subscriptions += 1
         self.topics[topic] = asked
         return Open(request_id, topic, asked)
 
@@ -158,10 +167,14 @@ class Session:
             case Subscribed():
                 pass
             case Error():
-                del self.topics[opened.topic]
+                self._drop(opened.topic)
             case _:
                 assert_never(outcome)
         return Say(say(outcome, now_ms, opened.request_id))
+
+    def _drop(self, topic: Topic) -> None:
+        del self.topics[topic]
+        self._guest.subscriptions -= 1
 
     def _topic(self, channel: str) -> Topic:
         topic = topic_named(channel, self._directory)
