@@ -20,7 +20,7 @@ from ws.converse import in_binances_words, in_our_words
 from ws.gateway import Gateway
 from ws.limits import Limits
 from ws.operators import operators_routes
-from ws.outlet import Line
+from ws.outlet import line_within
 
 
 @dataclass(frozen=True)
@@ -36,7 +36,7 @@ class Config:
 def server_options(limits: Limits) -> dict[str, Any]:
     """What the gateway asks of uvicorn."""
     return {
-        "ws": Line,
+        "ws": line_within(limits),
         "ws_ping_interval": limits.ping_interval_s,
         "ws_ping_timeout": limits.pong_timeout_s,
         "ws_max_size": limits.inbound_bytes,

@@ -31,6 +31,8 @@ class Limits:
     queue_bytes: int = 1024 * 1024
     """Bytes waiting for one client. At half of it books and other states are kept back, to be told
     anew when the client has caught up; above it the connection closes with SLOW."""
+    send_buffer_bytes: int = 256 * 1024
+    """What the kernel may hold for one client besides (Linux doubles it)."""
     replay_messages: int = 10_000
     """Messages of one channel sent again to who resumes; further behind it gets a snapshot."""
     heartbeat_s: float = 1.0

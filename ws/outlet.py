@@ -6,11 +6,14 @@ transport.
 """
 
 import asyncio
+import socket
 import struct
 from collections.abc import Callable
 from typing import Any, Protocol
 
 from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
+
+from ws.limits import Limits
 
 TEXT = 0x81
 """A whole text message in one frame."""
@@ -44,12 +47,32 @@ class Outlet(Protocol):
 class Line(WebSocketsSansIOProtocol):
     """Uvicorn's websocket connection, open to us. An application finds it as `state["line"]`."""
 
+    limits = Limits()
     last_words: Callable[[], None] | None = None
     """Called before the server closes the connection because it stops."""
+
+    def connection_made(self, transport: Any) -> None:
+        super().connection_made(transport)
+        pipe = transport.get_extra_info("socket")
+        pipe.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, self.limits.send_buffer_bytes)
 
     def handle_connect(self, event: Any) -> None:
         self.app_state = {**self.app_state, "line": self}
         super().handle_connect(event)
+
+    def handle_ping(self) -> None:
+        """Answer a ping, unless the answers pile up: who sends pings need not read."""
+        pong = b"".join(self.conn.data_to_send())
+        if self.buffered() < self.limits.queue_bytes:
+            self.transport.write(pong)
+
+    def keepalive_timeout(self) -> None:
+        super().keepalive_timeout()
+        self._cut_off_later()
+
+    def handle_parser_exception(self) -> None:
+        super().handle_parser_exception()
+        self._cut_off_later()
 
     def shutdown(self) -> None:
         if self.last_words is not None and not self.close_sent:
@@ -81,5 +104,14 @@ class Line(WebSocketsSansIOProtocol):
         if self.read_paused:
             self.read_paused = False
             self.transport.resume_reading()
+        self._cut_off_later()
+
+    def _cut_off_later(self) -> None:
+        """A client that does not read its goodbye must not hold what waits for it."""
         loop = asyncio.get_running_loop()
         self.close_timer = loop.call_later(FAREWELL_S, self.transport.abort)
+
+
+def line_within(limits: Limits) -> type[Line]:
+    """The protocol that connections of these limits speak."""
+    return type("Line", (Line,), {"limits": limits})
