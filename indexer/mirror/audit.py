@@ -249,7 +249,7 @@ class _Matching:
 
 def undecided(book: Book) -> str | None:
     """Why the events cannot decide what this book's orders must do, if they cannot."""
-    return None if 1 in book.orders or not book.orders.rows else INCOMPLETE
+    return None if 1 in book.orders or not book.newest else INCOMPLETE
 
 
 _MISSING: dict[type[Effect], DivergenceKind] = {

@@ -128,6 +128,7 @@ class BlockFold:
         book = self._book(event.address)
         if event.order_id in book.orders:
             raise Impossible(f"order {event.order_id} placed again", "each order placed once")
+        book.newest = max(book.newest, event.order_id)
         protocol = self._mirror.deployment.protocol
         is_market = event.type == "market"
         order = Order(

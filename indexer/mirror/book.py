@@ -41,6 +41,8 @@ class Book:
         self.bids: list[Price] = []
         self.asks: list[Price] = []
         """The trees' prices, ascending."""
+        self.newest = 0
+        """The highest order id so far. Contracts count up: there are no more orders than that."""
 
     # -- reading ---------------------------------------------------------------------------------
 
@@ -184,6 +186,14 @@ class Book:
             self.levels.remove((level.side, level.price))
 
     # -- images ----------------------------------------------------------------------------------
+
+    def put_order(self, order_id: int, image: Order | None) -> None:
+        """Set an order outside any block (loading, rewinding); None: it was never placed."""
+        self.orders.put([(order_id, image)])
+        if image is None:
+            self.newest = min(self.newest, order_id - 1)
+        else:
+            self.newest = max(self.newest, order_id)
 
     def put_levels(self, images: Iterable[tuple[LevelKey, Level | None]]) -> None:
         """Set levels outside any block (loading, rewinding), and the index with them."""

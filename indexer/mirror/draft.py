@@ -99,6 +99,7 @@ class Draft(Book):
         self.levels = _DraftRecords(book.levels.rows)
         self.bids = book.bids.copy()
         self.asks = book.asks.copy()
+        self.newest = book.newest + 1
 
     def perform(self, taker: Order, effect: Effect | Clean) -> None:
         """Make an effect happen, as the contract would."""

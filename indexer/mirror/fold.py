@@ -106,7 +106,7 @@ class Mirror:
                 self.books[market.address] = self._open(market)
         for order in deltas.orders:
             book = self.books[order.record.market]
-            book.orders.put([(order.record.order_id, order.after)])
+            book.put_order(order.record.order_id, order.after)
         for level in deltas.levels:
             one = level.record
             self.books[one.market].put_levels([((one.side, one.price), level.after)])

@@ -11,6 +11,7 @@ from typing import Any, Protocol
 from sqlalchemy import Table
 
 from indexer.domain.block import BlockRef, Promotion
+from indexer.domain.units import Address
 
 
 class Row(Protocol):
@@ -48,6 +49,15 @@ class Database(Protocol):
 
     async def first_block(self) -> BlockRef | None:
         """The lowest canonical block."""
+
+    async def kept_orders(self, columns: Sequence[str]) -> Sequence[Row]:
+        """Orders that a taker can reach, and every market's first and newest one."""
+
+    async def orders_behind(
+        self, columns: Sequence[str], keys: Sequence[tuple[Address, int]]
+    ) -> Sequence[Row]:
+        """The orders of these keys, those their `next` leads to as far as the first that a taker
+        can reach, and the `prev` of each."""
 
     # -- writing ----------------------------------------------------------------------------------
 

@@ -14,6 +14,7 @@ from typing import Any
 from sqlalchemy import Table
 
 from indexer.domain.block import BlockRef, Promotion
+from indexer.domain.units import Address
 from indexer.store import tables
 from indexer.store.copy import columns
 
@@ -151,6 +152,36 @@ class MemoryDatabase:
         blocks = self.disk.rows(tables.blocks).values()
         found = [(row["number"], row["hash"]) for row in blocks if row["canonical"]]
         return BlockRef(*min(found)) if found else None
+
+    async def kept_orders(self, columns: Sequence[str]) -> Sequence[Stored]:
+        await self._pause("read orders")
+        orders = self.disk.rows(tables.orders).values()
+        newest: dict[str, int] = {}
+        for row in orders:
+            newest[row["market"]] = max(row["order_id"], newest.get(row["market"], 0))
+        return [
+            {name: row[name] for name in columns}
+            for row in orders
+            if row["queued"] or row["order_id"] in (1, newest[row["market"]])
+        ]
+
+    async def orders_behind(
+        self, columns: Sequence[str], keys: Sequence[tuple[Address, int]]
+    ) -> Sequence[Stored]:
+        await self._pause("read orders")
+        orders = self.disk.rows(tables.orders)
+        found: dict[tuple[Any, ...], Stored] = {}
+        for market, order_id in keys:
+            while (row := orders.get((market, order_id))) and (market, order_id) not in found:
+                found[market, order_id] = row
+                if row["queued"]:
+                    break
+                order_id = row["next"]
+        for (market, _), row in list(found.items()):
+            before = orders.get((market, row["prev"]))
+            if before is not None and not row["queued"]:
+                found[market, row["prev"]] = before
+        return [{name: row[name] for name in columns} for row in found.values()]
 
     # -- writing ----------------------------------------------------------------------------------
 

@@ -7,6 +7,7 @@ from typing import Any
 from sqlalchemy import Table
 
 from indexer.domain.block import BlockRef, Promotion
+from indexer.domain.units import Address
 from indexer.store import postgres, tables
 from indexer.store.batch import CURRENT
 from indexer.store.copy import chunks, columns
@@ -66,6 +67,26 @@ class Postgres:
             "select number, hash from tidebook.blocks where canonical order by number limit 1"
         )
         return None if row is None else BlockRef(**row)
+
+    async def kept_orders(self, columns: Sequence[str]) -> Sequence[Row]:
+        names = ", ".join(columns)
+        return await self._connection.fetch(
+            f"select {names} from tidebook.orders where queued"
+            f" union all select {names} from tidebook.markets m, lateral ("
+            "  select * from tidebook.orders where market = m.address and order_id = 1"
+            "  union (select * from tidebook.orders where market = m.address"
+            "         order by order_id desc limit 1)) o where not queued"
+        )
+
+    async def orders_behind(
+        self, columns: Sequence[str], keys: Sequence[tuple[Address, int]]
+    ) -> Sequence[Row]:
+        names = ", ".join(f"o.{name}" for name in columns)
+        return await self._connection.fetch(
+            _ORDERS_BEHIND.replace("NAMES", names),
+            [market for market, _ in keys],
+            [order_id for _, order_id in keys],
+        )
 
     # -- writing ----------------------------------------------------------------------------------
 
@@ -140,6 +161,25 @@ class Postgres:
 
     async def notify(self) -> None:
         await self._connection.execute(f"notify {NOTIFY_CHANNEL}")
+
+
+_ORDERS_BEHIND = """
+with recursive found as (
+  select o.market, o.order_id, o.next, o.prev, o.queued
+    from unnest($1::bytea[], $2::bigint[]) k (market, order_id)
+    join tidebook.orders o using (market, order_id)
+  union
+  select o.market, o.order_id, o.next, o.prev, o.queued
+    from found f join tidebook.orders o on o.market = f.market and o.order_id = f.next
+   where not f.queued and f.next <> 0
+), wanted as (
+  select market, order_id from found
+  union
+  select market, prev from found where not queued and prev <> 0
+)
+select NAMES from wanted join tidebook.orders o using (market, order_id)
+"""
+"""Each step is a look-up by primary key; a list that runs in a circle ends where it repeats."""
 
 
 def _stage(table: Table) -> str:

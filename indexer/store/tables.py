@@ -401,6 +401,16 @@ checkpoints = Table(
     Column("state", Hex, nullable=False),
 )
 
+recalled = Table(
+    "recalled",
+    metadata,
+    _key("market", Hex),
+    _key("order_id", BigInteger),
+    _key("block_number", BigInteger),
+    Column("image", JSONB, nullable=False),
+    comment="Orders that came back into the writer's memory, as they were before that block.",
+)
+
 divergences = Table(
     "divergences",
     metadata,

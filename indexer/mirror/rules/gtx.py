@@ -37,7 +37,7 @@ def match(view: View, taker: Order, now: int, lot: int) -> Run:
                 break
         last, last_rem = price, rem  # A3.3
         idle += 1
-        cur, steps, most = view.book.head(side, price), 0, len(view.book.orders.rows)
+        cur, steps, most = view.book.head(side, price), 0, view.book.newest
         while cur and rem > 0 and steps <= most:  # A3.4
             maker = view.book.orders.rows[cur]
             after = maker.next

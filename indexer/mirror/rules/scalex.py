@@ -62,7 +62,7 @@ def _take(view: View, taker: Order, now: int) -> Generator[Effect | Clean, None,
         price = view.book.best(side)
         if not price or (limit and not crosses(taker, price)):  # N3.1
             break
-        cur, steps, most = view.book.head(side, price), 0, len(view.book.orders.rows)
+        cur, steps, most = view.book.head(side, price), 0, view.book.newest
         while cur and rem > 0 and steps <= most:  # N3.2
             maker = view.book.orders.rows[cur]
             after = maker.next
@@ -117,7 +117,7 @@ def _buy_level(
 ) -> Generator[Effect | Clean, None, tuple[bool, int, int]]:
     """N4.2: one pass over a level. Returns (met others' orders, quote left, base bought)."""
     unit = view.book.base_unit
-    others, bought, steps, most = False, 0, 0, len(view.book.orders.rows)
+    others, bought, steps, most = False, 0, 0, view.book.newest
     cur = view.book.head("sell", price)
     while cur and left > 0 and steps <= most:
         maker = view.book.orders.rows[cur]
