@@ -7,7 +7,7 @@ goes on. Whether there is one at once, or only when somebody starts it, tidebook
 """
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from typing import Protocol, assert_never
 
 import msgspec
@@ -16,13 +16,18 @@ from indexer import wire
 from indexer.chain.errors import ReorgTooDeep
 from indexer.chain.source import Source
 from indexer.chain.steps import surviving
-from indexer.decode import decode, select
+from indexer.decode import created_markets, decode, select
 from indexer.domain.canon import Canon
 from indexer.domain.change import Applied, Change
+from indexer.domain.events import AnyEvent
 from indexer.domain.step import Advance, Finalize, Rollback, Step
 from indexer.mirror.fold import Mirror
+from indexer.mirror.memory import Memory
 from indexer.store.past import Part, Past
 from indexer.store.writer import Store
+
+Told = list[tuple[Step, Sequence[AnyEvent]]]
+"""Steps, and the events of each."""
 
 
 class Steps(Protocol):
@@ -49,46 +54,56 @@ async def follow(
 ) -> None:
     """Follow a source until it ends. Raises what the source, the fold or the store raise."""
     canon, mirror = await store.load()
+    memory = Memory(mirror)
     steps = source(canon, mirror)
     live = store.live
     async with Past(store, progress) as past:
         async for batch in steps.batches():
             if all(map(_is_past, batch)):
-                await past.take(await _fold(store, mirror, canon, batch, steps.node_head))
+                if past.anchor is not None:
+                    memory.forget(past.anchor)
+                told = read(mirror, batch)
+                await past.recall(memory, *_asked(told))
+                folded = await _fold(mirror, memory, told)
+                checkpoint = store.checkpoint(mirror, canon)
+                await past.take(Part(folded, canon.copy(), steps.node_head, checkpoint))
                 live = False
                 continue
             await past.finish()
             async with store.transaction() as tx:
-                for step in batch:
-                    if not live and not _is_past(step):
-                        tx.enqueue(wire.snapshot(_depth(mirror), mirror.head))
-                        live = True
-                    step = ours(mirror, step)
-                    change = advance(mirror, step)
-                    await tx.record(step, change)
-                    if not _is_past(step):
-                        tx.enqueue(wire.encode(change, mirror.head))
-                    else:
-                        live = False
+                for run in runs(batch):
+                    told = read(mirror, run)
+                    await tx.recall(memory, *_asked(told))
+                    for step, events in told:
+                        if not live and not _is_past(step):
+                            tx.enqueue(wire.snapshot(_depth(mirror), mirror.head))
+                            live = True
+                        change = advance(mirror, step, events)
+                        memory.note(change)
+                        await tx.record(step, change)
+                        if not _is_past(step):
+                            tx.enqueue(wire.encode(change, mirror.head))
+                        else:
+                            live = False
                 await tx.move_cursor(canon, node_head=steps.node_head, live=live)
                 await tx.save(store.checkpoint(mirror, canon))
+            if canon.anchor is not None:
+                memory.forget(canon.anchor)
             added = [step for step in batch if isinstance(step, Advance)]
             progress(canon, len(added), sum(len(a.logs) for a in added), steps.node_head)
 
 
-async def _fold(
-    store: Store, mirror: Mirror, canon: Canon, batch: Sequence[Step], node_head: int
-) -> Part:
+async def _fold(mirror: Mirror, memory: Memory, told: Told) -> list[tuple[Advance, Applied]]:
     """Fold finalized blocks, and let others run between two: the part before is being written."""
     folded = []
-    for step in batch:
-        step = ours(mirror, step)
-        change = advance(mirror, step)
+    for step, events in told:
+        change = advance(mirror, step, events)
+        memory.note(change)
         assert isinstance(step, Advance), f"{step} is not of the past"
         assert isinstance(change, Applied), f"{step} applied nothing"
         folded.append((step, change))
         await asyncio.sleep(0)
-    return Part(folded, canon.copy(), node_head, store.checkpoint(mirror, canon))
+    return folded
 
 
 async def follow_whatever_comes(
@@ -120,26 +135,51 @@ async def follow_whatever_comes(
             )
 
 
-def ours(mirror: Mirror, step: Step) -> Step:
-    """The step with no logs but those of contracts that are ours on this branch, at this block."""
-    if not isinstance(step, Advance):
-        return step
-    logs = select(step.logs, mirror.deployment, mirror.books)
-    return msgspec.structs.replace(step, logs=tuple(logs))
+def runs(batch: Sequence[Step]) -> Iterator[list[Step]]:
+    """Blocks that follow each other together, any other step by itself."""
+    run: list[Step] = []
+    for step in batch:
+        if run and not (isinstance(step, Advance) and isinstance(run[-1], Advance)):
+            yield run
+            run = []
+        run.append(step)
+    if run:
+        yield run
 
 
-def advance(mirror: Mirror, step: Step) -> Change:
+def read(mirror: Mirror, run: Sequence[Step]) -> Told:
+    """What each step tells: a block only with logs of contracts that are ours on its branch."""
+    markets = set(mirror.books)
+    told: Told = []
+    for step in run:
+        if isinstance(step, Advance):
+            logs = select(step.logs, mirror.deployment, markets)
+            markets |= created_markets(logs, mirror.deployment)
+            step = msgspec.structs.replace(step, logs=tuple(logs))
+            told.append((step, decode(step.block, logs)))
+        else:
+            told.append((step, ()))
+    return told
+
+
+def advance(mirror: Mirror, step: Step, events: Sequence[AnyEvent]) -> Change:
     """What one step does to the state. Pure: a function of the mirror and the step."""
     match step:
-        case Advance(block=block, logs=logs, tokens=tokens):
-            final = step.finality == "finalized"
-            return mirror.apply(block, decode(block, logs), tokens, final=final)
+        case Advance(block=block, tokens=tokens):
+            return mirror.apply(block, events, tokens, final=step.finality == "finalized")
         case Rollback(ancestor=ancestor):
             return mirror.rewind(ancestor)
         case Finalize(block=block, finality=finality):
             return mirror.settle(block, finality)
         case _:
             assert_never(step)
+
+
+def _asked(told: Told) -> tuple[list[AnyEvent], int]:
+    """What the mirror must be ready for: events, and from which block on."""
+    first, _ = told[0]
+    number = first.block.number if isinstance(first, Advance) else 0
+    return [event for _, events in told for event in events], number
 
 
 def _is_past(step: Step) -> bool:

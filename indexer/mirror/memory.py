@@ -80,6 +80,10 @@ class Memory:
             self._unsure.clear()
         return search.taken, search.missing
 
+    def lacks(self, events: Iterable[ev.AnyEvent]) -> bool:
+        """Whether anything must be brought back for these events."""
+        return bool(self.recall(events, {})[1])
+
     # -- after it ---------------------------------------------------------------------------------
 
     def note(self, change: Change) -> None:

@@ -1,9 +1,10 @@
-"""Checkpoints: the mirror's state at a finalized block, so that a start folds only what came since.
+"""Checkpoints: what the mirror held at a finalized block, so that a start folds what came since.
 
 One is the records as JSON (amounts outgrow MessagePack), compressed, with a version and a checksum.
 Nothing depends on them: a damaged or foreign one is passed over for an older one, and without any
 the start reads the tables. A reorg deeper than *finalized* finds its ground at the newest that the
-node still has.
+node still has. Orders that the mirror had forgotten by then are not in it: their rows have not
+changed since, or `recalled` has them as they were.
 """
 
 import logging
@@ -21,12 +22,14 @@ from indexer.domain.deployment import Deployment
 from indexer.domain.market import Token
 from indexer.domain.units import Hash
 from indexer.mirror.fold import Mirror
+from indexer.mirror.memory import Memory
 from indexer.mirror.settled import settled
 from indexer.store import tables
 from indexer.store.batch import RECORD_TYPES
 from indexer.store.database import Database
 from indexer.store.database import Row as AnyRow
 from indexer.store.history import log_of
+from indexer.store.recall import recall, recalled_since
 
 log = logging.getLogger(__name__)
 
@@ -34,8 +37,8 @@ VERSION = 1
 """Of the format and of the fold's meaning: raise it when either changes."""
 
 EVERY_EVENTS = 100_000
-"""Events between two checkpoints at least: about a second of folding. A state of more records
-than that waits for as many events as it has orders, so that saving costs an event the same."""
+"""Events between two checkpoints at least: about a second of folding. A memory of more orders than
+that waits for as many events, so that saving costs an event the same."""
 
 KEEP = 3
 """Checkpoints kept; older ones go."""
@@ -98,10 +101,15 @@ class Checkpoints:
         return good
 
     async def state(self, at: BlockRef) -> Deltas:
-        """The records that one has saved; none, where there is no checkpoint. Raises Damaged."""
+        """Records that have changed since, as of a checkpoint; none without it. Raises Damaged."""
         if at.number not in self._numbers:
             return Deltas()
-        return decode_state(await self._read(at.number))
+        deltas = decode_state(await self._read(at.number))
+        before = await recalled_since(self._database, at)
+        for held in deltas.orders:
+            before.pop((held.record.market, held.record.order_id), None)
+        returned = tuple(Delta(None, order) for order in before.values())
+        return msgspec.structs.replace(deltas, orders=deltas.orders + returned)
 
     def count(self, events: int) -> None:
         """So many events more than the newest checkpoint knows."""
@@ -121,6 +129,7 @@ class Checkpoints:
         await self._database.append(tables.checkpoints, [row])
         self._numbers = [*self._numbers, row.block_number][-KEEP:]
         await self._database.delete_below(tables.checkpoints, self._numbers[0])
+        await self._database.delete_below(tables.recalled, self._numbers[0])
 
     async def _read(self, number: int) -> Row:
         columns = Row.__struct_fields__
@@ -142,10 +151,12 @@ class Checkpoints:
         mirror.put(deltas)
         tokens = [Token(**one) for one in await self._database.read(tables.tokens, _TOKEN)]
         logs = await self._logs_from(blocks[0].number + 1)
+        memory, known = Memory(mirror), await recalled_since(self._database, blocks[0].ref)
         for block in blocks[1:]:
             its = [log_of(block, one["log_index"], one) for one in logs[block.number]]
-            final = block.number <= anchor.number
-            mirror.apply(block, decode(block, its), tokens, final=final)
+            events = decode(block, its)
+            await recall(self._database, memory, events, known)
+            mirror.apply(block, events, tokens, final=block.number <= anchor.number)
             self._events += len(its)
         mirror.safe = canon.safe.number if canon.safe else -1
         return mirror

@@ -31,7 +31,7 @@ async def load_canon(database: Database, finalized: int | None, safe: int | None
 
 
 async def load_mirror(database: Database, deployment: Deployment, canon: Canon) -> Mirror:
-    """State at the head, and the journal of every block above the anchor."""
+    """State at the head as far as it is kept in memory, and the journal above the anchor."""
     mirror = Mirror(deployment, canon.head)
     anchor = canon.anchor
     oldest_minute = (anchor.timestamp if anchor else 0) // CANDLE_SECONDS * CANDLE_SECONDS
@@ -39,7 +39,10 @@ async def load_mirror(database: Database, deployment: Deployment, canon: Canon) 
     for kind, type_ in RECORD_TYPES.items():
         # a closed minute below finalized never changes again
         least = ("open_time", oldest_minute) if kind == "candles" else None
-        rows = await database.read(CURRENT[kind], _names(type_), least)
+        if kind == "orders":
+            rows = await database.kept_orders(_names(type_))
+        else:
+            rows = await database.read(CURRENT[kind], _names(type_), least)
         found[kind] = tuple(Delta(None, type_(**row)) for row in rows)
     mirror.put(Deltas(**found))
     mirror.safe = canon.safe.number if canon.safe else -1

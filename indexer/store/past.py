@@ -17,9 +17,12 @@ from types import TracebackType
 
 import msgspec
 
+from indexer.domain.block import Block
 from indexer.domain.canon import Canon
 from indexer.domain.change import Applied
+from indexer.domain.events import AnyEvent
 from indexer.domain.step import Advance
+from indexer.mirror.memory import Memory
 from indexer.store.checkpoints import Row
 from indexer.store.writer import Store, Transaction
 
@@ -53,8 +56,16 @@ class Past:
         self._blocks = self._events = 0
         self._began = 0.0
         self._last: Part | None = None
+        self.anchor: Block | None = None
+        """The last block that is committed."""
         self._called = asyncio.Event()
         """Somebody waits for the part that is being written."""
+
+    async def recall(self, memory: Memory, events: Sequence[AnyEvent], number: int) -> None:
+        """Bring back what `events`, of block `number` on, name. Waits only if something is."""
+        if memory.lacks(events):
+            await self._written()
+            await (await self._begin()).recall(memory, events, number)
 
     async def take(self, part: Part) -> None:
         """Begin to write a part, once the one before it is written. Raises what that raised."""
@@ -81,11 +92,7 @@ class Past:
 
     async def _write(self, part: Part) -> None:
         clock = asyncio.get_running_loop().time
-        if self._transaction is None:
-            self._open = AsyncExitStack()
-            self._transaction = await self._open.enter_async_context(self._store.transaction())
-            self._began = clock()
-        transaction = self._transaction
+        transaction = await self._begin()
         for step, change in part.blocks:
             await transaction.record(step, change)
             self._events += len(step.logs)
@@ -100,6 +107,14 @@ class Past:
                     return
         await self._commit()
 
+    async def _begin(self) -> Transaction:
+        """The open transaction; a new one, if there is none."""
+        if self._transaction is None:
+            self._open = AsyncExitStack()
+            self._transaction = await self._open.enter_async_context(self._store.transaction())
+            self._began = asyncio.get_running_loop().time()
+        return self._transaction
+
     async def _commit(self) -> None:
         assert self._transaction is not None, "nothing to commit"
         assert self._last is not None, "nothing was taken"
@@ -107,6 +122,7 @@ class Past:
         canon = self._last.canon
         await self._transaction.move_cursor(canon, node_head=self._last.node_head, live=False)
         await self._open.aclose()
+        self.anchor = canon.anchor
         self._told(canon, self._blocks, self._events, self._last.node_head)
         self._open = self._transaction = None
         self._blocks = self._events = 0

@@ -201,5 +201,5 @@ def _merge(table: Table) -> str:
 
 _STAGES = ";".join(
     f"create temp table {_stage(table)} (like {table})"
-    for table in (tables.blocks, *CURRENT.values())
+    for table in (tables.blocks, tables.recalled, *CURRENT.values())
 )

@@ -5,7 +5,7 @@ here outlives the process, so there is nothing to repair: `load` is the only rec
 """
 
 import uuid
-from collections.abc import AsyncIterator, Callable, Iterable
+from collections.abc import AsyncIterator, Callable, Iterable, Sequence
 from contextlib import asynccontextmanager
 from typing import assert_never
 
@@ -17,11 +17,13 @@ from indexer.domain.block import Block, BlockRef
 from indexer.domain.canon import Canon
 from indexer.domain.change import Applied, Change, Deltas, Rewound, Settled
 from indexer.domain.deployment import Deployment
+from indexer.domain.events import AnyEvent
 from indexer.domain.order import CANDLE_SECONDS
 from indexer.domain.step import Advance, Step
 from indexer.domain.units import Hash
 from indexer.mirror.fold import Mirror
-from indexer.store import lock, postgres, tables
+from indexer.mirror.memory import Memory
+from indexer.store import lock, postgres, recall, tables
 from indexer.store.batch import CURRENT, Batch
 from indexer.store.checkpoints import EVERY_EVENTS, Checkpoints, Row
 from indexer.store.database import Database
@@ -134,16 +136,20 @@ class Store:
         return depth
 
     async def _drop_above(self, ground: Block) -> None:
-        """Whatever was written since, and all current state."""
+        """Whatever was written since, and current state: of orders, what has changed since."""
         database = self._database
         for fact in Batch().facts():
             await database.delete_above(fact, ground.number)
-        await database.delete_above(tables.checkpoints, ground.number)
+        for own in (tables.checkpoints, tables.recalled):
+            await database.delete_above(own, ground.number)
         await database.retract_blocks(ground.number)
         minute = ground.timestamp // CANDLE_SECONDS * CANDLE_SECONDS
+        since = {
+            tables.candles: ("open_time", minute),
+            tables.orders: ("updated_block", ground.number + 1),
+        }
         for table in (*CURRENT.values(), tables.outbox, tables.channels):
-            least = ("open_time", minute) if table is tables.candles else None
-            await database.clear(table, least)
+            await database.clear(table, since.get(table))
 
     async def close(self) -> None:
         await self._database.close()
@@ -214,6 +220,11 @@ class Transaction:
                 await self._settle(change)
             case _:
                 assert_never(change)
+
+    async def recall(self, memory: Memory, events: Sequence[AnyEvent], number: int) -> None:
+        """Bring back what the mirror has forgotten and `events`, of block `number` on, name."""
+        if came := await recall.recall(self._database, memory, events):
+            await self._database.upsert(tables.recalled, recall.rows(came, number))
 
     def enqueue(self, drafts: Iterable[Draft]) -> None:
         """Number messages and put them into the outbox."""

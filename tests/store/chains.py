@@ -16,6 +16,7 @@ from indexer.domain.step import Advance, Finalize, Rollback, Step
 from indexer.domain.units import Address
 from indexer.follow import follow
 from indexer.mirror.fold import Mirror
+from indexer.mirror.memory import Memory
 from indexer.store import postgres
 from indexer.store.checkpoints import EVERY_EVENTS
 from indexer.store.export import export
@@ -87,10 +88,15 @@ async def play(
 
 
 async def load(database_url: str, chain: Chain) -> Mirror:
-    """The mirror that a start would have."""
+    """The mirror that a start would have before its first block, with nothing needless in it."""
     store = await open_store(database_url, chain.deployment)
     try:
-        return (await store.load())[1]
+        _, mirror = await store.load()
+        memory = Memory(mirror)
+        async with store.transaction() as tx:
+            await tx.recall(memory, [], mirror.head.number + 1)
+        memory.forget(mirror.head)
+        return mirror
     finally:
         await store.close()
 

@@ -19,7 +19,7 @@ from indexer.domain.log import Log
 from indexer.domain.market import Token
 from indexer.domain.step import Advance, Finalize, Rollback, Step
 from indexer.domain.units import Address, Hash
-from indexer.follow import advance, ours
+from indexer.follow import advance, read
 from indexer.mirror.fold import Mirror
 
 DEPLOYMENT = Deployment(
@@ -235,7 +235,7 @@ async def test_logs_before_a_markets_creation_are_not_ours(recordings: Path) -> 
     recording = Recording(recordings / "gtx_main.jsonl.gz")
     recorded = next(b for b in recording.blocks() if created_markets(b.logs, recording.deployment))
     mirror = Mirror(recording.deployment)
-    step = ours(mirror, Advance(recorded.block, tuple(recorded.logs)))
+    ((step, _),) = read(mirror, [Advance(recorded.block, tuple(recorded.logs))])
     assert isinstance(step, Advance)
     # the follower has seen the creation by then, and asks for all of the new book's logs
     assert list(step.logs) == select(recorded.logs, recording.deployment, ())
@@ -274,7 +274,7 @@ async def test_a_market_that_a_reorg_takes_back_can_come_again(recordings: Path)
     follower = Follower(node, Canon(), mirror.deployment, mirror.books)
     async for batch in follower.batches():
         for step in batch:
-            advance(mirror, ours(mirror, step))
+            advance(mirror, *read(mirror, [step])[0])
     assert [market.created_block for market in mirror.markets.rows.values()] == [4] * len(
         mirror.markets.rows
     )
