@@ -29,7 +29,7 @@ class Reorganized:
 
     def __init__(self, chain: Chain, fork: int) -> None:
         self._chain, self._fork = chain, fork
-        self.node_head = LAST
+        self.node_head = len(chain.advances) - 1
 
     async def by_number(self, number: int) -> Block | None:
         block = self._chain.advances[number].block
@@ -43,9 +43,9 @@ class Reorganized:
         anchor = self._canon.anchor
         assert anchor is not None
         if anchor.number > self._fork:
-            raise ReorgTooDeep(self._chain.advances[LAST].block.ref, anchor)
+            raise ReorgTooDeep(self._chain.advances[-1].block.ref, anchor)
         below = [*self._chain.to(anchor.number + 1, self._fork)]
-        for step in (*below, *self._chain.to(self._fork + 1, LAST)):
+        for step in (*below, *self._chain.to(self._fork + 1, self.node_head)):
             assert isinstance(step, Advance)
             self._canon.advance(step.block)
             yield [step]
