@@ -324,7 +324,7 @@ async def account_orders(
         .where(o.account == account, o.placed_block <= upto)
     )
     if statuses is not None:
-        statement = statement.where(then.c.status.in_(statuses))
+        statement = statement.where(o.type == "limit", then.c.status.in_(statuses))
     if after is not None:
         statement = statement.where(tuple_(o.placed_block, o.placed_log_index) < after)
     statement = statement.order_by(o.placed_block.desc(), o.placed_log_index.desc())

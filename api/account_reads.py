@@ -10,7 +10,7 @@ from indexer.store import tables as t
 from indexer.store.snapshot import Snapshot
 
 WORKING = ("open", "partially_filled", "orphaned")
-"""Statuses that still hold funds."""
+"""Statuses of limit orders that still hold funds; what a market order did not fill holds none."""
 
 TimedOrder = tuple[Order, int]
 """An order, and when it last changed: unix seconds."""
@@ -35,7 +35,7 @@ async def account_orders(
     if market is not None:
         conditions.append(o.market == market)
     if working:
-        conditions.append(o.status.in_(WORKING))
+        conditions += [o.type == "limit", o.status.in_(WORKING)]
     if order_id is not None:
         conditions.append(o.order_id == order_id)
     if from_id is not None:

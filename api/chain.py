@@ -6,7 +6,6 @@ from typing import Annotated, Any, Generic, TypeVar
 import strawberry
 
 from api import (
-    account_reads,
     arguments,
     chain_reads,
     fills,
@@ -125,12 +124,8 @@ class Account:
 
     @strawberry.field
     async def open_orders(self, info: Info, limit: Limit = DEFAULT_ROWS) -> list[types.Order]:
-        return await lists.orders(
-            info.context,
-            account=self.address,
-            status=[OrderStatus(one) for one in account_reads.WORKING],
-            limit=arguments.rows("limit", limit),
-        )
+        rows = arguments.rows("limit", limit)
+        return await lists.open_orders(info.context, account=self.address, limit=rows)
 
     @strawberry.field
     async def trades(self, info: Info, limit: Limit = DEFAULT_ROWS) -> list[types.Trade]:

@@ -2,7 +2,7 @@
 
 from typing import Any, Protocol
 
-from api import arguments, past, reads, types
+from api import account_reads, arguments, past, reads, types
 from api.loaders import Loaders
 from api.scalars import OrderStatus, Side
 from indexer.domain.listing import Listing
@@ -65,6 +65,17 @@ async def orders(
         found = await past.orders_at(context.snapshot, at=at, **asked)
     listed = await Listed.of(context, {order.market for order in found})
     return [types.Order.of(order, *listed[order.market]) for order in found]
+
+
+async def open_orders(context: Reading, *, account: str, limit: int) -> list[types.Order]:
+    """Limit orders that hold funds now, newest first."""
+    address = account_address("account", account)
+    assert address is not None, "an account was named"
+    found = await account_reads.account_orders(
+        context.snapshot, account=address, working=True, limit=limit
+    )
+    listed = await Listed.of(context, {order.market for order, _ in found})
+    return [types.Order.of(order, *listed[order.market]) for order, _ in reversed(found)]
 
 
 async def trades(

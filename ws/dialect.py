@@ -233,7 +233,7 @@ def execution_report(message: Message, listing: Listing) -> dict[str, Any]:
     fee_token = listing.base if bought else listing.quote
     fee = data["trade_fee"]
     trade = data["kind"] == "traded" and message.log_index is not None
-    working = data["status"] in ("open", "partially_filled")
+    working = data["type"] == "limit" and data["status"] in ("open", "partially_filled")
     return {
         "e": "executionReport",
         "E": time_ms,

@@ -26,8 +26,8 @@ def _status(order: Order) -> str:
     match order.status:
         case "open":
             return "NEW"
-        case "partially_filled":
-            return "PARTIALLY_FILLED"
+        case "partially_filled":  # what a market order did not fill is gone
+            return "PARTIALLY_FILLED" if order.type == "limit" else "EXPIRED"
         case "filled":
             return "FILLED"
         case "cancelled":
@@ -64,7 +64,7 @@ def _order(call: Call, listing: Listing, timed: TimedOrder) -> a.Order:
         iceberg_qty="0",
         time=order.placed_at * 1000,
         update_time=changed * 1000,
-        is_working=order.status in ("open", "partially_filled"),
+        is_working=order.working,
         working_time=order.placed_at * 1000,
         orig_quote_order_qty=listing.quote_amount(order.quantity) if in_quote else "0",
         self_trade_prevention_mode="NONE",

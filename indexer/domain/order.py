@@ -49,6 +49,11 @@ class Order(msgspec.Struct):
     def remaining(self) -> Quantity:
         return Quantity(self.quantity - self.filled)
 
+    @property
+    def working(self) -> bool:
+        """It may still trade. What a market order did not fill never rests."""
+        return self.type == "limit" and self.status in ("open", "partially_filled")
+
 
 class Level(msgspec.Struct):
     """One price of one side: the contract's queue record, and what a taker can really reach of it.

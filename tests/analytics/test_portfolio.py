@@ -136,7 +136,7 @@ async def test_open_orders_are_the_mirrors(get: Get, indexed: Indexed, busiest: 
         order.order_id
         for book in indexed.mirror.books.values()
         for order in book.orders.rows.values()
-        if order.account == busiest and order.status in ("open", "partially_filled")
+        if order.account == busiest and order.working
     }
     assert {one["order_id"] for one in answer["orders"]} == expected
 

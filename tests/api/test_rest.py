@@ -13,7 +13,7 @@ from indexer.domain.interval import INTERVALS, next_open, open_time
 from indexer.domain.order import Trade
 from indexer.domain.trade_ids import aggregate, trade_id
 from indexer.domain.units import to_decimal
-from tests.api.served import Indexed
+from tests.api.served import Ask, Indexed
 from tests.api.test_graphql import decimals, first_market
 
 Get = Callable[..., Awaitable[Any]]
@@ -237,15 +237,31 @@ async def test_an_account_s_orders_are_the_fold_s(
     assert [one["orderId"] for one in told] == [one.order_id for one in own][-1000:]
     for one in told:
         assert one["updateTime"] >= one["time"] > 1_700_000_000_000
-    waiting = {one.order_id for one in own if one.status in ("open", "partially_filled")}
+    waiting = {one.order_id for one in own if one.working or one.status == "orphaned"}
     opened = await get("openOrders", address=account, symbol=market)
-    assert waiting <= {one["orderId"] for one in opened}
+    assert waiting == {one["orderId"] for one in opened}
     assert {one["status"] for one in opened} <= {"NEW", "PARTIALLY_FILLED"}
     assert await get("order", address=account, symbol=market, orderId=own[0].order_id) == told[0]
     later = await get("allOrders", address=account, symbol=market, orderId=own[-1].order_id)
     assert later[0]["orderId"] >= own[-1].order_id
     refused = await get("order", 400, address=account, symbol=market, orderId=2**50)
     assert refused == {"code": -2013, "msg": "Order does not exist."}
+
+
+async def test_what_a_market_order_did_not_fill_is_not_open(
+    get: Get, ask: Ask, indexed: Indexed
+) -> None:
+    orders = [one for book in indexed.mirror.books.values() for one in book.orders.rows.values()]
+    part = next(o for o in orders if (o.type, o.status) == ("market", "partially_filled"))
+    own = {"address": part.account, "symbol": part.market}
+    assert part.order_id not in {one["orderId"] for one in await get("openOrders", **own)}
+    told = await get("order", **own, orderId=part.order_id)
+    assert (told["status"], told["isWorking"]) == ("EXPIRED", False)
+    asked = '{ account(address: "%s") { openOrders(limit: 1000) { orderId market { address } } } }'
+    found = (await ask(asked % part.account))["account"]["openOrders"]
+    assert (part.order_id, part.market) not in {
+        (one["orderId"], one["market"]["address"]) for one in found
+    }
 
 
 async def test_an_account_s_trades_name_its_side_and_fee(

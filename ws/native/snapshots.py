@@ -63,7 +63,11 @@ async def _orders(connection: AsyncConnection, account: str) -> list[dict[str, A
     order = t.orders.c
     newest = (
         select(*(order[name] for name in Order.__struct_fields__))
-        .where(order.account == account, order.status.in_(("open", "partially_filled")))
+        .where(
+            order.account == account,
+            order.type == "limit",  # what a market order did not fill never rests
+            order.status.in_(("open", "partially_filled")),
+        )
         .order_by(order.placed_block.desc(), order.placed_log_index.desc())
         .limit(OPEN_ORDERS)
     )
