@@ -2,18 +2,18 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from fractions import Fraction
 from typing import Any
 
 import msgspec
 
-from analytics import reads
+from analytics import account_reads, market_reads, reads
 from analytics.endpoint import Ask
-from analytics.journal import BalanceRow, Entry, journal
+from analytics.journal import BalanceRow, Entry
 from analytics.lots import Method
-from analytics.marks import MarkKind, Marks, Series
+from analytics.marks import MarkKind, Marks
 from analytics.micro import walk
-from analytics.portfolio import Result, fold
+from analytics.portfolio import Result
+from analytics.remembered import AccountHistory
 from indexer.domain.market import Token
 from indexer.domain.units import Address
 
@@ -27,6 +27,7 @@ class Account:
     balances: dict[Address, BalanceRow]
     """The newest by token."""
     tokens: dict[Address, Token]
+    history: AccountHistory
 
     @property
     def since(self) -> int:
@@ -37,17 +38,15 @@ class Account:
 async def load_account(ask: Ask) -> Account:
     """Raises BadInput when it has more history than one answer may be folded from."""
     address: Address = ask["address"]
-    trades = await reads.account_trades(ask.snapshot, address, ask.at.number)
-    rows = await reads.account_balances(ask.snapshot, address, ask.at.number)
     markets = {one.market.address: one.market for one in ask.listings}
-    balances = {row.token: row for row in rows}
+    history, entries, balances = await ask.memory.account(ask.view, address, markets)
     known = {token.address: token for one in ask.listings for token in (one.base, one.quote)}
     missing = balances.keys() - known.keys()
     if missing:
-        known |= await reads.tokens(ask.snapshot, missing)
+        known |= await account_reads.tokens(ask.snapshot, missing)
     for address_ in missing - known.keys():  # a token that no market needed us to know
         known[address_] = Token(address_, address_, address_, 0)
-    return Account(address, journal(address, trades, rows, markets), balances, known)
+    return Account(address, entries, balances, known, history)
 
 
 def quote_token(ask: Ask) -> Token:
@@ -56,27 +55,27 @@ def quote_token(ask: Ask) -> Token:
 
 async def load_marks(ask: Ask, quote: Token, kind: MarkKind = "mid") -> Marks:
     """Every market's marks up to the block asked for. `executable` values the past at mid."""
-    series = {}
-    for one in ask.listings:
-        address = one.market.address
-        if kind == "last":
-            found = await reads.last_prices(ask.snapshot, address, ask.at.number)
-            marks = [(number, Fraction(price)) for number, price in found]
-        else:
-            rows = await reads.tops(ask.snapshot, one, ask.at.number)
-            marks = [(row.block_number, mid) for row in rows if (mid := row.top.mid) is not None]
-        if marks:
-            series[address] = Series(address, marks)
     markets = [one.market for one in ask.listings]
+    addresses = [market.address for market in markets]
+    found = await ask.memory.prices(ask.view, addresses, kind)
+    series = {market: one for market, one in found.items() if one.is_priced}
     units = {one.base.address: one.base.unit for one in ask.listings}
     return Marks(quote.address, markets, units, series)
+
+
+def positions(
+    ask: Ask, account: Account, marks: Marks, method: Method, kind: MarkKind = "mid"
+) -> dict[Address, Result]:
+    """The account's positions by token, at mid or last price."""
+    kind = "last" if kind == "last" else "mid"
+    return account.history.results(account.entries, ask.at, marks, method, kind)
 
 
 async def value(
     ask: Ask, account: Account, marks: Marks, method: Method = "fifo", kind: MarkKind = "mid"
 ) -> dict[Address, Result]:
     """The account's positions by token."""
-    results = fold(account.entries, marks, method, ask.at.number)
+    results = positions(ask, account, marks, method, kind)
     if kind != "executable":
         return results
     return {token: await _executable(ask, marks, one) for token, one in results.items()}
@@ -88,7 +87,7 @@ async def _executable(ask: Ask, marks: Marks, result: Result) -> Result:
         return result
     for one in ask.listings:
         if one.base.address == result.token and one.quote.address == marks.quote:
-            book = await reads.levels_at(ask.snapshot, one.market.address, ask.at.number)
+            book = await market_reads.levels_at(ask.snapshot, one.market.address, ask.at.number)
             met = walk(book["buy"], result.quantity, one.base.unit)
             if met.filled == result.quantity:
                 return revalued(result, met.quote_amount, None)

@@ -20,6 +20,7 @@ from starlette.responses import HTMLResponse, JSONResponse, Response
 from starlette.routing import Route
 
 from analytics import (
+    book_answers,
     crowd_answers,
     journal_answers,
     market_answers,
@@ -33,6 +34,7 @@ from analytics.endpoint import Answer, Ask, Endpoint
 from analytics.errors import BadInput, Refused, Unavailable, explain
 from analytics.limits import CHECK_TIMEOUT_S, STATEMENT_TIMEOUT_MS
 from analytics.openapi import document
+from analytics.remembered import Memory
 from indexer.store.snapshot import Pool, Snapshot, connect
 
 _log = logging.getLogger("tidebook.analytics")
@@ -41,6 +43,7 @@ ENDPOINTS: tuple[Endpoint, ...] = (
     *portfolio_answers.ENDPOINTS,
     *journal_answers.ENDPOINTS,
     *market_answers.ENDPOINTS,
+    *book_answers.ENDPOINTS,
     *crowd_answers.ENDPOINTS,
     *restated.ENDPOINTS,
     *pictures.ENDPOINTS,
@@ -72,7 +75,7 @@ def build(config: Config) -> Starlette:
         reader="tidebook-analytics",
         statement_timeout_ms=STATEMENT_TIMEOUT_MS,
     )
-    metrics = _Metrics()
+    metrics, memory = _Metrics(), Memory()
 
     @contextlib.asynccontextmanager
     async def lifespan(app: Starlette) -> AsyncIterator[None]:
@@ -102,7 +105,7 @@ def build(config: Config) -> Starlette:
 
     return Starlette(
         routes=[
-            *(Route(one.path, _route(one, pool, metrics)) for one in ENDPOINTS),
+            *(Route(one.path, _route(one, pool, memory, metrics)) for one in ENDPOINTS),
             Route("/health", health),
             Route("/metrics", show_metrics),
             Route("/openapi.json", openapi),
@@ -138,12 +141,12 @@ class _Metrics:
 
 
 def _route(
-    endpoint: Endpoint, pool: Pool, metrics: _Metrics
+    endpoint: Endpoint, pool: Pool, memory: Memory, metrics: _Metrics
 ) -> Callable[[Request], Awaitable[Response]]:
     async def serve(request: Request) -> Response:
         begin = perf_counter()
         try:
-            response = await _answer(endpoint, pool, request)
+            response = await _answer(endpoint, pool, memory, request)
         except Exception as cause:
             response = _refusal(cause)
         metrics.requests.labels(endpoint.path, str(response.status_code)).inc()
@@ -153,13 +156,13 @@ def _route(
     return serve
 
 
-async def _answer(endpoint: Endpoint, pool: Pool, request: Request) -> Response:
+async def _answer(endpoint: Endpoint, pool: Pool, memory: Memory, request: Request) -> Response:
     values = _values(endpoint, request)
     snapshot = Snapshot(pool)
     try:
         at = await reads.as_of(snapshot, values["block"], values["finality"])
-        listings = await reads.listings(snapshot, at.number)
-        answer = await endpoint.answer(Ask(snapshot, at, listings, values))
+        view = reads.View(snapshot, at)
+        answer = await endpoint.answer(Ask(view, await memory.listings(view), values, memory))
     finally:
         await snapshot.close()
     told = {

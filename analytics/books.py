@@ -67,12 +67,15 @@ class BookState:
         """Best first."""
         return sorted(self._sides[side].items(), reverse=side == "buy")
 
+    def top(self) -> Top:
+        bids, asks = self._sides["buy"], self._sides["sell"]
+        bid, ask = max(bids, default=None), min(asks, default=None)
+        return Top(bid, 0 if bid is None else bids[bid], ask, 0 if ask is None else asks[ask])
+
     def row(self, block_number: int, timestamp: int, before: Top | None) -> TopRow:
         """The book as it is, as the row of a block."""
         bids, asks = self.levels("buy"), self.levels("sell")
-        bid, bid_quantity = bids[0] if bids else (None, 0)
-        ask, ask_quantity = asks[0] if asks else (None, 0)
-        top = Top(bid, bid_quantity, ask, ask_quantity)
+        top = self.top()
         mid = top.mid
         bands = () if mid is None else BANDS_BPS
         return TopRow(

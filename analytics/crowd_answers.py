@@ -3,13 +3,14 @@
 from fractions import Fraction
 from typing import Any
 
+from analytics import account_reads, market_reads, micro, reads, text
 from analytics import arguments as a
-from analytics import micro, reads, text
 from analytics.account import load_marks, quote_token
 from analytics.endpoint import Answer, Ask, Endpoint
 from analytics.journal import Entry, journal
-from analytics.market_answers import top_of, window
+from analytics.market_figures import deals, levels, listing, top_of, tops, window
 from analytics.portfolio import equity
+from analytics.tape import Deal
 from indexer.domain.order import Trade
 from indexer.domain.units import Address
 
@@ -32,13 +33,13 @@ FORMULA = (
 
 async def makers(ask: Ask) -> Answer:
     """Makers of a market by what they made; uptime is of the book, since the chain tells orders."""
-    one = reads.find_symbol(ask.listings, "symbol", ask["symbol"])
+    one = listing(ask)
     market = one.market.address
-    trades = await reads.market_trades(ask.snapshot, market, ask.since, ask.at.number)
-    counts = await reads.order_counts(ask.snapshot, market, ask.since, ask.at.number)
-    uptime = await reads.maker_uptime(ask.snapshot, market, ask.since, ask.at)
+    trades = await deals(ask, one)
+    counts = await market_reads.order_counts(ask.snapshot, market, ask.since, ask.at.number)
+    uptime = await market_reads.maker_uptime(ask.snapshot, market, ask.since, ask.at)
     total = sum(trade.quote_amount for trade in trades)
-    made: dict[Address, list[Trade]] = {}
+    made: dict[Address, list[Deal]] = {}
     for trade in trades:
         made.setdefault(trade.maker, []).append(trade)
     accounts = made.keys() | uptime.keys()
@@ -67,11 +68,10 @@ async def makers(ask: Ask) -> Answer:
 
 
 async def sentiment(ask: Ask) -> Answer:
-    one = reads.find_symbol(ask.listings, "symbol", ask["symbol"])
-    market = one.market.address
-    trades = await reads.market_trades(ask.snapshot, market, ask.since, ask.at.number)
-    rows = window(await reads.tops(ask.snapshot, one, ask.at.number), ask.since)
-    book = await reads.levels_at(ask.snapshot, market, ask.at.number)
+    one = listing(ask)
+    trades = await deals(ask, one)
+    rows = window(await tops(ask, one), ask.since)
+    book = await levels(ask, one)
     flows = [row.order_flow for row in rows[1:]]
     bought = sum(trade.quantity for trade in trades if trade.taker_side == "buy")
     sold = sum(trade.quantity for trade in trades) - bought
@@ -102,7 +102,7 @@ async def sentiment(ask: Ask) -> Answer:
     }
 
 
-def _momentum(trades: list[Trade]) -> Fraction | None:
+def _momentum(trades: list[Deal]) -> Fraction | None:
     if len(trades) < 2:
         return None
     move = (Fraction(trades[-1].price, trades[0].price) - 1) * micro.BPS / MOMENTUM_BPS
@@ -128,13 +128,15 @@ async def leaderboard(ask: Ask) -> Answer:
 async def _volumes(ask: Ask) -> dict[Address, int]:
     """Both sides of every trade whose quote token has a rate."""
     marks = await load_marks(ask, quote_token(ask))
-    quotes = {one.market.address: one.quote.address for one in ask.listings}
+    markets = [one.market.address for one in ask.listings]
+    found = await ask.memory.deals(ask.view, markets, ask.since)
     sums: dict[Address, int] = {}
-    for trade in await reads.market_trades(ask.snapshot, None, ask.since, ask.at.number):
-        rate = marks.rate(quotes[trade.market], trade.block_number)
-        if rate is not None:
-            for account in (trade.maker, trade.taker):
-                sums[account] = sums.get(account, 0) + rate.of(trade.quote_amount)
+    for one in ask.listings:
+        for deal in found[one.market.address]:
+            rate = marks.rate(one.quote.address, deal.block_number)
+            if rate is not None:
+                for account in (deal.maker, deal.taker):
+                    sums[account] = sums.get(account, 0) + rate.of(deal.quote_amount)
     return sums
 
 
@@ -143,13 +145,13 @@ async def _profits(ask: Ask) -> dict[Address, int]:
     marks = await load_marks(ask, quote_token(ask))
     markets = {one.market.address: one.market for one in ask.listings}
     trades: dict[Address, list[Trade]] = {}
-    for trade in await reads.market_trades(ask.snapshot, None, -1, ask.at.number):
+    for trade in await market_reads.all_trades(ask.snapshot, ask.at.number):
         for account in {trade.maker, trade.taker}:
             trades.setdefault(account, []).append(trade)
     start = await reads.block_at(ask.snapshot, ask.since, ask.at.number)
     ends = [(start, ask.since), (ask.at.number, ask.at.timestamp)]
     figures = {}
-    for account, rows in (await reads.all_balances(ask.snapshot, ask.at.number)).items():
+    for account, rows in (await account_reads.all_balances(ask.snapshot, ask.at.number)).items():
         entries: list[Entry] = journal(account, trades.get(account, []), rows, markets)
         then, now = equity(entries, marks, ends)
         if then.value is not None and now.value is not None:

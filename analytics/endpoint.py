@@ -1,15 +1,14 @@
 """An endpoint as a value: path, parameters and answer. Routes and OpenAPI are made from these."""
 
 from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 import msgspec
 
 from analytics import arguments as a
-from analytics.reads import AsOf, Listing
-from indexer.domain.market import Token
-from indexer.domain.units import Address
+from analytics.reads import AsOf, Listing, View
+from analytics.remembered import Memory
 from indexer.store.snapshot import Snapshot
 
 Answer = dict[str, Any]
@@ -19,11 +18,18 @@ Answer = dict[str, Any]
 class Ask:
     """One request: its arguments, and the chain as it is to be seen."""
 
-    snapshot: Snapshot
-    at: AsOf
+    view: View
     listings: Sequence[Listing]
     values: dict[str, Any]
-    tokens: dict[Address, Token] = field(default_factory=dict)
+    memory: Memory
+
+    @property
+    def snapshot(self) -> Snapshot:
+        return self.view.snapshot
+
+    @property
+    def at(self) -> AsOf:
+        return self.view.at
 
     def __getitem__(self, name: str) -> Any:
         return self.values[name]

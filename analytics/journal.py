@@ -99,8 +99,13 @@ def journal(
     trades: Iterable[Trade],
     balances: Iterable[BalanceRow],
     markets: Mapping[Address, Market],
+    before: Mapping[Address, BalanceRow] | None = None,
 ) -> list[Entry]:
-    """All entries in order; `balances` come in the order of their blocks."""
+    """Entries in order; `balances` come in the order of their blocks, `before` holds by token.
+
+    A block's entries follow from its own rows and the balances before it, so a journal can be
+    continued block by block.
+    """
     exchanges = [part for trade in trades for part in sides(account, trade, markets[trade.market])]
     explained: defaultdict[tuple[int, Address], int] = defaultdict(int)
     for one in exchanges:
@@ -109,7 +114,7 @@ def journal(
     ordered: list[tuple[tuple[int, int, int], Entry]] = [
         ((one.origin.block_number, 1, one.origin.log_index), one) for one in exchanges
     ]
-    for flow in _flows(balances, explained):
+    for flow in _flows(balances, explained, before or {}):
         phase = 0 if flow.amount > 0 else 2
         ordered.append(((flow.origin.block_number, phase, flow.origin.log_index), flow))
     ordered.sort(key=lambda pair: pair[0])
@@ -117,15 +122,17 @@ def journal(
 
 
 def _flows(
-    balances: Iterable[BalanceRow], explained: Mapping[tuple[int, Address], int]
+    balances: Iterable[BalanceRow],
+    explained: Mapping[tuple[int, Address], int],
+    before: Mapping[Address, BalanceRow],
 ) -> Iterable[Flow]:
-    last: dict[Address, BalanceRow] = {}
+    held = dict(before)
     for row in balances:
-        before = last.get(row.token, BalanceRow(0, 0, 0, row.token, 0, 0, 0, 0))
-        last[row.token] = row
-        came = row.deposited - before.deposited
-        went = row.withdrawn - before.withdrawn
-        moved = row.available + row.locked - before.available - before.locked
+        last = held.get(row.token, BalanceRow(0, 0, 0, row.token, 0, 0, 0, 0))
+        held[row.token] = row
+        came = row.deposited - last.deposited
+        went = row.withdrawn - last.withdrawn
+        moved = row.available + row.locked - last.available - last.locked
         rest = moved - came + went - explained.get((row.block_number, row.token), 0)
         origin = Origin(row.block_number, row.log_index)
         kinds: Sequence[tuple[FlowKind, int]] = (

@@ -3,8 +3,8 @@
 from collections.abc import Callable, Sequence
 from typing import Any
 
+from analytics import account_reads, reads, text
 from analytics import arguments as a
-from analytics import reads, text
 from analytics.account import Account, load_account, load_marks, quote_token
 from analytics.endpoint import Answer, Ask, Endpoint
 from analytics.errors import BadInput
@@ -97,7 +97,7 @@ def _entry(account: Account, entry: Entry, symbols: dict[Address, str]) -> dict[
 async def orders(ask: Ask) -> Answer:
     statuses = ("open", "partially_filled") if ask["status"] == "open" else None
     found = {one.market.address: one for one in ask.listings}
-    rows = await reads.account_orders(
+    rows = await account_reads.account_orders(
         ask.snapshot, ask["address"], ask.at.number, statuses, ask["after"], ask["limit"] + 1
     )
     page = rows[: ask["limit"]]

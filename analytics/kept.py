@@ -168,11 +168,20 @@ class Keeper:
         return any(news)
 
     async def _insert(self, rows: Sequence[TopRow]) -> None:
-        values = [
-            (*row[:7], json.dumps(row.bid_depth), json.dumps(row.ask_depth), row.order_flow)
-            for row in rows
-        ]
-        await self._connection.executemany(_INSERT, values)
+        if not rows:
+            return
+        columns = zip(*rows, strict=True)
+        market, number, timestamp, *numbers, bids, asks, flow = map(list, columns)
+        await self._connection.execute(
+            _INSERT,
+            *(market, number, timestamp, *map(_texts, numbers)),
+            *(list(map(json.dumps, bids)), list(map(json.dumps, asks)), _texts(flow)),
+        )
+
+
+def _texts(numbers: Sequence[int | None]) -> list[str | None]:
+    """What a codec would make of each, but in one go."""
+    return [None if number is None else str(number) for number in numbers]
 
 
 _POSITION = """
@@ -232,5 +241,9 @@ _DELETE = "delete from tidebook.analytics_tops where market = $1 and block_numbe
 
 _INSERT = """
 insert into tidebook.analytics_tops
-values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)
+select * from unnest(
+  $1::bytea[], $2::bigint[], $3::bigint[], $4::text[]::numeric[], $5::text[]::numeric[],
+  $6::text[]::numeric[], $7::text[]::numeric[], $8::text[]::jsonb[], $9::text[]::jsonb[],
+  $10::text[]::numeric[]
+)
 """

@@ -26,3 +26,9 @@ STATEMENT_TIMEOUT_MS = 10_000
 
 CHECK_TIMEOUT_S = 2.0
 """Seconds that /health and /ready wait for the database."""
+
+MAX_STANDS = 32
+"""Blocks that a history remembers having stood at: how far back a reorg costs no reading afresh."""
+
+MAX_REMEMBERED_ROWS = 500_000
+"""Rows that a process remembers of accounts, and as many of markets: some 500 bytes each."""

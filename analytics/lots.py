@@ -56,17 +56,12 @@ class Inventory:
         self.lots: list[Lot] = []
         """Oldest first; with `hifo` dearest first, with `wac` at most one."""
         self.disposals: list[Disposal] = []
+        self.quantity = 0
+        self.cost = 0
+        """Of all lots."""
         self.realised = 0
         self.uncovered = 0
         """Quantity given away that no lot held: whoever has any knows no cost for it."""
-
-    @property
-    def quantity(self) -> int:
-        return sum(lot.quantity for lot in self.lots)
-
-    @property
-    def cost(self) -> int:
-        return sum(lot.cost for lot in self.lots)
 
     def acquire(self, quantity: int, cost: int, origin: Origin) -> None:
         """Open a lot (`wac`: pool it)."""
@@ -74,6 +69,8 @@ class Inventory:
         if not quantity:
             self.realised -= cost  # paid for nothing: a fee that took it all
             return
+        self.quantity += quantity
+        self.cost += cost
         lot = Lot(quantity, cost, origin)
         match self._method:
             case "fifo" | "lifo":
@@ -103,6 +100,8 @@ class Inventory:
         self.uncovered += left
         disposal = Disposal(quantity, proceeds, tuple(taken), origin)
         self.disposals.append(disposal)
+        self.quantity -= quantity - left
+        self.cost -= disposal.cost
         self.realised += disposal.realised
         return disposal
 

@@ -5,13 +5,15 @@ older than its market's first price is valued at that first price, and said to b
 no chain of markets leads to the quote token there is no rate: None, and a reason.
 """
 
-from bisect import bisect_right
-from collections.abc import Mapping, Sequence
+from bisect import bisect_left, bisect_right
+from collections.abc import Iterable, Mapping, Sequence
 from fractions import Fraction
-from typing import Literal
+from typing import Literal, NamedTuple
 
 import msgspec
 
+from analytics.memory import Rows
+from analytics.micro import Top
 from indexer.domain.market import Market
 from indexer.domain.units import Address
 
@@ -44,21 +46,55 @@ class Rate(msgspec.Struct, frozen=True):
         return int(amount * self.value)
 
 
-class Series:
-    """One market's marks, oldest first."""
+class Priced(NamedTuple):
+    """A market after a block that changed its book (or traded): the newest price there is."""
 
-    def __init__(self, market: Address, marks: Sequence[tuple[int, Fraction]]) -> None:
+    block_number: int
+    price: Fraction | None
+    priced_at: int
+    """The block that made the price."""
+    top: Top | None = None
+    """The book's, if that is where the price is from."""
+
+
+class Prices(Rows[Priced]):
+    """One market's prices, oldest first, carried forward where a block left none."""
+
+    def extend(self, prices: Iterable[tuple[int, Fraction | None, Top | None]]) -> None:
+        for number, price, top in prices:
+            if price is not None:
+                self.rows.append(Priced(number, price, number, top))
+            else:
+                last = self.rows[-1] if self.rows else Priced(number, None, number)
+                self.rows.append(Priced(number, last.price, last.priced_at, top))
+
+
+class Series:
+    """A market's prices as far as an answer may look."""
+
+    def __init__(self, market: Address, rows: Sequence[Priced], count: int | None = None) -> None:
+        """The first `count` of rows: whoever owns them may append."""
         self._market = market
-        self._blocks = [number for number, _ in marks]
-        self._prices = [price for _, price in marks]
+        self._rows = rows
+        self._count = len(rows) if count is None else count
+
+    @property
+    def is_priced(self) -> bool:
+        newest = self.newest
+        return newest is not None and newest.price is not None
+
+    @property
+    def newest(self) -> Priced | None:
+        return self._rows[self._count - 1] if self._count else None
 
     def at(self, block_number: int) -> Mark | None:
-        if not self._blocks:
+        at = bisect_right(self._rows, block_number, 0, self._count, key=lambda row: row[0]) - 1
+        if at >= 0 and (price := self._rows[at].price) is not None:
+            return Mark(self._market, price, self._rows[at].priced_at)
+        first = bisect_left(self._rows, True, 0, self._count, key=lambda row: row[1] is not None)
+        if first == self._count or (price := self._rows[first].price) is None:
             return None
-        at = bisect_right(self._blocks, block_number) - 1
-        later = at < 0
-        at = max(at, 0)
-        return Mark(self._market, self._prices[at], self._blocks[at], later)
+        return Mark(self._market, price, self._rows[first].priced_at, later=True)
 
 
 class Marks:
@@ -71,8 +107,10 @@ class Marks:
         base_units: Mapping[Address, int],
         series: Mapping[Address, Series],
     ) -> None:
-        """`base_units`: 10^decimals of each base token; `series` by market."""
+        """`base_units`: 10^decimals of each base token; `series` by market, if it has a price."""
         self.quote = quote
+        self.priced = frozenset(series)
+        """As long as these markets are the priced ones, what a past block's rate is stays so."""
         self._base_units = base_units
         self._series = series
         self._paths = _paths(quote, [one for one in markets if one.address in series])

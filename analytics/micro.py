@@ -136,8 +136,8 @@ def roll(prices: Sequence[int]) -> float | None:
 
 def within(levels: Levels, mid: Fraction, bps: int) -> list[tuple[int, int]]:
     """The levels of one side that are no further from mid than `bps`."""
-    reach = mid * bps / BPS
-    return [(price, quantity) for price, quantity in levels if abs(price - mid) <= reach]
+    parts, reach = mid.denominator, mid.numerator * bps  # all whole numbers: this runs often
+    return [lv for lv in levels if abs(lv[0] * parts - mid.numerator) * BPS <= reach]
 
 
 def depth(levels: Levels, mid: Fraction, bps: int, base_unit: int) -> int:

@@ -4,11 +4,12 @@ from collections.abc import Sequence
 from html import escape
 
 from analytics import arguments as a
-from analytics import reads, text
+from analytics import text
 from analytics.account import load_account, quote_token
 from analytics.endpoint import Ask, Endpoint
 from analytics.journal_answers import curve
 from analytics.limits import MAX_ROWS
+from analytics.market_figures import levels, listing
 
 WIDTH, HEIGHT, MARGIN = 640, 240, 24
 SHOWN_BPS = 200
@@ -52,8 +53,8 @@ async def equity_picture(ask: Ask) -> str:
 
 
 async def depth_picture(ask: Ask) -> str:
-    one = reads.find_symbol(ask.listings, "symbol", ask["symbol"])
-    book = await reads.levels_at(ask.snapshot, one.market.address, ask.at.number)
+    one = listing(ask)
+    book = await levels(ask, one)
     if not book["buy"] or not book["sell"]:
         return _picture(f"Depth of {one.market.symbol}: one side is empty", [])
     mid2 = book["buy"][0][0] + book["sell"][0][0]

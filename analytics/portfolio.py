@@ -7,7 +7,7 @@ neither is profit. Hence, for every method and to the unit,
     realised + unrealised == value now - the flows' net value.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from fractions import Fraction
 
 import msgspec
@@ -57,18 +57,42 @@ class Result(msgspec.Struct, frozen=True):
         return self.realised + self.unrealised
 
 
+class Fold:
+    """A journal folded as far as it has been read, to be continued with what comes behind.
+
+    Holds as long as the chain and `priced` do: another priced market may give old flows a value.
+    """
+
+    def __init__(self, method: Method, priced: Collection[Address]) -> None:
+        self.count = 0
+        """Entries folded."""
+        self.priced = priced
+        self._method = method
+        self._held: dict[Address, Held] = {}
+
+    def advance(self, entries: Sequence[Entry], marks: Marks) -> None:
+        """Fold what is new; `entries` are all of them."""
+        for entry in entries[self.count :]:
+            match entry:
+                case Flow():
+                    _flow(_of(self._held, entry.token, self._method), entry, marks)
+                case Exchange():
+                    _exchange(self._held, entry, marks, self._method)
+        self.count = len(entries)
+
+    def results(self, marks: Marks, block_number: int) -> dict[Address, Result]:
+        """Every token the account ever had, at the end of `block_number`."""
+        tokens = sorted(self._held.items())
+        return {token: _result(token, one, marks, block_number) for token, one in tokens}
+
+
 def fold(
-    entries: Iterable[Entry], marks: Marks, method: Method, block_number: int
+    entries: Sequence[Entry], marks: Marks, method: Method, block_number: int
 ) -> dict[Address, Result]:
-    """Every token the account ever had, at the end of `block_number`."""
-    held: dict[Address, Held] = {}
-    for entry in entries:
-        match entry:
-            case Flow():
-                _flow(_of(held, entry.token, method), entry, marks)
-            case Exchange():
-                _exchange(held, entry, marks, method)
-    return {token: _result(token, one, marks, block_number) for token, one in sorted(held.items())}
+    """A whole journal at once."""
+    one = Fold(method, marks.priced)
+    one.advance(entries, marks)
+    return one.results(marks, block_number)
 
 
 def _of(held: dict[Address, Held], token: Address, method: Method) -> Held:

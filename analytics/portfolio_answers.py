@@ -10,12 +10,19 @@ from typing import Any
 
 from analytics import arguments as a
 from analytics import text
-from analytics.account import Account, load_account, load_marks, quote_token, value
+from analytics.account import (
+    Account,
+    load_account,
+    load_marks,
+    positions,
+    quote_token,
+    value,
+)
 from analytics.endpoint import Answer, Ask, Endpoint
 from analytics.journal import Exchange
 from analytics.lots import METHODS, Disposal, Lot
 from analytics.marks import Marks, Rate
-from analytics.portfolio import Result, equity, fold, win_rate
+from analytics.portfolio import Result, equity, win_rate
 from analytics.returns import Point, modified_dietz, money_weighted, time_weighted
 from indexer.domain.market import Token
 
@@ -26,14 +33,14 @@ async def portfolio(ask: Ask) -> Answer:
     account, quote = await load_account(ask), quote_token(ask)
     marks = await load_marks(ask, quote, ask["mark"])
     results = await value(ask, account, marks, ask["method"], ask["mark"])
-    positions = [_position(account, one, quote, marks) for one in results.values()]
+    rows = [_position(account, one, quote, marks) for one in results.values()]
     answer = {
         "account": account.address,
         "quote": _token(quote),
         "method": ask["method"],
         "mark": ask["mark"],
         "totals": _totals(results.values(), quote),
-        "positions": positions,
+        "positions": rows,
     }
     if ask["explain"]:
         answer["explain"] = {
@@ -79,7 +86,7 @@ async def pnl(ask: Ask) -> Answer:
     ]
     methods = {}
     for method in METHODS:
-        totals = _totals(fold(account.entries, marks, method, ask.at.number).values(), quote)
+        totals = _totals(positions(ask, account, marks, method, ask["mark"]).values(), quote)
         methods[method] = {key: totals[key] for key in ("realised", "unrealised", "pnl")}
     answer = {
         "account": account.address,
@@ -101,7 +108,7 @@ async def pnl(ask: Ask) -> Answer:
 
 async def lots(ask: Ask) -> Answer:
     account, quote = await load_account(ask), quote_token(ask)
-    results = fold(account.entries, await load_marks(ask, quote), ask["method"], ask.at.number)
+    results = positions(ask, account, await load_marks(ask, quote), ask["method"])
     rows = [
         {"token": account.tokens[one.token].symbol, **_lot(lot, account.tokens[one.token], quote)}
         for one in results.values()
@@ -123,7 +130,7 @@ async def lots(ask: Ask) -> Answer:
 async def performance(ask: Ask) -> Answer:
     account, quote = await load_account(ask), quote_token(ask)
     marks = await load_marks(ask, quote)
-    results = fold(account.entries, marks, ask["method"], ask.at.number)
+    results = positions(ask, account, marks, ask["method"])
     points, reason = flow_points(ask, account, marks)
     rate = money_weighted(points)
     fills = [one for one in account.entries if isinstance(one, Exchange)]

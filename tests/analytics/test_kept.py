@@ -12,7 +12,7 @@ import msgspec
 import pytest
 import redis.asyncio as redis
 
-from analytics import reads
+from analytics import market_reads, reads
 from analytics.app import Config
 from analytics.books import TopRow
 from analytics.consumer import GROUP, Consumer
@@ -106,10 +106,10 @@ async def read(database_url: str) -> tuple[bool, list[list[TopRow]]]:
     engine = connect(database_url, 1, 5.0)
     snapshot = Snapshot(engine)
     try:
-        listings = await reads.listings(snapshot, LAST)
+        listings = await reads.new_listings(snapshot, -1, LAST)
         first = listings[0].market.address
-        kept = await reads.kept_tops(snapshot, first, LAST)
-        return kept is not None, [await reads.tops(snapshot, one, LAST) for one in listings]
+        kept = await market_reads.kept_markets(snapshot, [first])
+        return bool(kept), [await market_reads.tops(snapshot, one, LAST) for one in listings]
     finally:
         await snapshot.close()
         await engine.dispose()

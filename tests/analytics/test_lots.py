@@ -70,6 +70,8 @@ def test_the_sum_of_realised_and_unrealised_is_the_same_for_all_methods(
                 got += amount
         total = inventory.realised + value - inventory.cost
         assert total == got - spent + value
+        assert inventory.quantity == sum(lot.quantity for lot in inventory.lots)
+        assert inventory.cost == sum(lot.cost for lot in inventory.lots)
         assert inventory.realised == sum(one.realised for one in inventory.disposals)
         assert all(lot.quantity > 0 and lot.cost >= 0 for lot in inventory.lots)
         sums.add((total, inventory.quantity))

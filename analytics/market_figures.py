@@ -1,0 +1,111 @@
+"""What market answers have in common: their market, its trades and its book, as they are told.
+
+Means of the book are weighted by time, block to block, over the period asked for.
+"""
+
+from bisect import bisect_right
+from collections.abc import Iterable, Sequence
+from fractions import Fraction
+from typing import Any
+
+from analytics import market_reads, micro, reads, text
+from analytics.books import TopRow
+from analytics.endpoint import Ask
+from analytics.reads import Listing
+from analytics.tape import Deal, Traded
+
+Samples = list[tuple[int, Fraction | None]]
+Book = dict[Any, list[tuple[int, int]]]
+NO_TOP = micro.Top(None, 0, None, 0)
+
+
+def listing(ask: Ask) -> Listing:
+    return reads.find_symbol(ask.listings, "symbol", ask["symbol"])
+
+
+def listings(ask: Ask) -> Sequence[Listing]:
+    """The market asked for; without, all of them."""
+    return ask.listings if ask["symbol"] is None else [listing(ask)]
+
+
+async def deals(ask: Ask, one: Listing) -> list[Deal]:
+    """The market's trades of the period."""
+    market = one.market.address
+    return (await ask.memory.deals(ask.view, [market], ask.since))[market]
+
+
+async def levels(ask: Ask, one: Listing) -> Book:
+    """The market's book, best first."""
+    return await market_reads.levels_at(ask.snapshot, one.market.address, ask.at.number)
+
+
+async def tops(ask: Ask, one: Listing) -> list[TopRow]:
+    """The market's book block by block, from its first."""
+    return await market_reads.tops(ask.snapshot, one, ask.at.number)
+
+
+def tell_traded(one: Listing, found: Traded) -> dict[str, Any]:
+    base, quote = one.base.decimals, one.quote.decimals
+    return {
+        "trades": found.trades,
+        "volume": text.amount(found.quantity, base),
+        "quote_volume": text.amount(found.quote_amount, quote),
+        "taker_buy_volume": text.amount(found.bought, base),
+        "accounts": found.accounts,
+        "last": text.amount(found.last, quote),
+        "high": text.amount(found.high, quote),
+        "low": text.amount(found.low, quote),
+        "vwap": text.price(found.vwap, quote),
+    }
+
+
+def tell_top(one: Listing, top: micro.Top) -> dict[str, Any]:
+    return {
+        "bid": text.amount(top.bid, one.quote.decimals),
+        "bid_quantity": text.amount(top.bid_quantity, one.base.decimals),
+        "ask": text.amount(top.ask, one.quote.decimals),
+        "ask_quantity": text.amount(top.ask_quantity, one.base.decimals),
+        "mid": text.price(top.mid, one.quote.decimals),
+        "spread_bps": text.ratio(micro.spread_bps(top)),
+    }
+
+
+def top_of(book: Book) -> micro.Top:
+    bid, bid_quantity = book["buy"][0] if book["buy"] else (None, 0)
+    ask, ask_quantity = book["sell"][0] if book["sell"] else (None, 0)
+    return micro.Top(bid, bid_quantity, ask, ask_quantity)
+
+
+def window(rows: Sequence[TopRow], since: int) -> list[TopRow]:
+    """Rows of a period, and the one before it, which holds at its start."""
+    first = next((at for at, row in enumerate(rows) if row.timestamp > since), len(rows))
+    return list(rows[max(first - 1, 0) :])
+
+
+def samples(rows: Iterable[TopRow], read: Any, since: int) -> Samples:
+    """One value of each row from when it held, not before the period began."""
+    return [(max(row.timestamp, since), read(row)) for row in rows]
+
+
+def band(row: TopRow, side: str, at: int) -> Fraction | None:
+    """The depth within the band numbered `at`; None without a mid."""
+    depths = row.bid_depth if side == "bid" else row.ask_depth
+    return Fraction(depths[at]) if depths else None
+
+
+Mids = list[tuple[int, Fraction]]
+
+
+def mids_of(rows: Iterable[TopRow]) -> Mids:
+    """(Block, mid) of the rows that have one."""
+    return [(row.block_number, mid) for row in rows if (mid := row.top.mid) is not None]
+
+
+def mid_at(mids: Mids, block_number: int) -> Fraction | None:
+    """The newest mid up to a block."""
+    at = bisect_right(mids, block_number, key=lambda pair: pair[0])
+    return mids[at - 1][1] if at else None
+
+
+def mean(values: Sequence[Fraction]) -> Fraction | None:
+    return sum(values, Fraction(0)) / len(values) if values else None

@@ -1,0 +1,226 @@
+"""What a market's answers are made of: its book block by block, and its trades."""
+
+from collections.abc import Collection, Iterable
+from fractions import Fraction
+from itertools import groupby
+from typing import Any
+
+from sqlalchemy import ARRAY, Text, any_, bindparam, func, select, true
+from sqlalchemy.dialects.postgresql import distinct_on
+
+from analytics.books import BookState, LevelRow, TopRow, fold_levels
+from analytics.limits import MAX_ENTRIES, MAX_REMEMBERED_ROWS, MAX_TOPS
+from analytics.micro import Top
+from analytics.reads import TRADE_COLUMNS, AsOf, Listing, block_at, require_few
+from analytics.tape import Deal
+from analytics.uptime import uptime
+from indexer.domain.order import Side, Trade
+from indexer.domain.units import Address
+from indexer.store import analytics_tables as k
+from indexer.store import tables as t
+from indexer.store.snapshot import Query, Snapshot
+
+
+async def levels_at(
+    snapshot: Snapshot, market: Address, upto: int
+) -> dict[Side, list[tuple[int, int]]]:
+    """A market's book at the end of a block, best first."""
+    lc = t.level_changes.c
+    newest = (
+        select(lc.side, lc.price, lc.quantity)
+        .where(lc.market == market, lc.block_number <= upto)
+        .ext(distinct_on(lc.side, lc.price))
+        .order_by(lc.side, lc.price, lc.block_number.desc())
+    )
+    book = BookState(market, 1)
+    for side, price, quantity in map(tuple, await snapshot.read(newest)):
+        book.set(side, price, quantity)
+    return {"buy": book.levels("buy"), "sell": book.levels("sell")}
+
+
+async def tops(snapshot: Snapshot, listing: Listing, upto: int) -> list[TopRow]:
+    """A market's book block by block, from its first.
+
+    From the rows kept while they stand where the writer stands, else folded from level changes:
+    the same rows, only later.
+    """
+    market = listing.market.address
+    kept = k.analytics_tops
+    if await kept_markets(snapshot, [market]):
+        statement = select(kept).where(kept.c.market == market, kept.c.block_number <= upto)
+        found = await snapshot.read(statement.order_by(kept.c.block_number).limit(MAX_TOPS + 1))
+        require_few(found, MAX_TOPS, "symbol")
+        return [TopRow(*tuple(row)) for row in found]
+    book = BookState(market, listing.base.unit)
+    return list(fold_levels(book, await _level_changes(snapshot, market, -1, upto)))
+
+
+async def kept_markets(snapshot: Snapshot, markets: Collection[Address]) -> set[Address]:
+    """Those of the markets whose rows in analytics_tops lack no message."""
+    names = {f"depth:{market}": market for market in markets}
+    rows = await snapshot.read(_NOT_KEPT, {"channels": list(names)})
+    if not rows:
+        return set()
+    return set(markets) - {names[channel] for channel in rows[0][0] or ()}
+
+
+_a, _c, _ch = k.analytics_cursor.c, t.cursors.c, t.channels.c
+_NOT_KEPT = Query(
+    select(
+        select(func.array_agg(_ch.channel))
+        .where(_ch.channel == any_(bindparam("channels", type_=ARRAY(Text))), _ch.seq > _a.seq)
+        .correlate(k.analytics_cursor)
+        .scalar_subquery()
+    )
+    .select_from(k.analytics_cursor.join(t.cursors, true()))
+    .where(_a.epoch == _c.epoch, _c.live)
+)
+
+
+async def new_tops(
+    snapshot: Snapshot, markets: dict[Address, int], upto: int
+) -> dict[Address, list[tuple[int, Top]]]:
+    """The tops of markets after each block behind the one named with each, up to another."""
+    found: dict[Address, list[tuple[int, Top]]] = {market: [] for market in markets}
+    kept = await kept_markets(snapshot, markets)
+    if kept:
+        behind = min(markets[market] for market in kept)
+        values = {"markets": list(kept), "behind": behind, "upto": upto}
+        for market, number, *top in await snapshot.read(_TOPS, values):
+            if number > markets[market]:
+                found[market].append((number, Top(*top)))
+    for market in markets.keys() - kept:
+        book = BookState(market, 1)
+        for side, levels in (await levels_at(snapshot, market, markets[market])).items():
+            for price, quantity in levels:
+                book.set(side, price, quantity)
+        changes = await _level_changes(snapshot, market, markets[market], upto)
+        for number, rows in groupby(changes, lambda row: row.block_number):
+            news = [book.set(row.side, row.price, row.quantity) for row in rows]
+            if any(news):
+                found[market].append((number, book.top()))
+    return found
+
+
+_MARKETS: Any = bindparam("markets", type_=ARRAY(t.Hex))
+
+
+def _inside(number: Any) -> Any:
+    return (number > bindparam("behind")) & (number <= bindparam("upto"))
+
+
+_r = k.analytics_tops.c
+_TOPS = Query(
+    select(_r.market, _r.block_number, _r.bid, _r.bid_quantity, _r.ask, _r.ask_quantity)
+    .where(_r.market == any_(_MARKETS), _inside(_r.block_number))
+    .order_by(_r.market, _r.block_number)
+)
+
+
+async def _level_changes(
+    snapshot: Snapshot, market: Address, behind: int, upto: int
+) -> Iterable[LevelRow]:
+    lc, b = t.level_changes.c, t.blocks.c
+    statement = (
+        select(lc.block_number, b.timestamp, lc.side, lc.price, lc.quantity)
+        .join(t.blocks, (b.number == lc.block_number) & b.canonical)
+        .where(lc.market == market, lc.block_number > behind, lc.block_number <= upto)
+        .order_by(lc.block_number)
+        .limit(MAX_TOPS + 1)
+    )
+    rows = await snapshot.read(statement)
+    require_few(rows, MAX_TOPS, "symbol")
+    return (LevelRow(*tuple(row)) for row in rows)
+
+
+async def all_trades(snapshot: Snapshot, upto: int) -> list[Trade]:
+    """Every trade up to a block, oldest first."""
+    tr = t.trades.c
+    statement = select(*TRADE_COLUMNS).where(tr.block_number <= upto)
+    statement = statement.order_by(tr.block_number, tr.log_index).limit(MAX_ENTRIES + 1)
+    rows = await snapshot.read(statement)
+    require_few(rows, MAX_ENTRIES, "type")
+    return [Trade(*tuple(row)) for row in rows]
+
+
+async def new_deals(
+    snapshot: Snapshot, markets: dict[Address, int], since: int, upto: int
+) -> dict[Address, list[Deal]]:
+    """The markets' trades later than `since`, behind the block named with each, up to another."""
+    behind = {"behind": min(markets.values()), "upto": upto, "since": since}
+    rows = await snapshot.read(_DEALS, {"markets": list(markets), **behind})
+    require_few(rows, MAX_REMEMBERED_ROWS, "period")
+    found: dict[Address, list[Deal]] = {market: [] for market in markets}
+    for market, *deal in rows:
+        if deal[0] > markets[market]:
+            found[market].append(Deal(*deal))
+    return found
+
+
+_tr = t.trades.c
+_DEALS = Query(
+    select(_tr.market, *(_tr[name] for name in Deal._fields))
+    .where(_tr.market == any_(_MARKETS), _inside(_tr.block_number))
+    .where(_tr.timestamp > bindparam("since"))
+    .order_by(_tr.block_number, _tr.log_index)
+    .limit(MAX_REMEMBERED_ROWS + 1)
+)
+
+
+async def new_last_prices(
+    snapshot: Snapshot, markets: dict[Address, int], upto: int
+) -> dict[Address, list[tuple[int, int]]]:
+    """The last traded price of each block that traded, likewise."""
+    tr = t.trades.c
+    statement = (
+        select(tr.market, tr.block_number, tr.price)
+        .where(tr.market.in_(markets), tr.block_number <= upto)
+        .where(tr.block_number > min(markets.values()))
+        .ext(distinct_on(tr.market, tr.block_number))
+        .order_by(tr.market, tr.block_number, tr.log_index.desc())
+        .limit(MAX_TOPS + 1)
+    )
+    rows = await snapshot.read(statement)
+    require_few(rows, MAX_TOPS, "quote")
+    found: dict[Address, list[tuple[int, int]]] = {market: [] for market in markets}
+    for market, number, price in map(tuple, rows):
+        if number > markets[market]:
+            found[market].append((number, price))
+    return found
+
+
+async def order_counts(
+    snapshot: Snapshot, market: Address, since: int, upto: int
+) -> dict[Address, dict[str, int]]:
+    """How often each account's orders in a market were placed, traded, cancelled, …"""
+    oc, b = t.order_changes.c, t.blocks.c
+    statement = (
+        select(oc.account, oc.kind, func.count())
+        .join(t.blocks, (b.number == oc.block_number) & b.canonical)
+        .where(oc.market == market, oc.block_number <= upto, b.timestamp > since)
+        .group_by(oc.account, oc.kind)
+    )
+    found: dict[Address, dict[str, int]] = {}
+    for account, kind, count in map(tuple, await snapshot.read(statement)):
+        found.setdefault(account, {})[kind] = count
+    return found
+
+
+async def maker_uptime(
+    snapshot: Snapshot, market: Address, since: int, at: AsOf
+) -> dict[Address, Fraction]:
+    """The part of the period's blocks at whose end an account rested on both sides."""
+    o, oc = t.orders.c, t.order_changes.c
+    statement = (
+        select(o.account, o.side, o.order_id, oc.block_number, oc.status)
+        .join(t.orders, (o.market == oc.market) & (o.order_id == oc.order_id))
+        .where(oc.market == market, oc.block_number <= at.number, o.type == "limit")
+        .order_by(oc.block_number, oc.ordinal)
+        .limit(MAX_ENTRIES + 1)
+    )
+    rows = await snapshot.read(statement)
+    require_few(rows, MAX_ENTRIES, "symbol")
+    first = await block_at(snapshot, since, at.number) + 1
+    if rows:
+        first = max(first, rows[0].block_number)
+    return uptime([tuple(row) for row in rows], first, at.number)

@@ -1,0 +1,194 @@
+"""The histories a process keeps: accounts' journals and folds, markets' prices and trades."""
+
+from collections.abc import Mapping, Sequence
+from fractions import Fraction
+from typing import NamedTuple
+
+from analytics import account_reads, market_reads, reads
+from analytics.journal import BalanceRow, Entry, journal
+from analytics.limits import MAX_ENTRIES
+from analytics.lots import Method
+from analytics.marks import MarkKind, Marks, Prices, Series
+from analytics.memory import History, Rows, Shelf, reach
+from analytics.portfolio import Fold, Result
+from analytics.reads import AsOf, Listing, View
+from analytics.tape import Deal, Tape, Traded
+from indexer.domain.market import Market
+from indexer.domain.order import Trade
+from indexer.domain.units import Address
+
+
+class AccountHistory(History):
+    """One account's journal and balances, and what has been folded of them."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.entries: list[Entry] = []
+        self.balances: dict[Address, BalanceRow] = {}
+        """The newest by token."""
+        self._rows: list[BalanceRow] = []
+        self._folds: dict[tuple[Address, Method, MarkKind], Fold] = {}
+
+    @property
+    def weight(self) -> int:
+        folded = sum(fold.count for fold in self._folds.values())
+        return len(self.entries) + len(self._rows) + folded
+
+    def cut(self, number: int) -> None:
+        self.entries = self.entries_to(number)
+        self._rows = [row for row in self._rows if row.block_number <= number]
+        self.balances = {row.token: row for row in self._rows}
+        self._folds = {}
+
+    def extend(
+        self,
+        account: Address,
+        trades: Sequence[Trade],
+        rows: Sequence[BalanceRow],
+        markets: Mapping[Address, Market],
+    ) -> None:
+        self.entries += journal(account, trades, rows, markets, self.balances)
+        self._rows += rows
+        self.balances = self.balances | {row.token: row for row in rows}
+
+    def entries_to(self, number: int) -> list[Entry]:
+        """The journal up to a block, as the caller's own."""
+        entries = self.entries
+        end = len(entries)
+        while end and entries[end - 1].origin.block_number > number:
+            end -= 1
+        return entries[:end]
+
+    def balances_to(self, number: int) -> dict[Address, BalanceRow]:
+        """The newest by token, up to a block."""
+        if number >= self.number:
+            return self.balances
+        return {row.token: row for row in self._rows if row.block_number <= number}
+
+    def results(
+        self, entries: Sequence[Entry], at: AsOf, marks: Marks, method: Method, kind: MarkKind
+    ) -> dict[Address, Result]:
+        """Its positions after `entries`, continuing what is folded if it stands where we do."""
+        key = (marks.quote, method, kind)
+        fold = self._folds.get(key)
+        if not self.stands or self.stands[-1] != (at.number, at.hash):
+            fold = Fold(method, marks.priced)  # another block's: not to be kept
+        elif fold is None or fold.priced != marks.priced:
+            fold = self._folds[key] = Fold(method, marks.priced)
+        fold.advance(entries, marks)
+        return fold.results(marks, at.number)
+
+
+class Remembered(NamedTuple):
+    """An account at the block asked for."""
+
+    history: AccountHistory
+    entries: list[Entry]
+    balances: dict[Address, BalanceRow]
+    """The newest by token."""
+
+
+class Memory:
+    """All of a process's histories. Each method brings some to the block of a request."""
+
+    def __init__(self) -> None:
+        self._listings: Rows[tuple[int, Listing]] = Rows()
+        self._accounts = Shelf(AccountHistory)
+        self._prices: dict[MarkKind, Shelf[Prices]] = {"mid": Shelf(Prices), "last": Shelf(Prices)}
+        self._tapes = Shelf(Tape)
+
+    async def listings(self, view: View) -> list[Listing]:
+        """All markets there were, oldest first."""
+        known = self._listings
+
+        async def read(_: Sequence[History]) -> None:
+            found = await reads.new_listings(view.snapshot, known.number, view.at.number)
+            known.rows += [(one.market.created_block, one) for one in found]
+
+        async with known.lock:
+            await reach([known], view.at, view.canonical, read)
+            return [one for _, one in known.rows[: known.count(view.at.number)]]
+
+    async def account(
+        self, view: View, address: Address, markets: Mapping[Address, Market]
+    ) -> "Remembered":
+        """Raises BadInput if it has more history than one answer may be folded from."""
+        history = self._accounts.take(address)
+
+        async def read(_: Sequence[AccountHistory]) -> None:
+            span = (view.snapshot, address, history.number, view.at.number)
+            trades = await account_reads.account_trades(*span)
+            rows = await account_reads.account_balances(*span)
+            history.extend(address, trades, rows, markets)
+
+        async with history.lock:
+            await reach([history], view.at, view.canonical, read)
+        self._accounts.make_room()
+        number = view.at.number
+        return Remembered(history, history.entries_to(number), history.balances_to(number))
+
+    async def prices(
+        self, view: View, markets: Sequence[Address], kind: MarkKind
+    ) -> dict[Address, Series]:
+        """The markets' prices up to the block; `executable` values the past at mid."""
+        shelf = self._prices["last" if kind == "last" else "mid"]
+        found = {market: shelf.take(market) for market in markets}
+
+        async def read(behind: Sequence[Prices]) -> None:
+            stands = _stands(found, behind)
+            if kind == "last":
+                traded = await market_reads.new_last_prices(view.snapshot, stands, view.at.number)
+                for market, prices in traded.items():
+                    found[market].extend((n, Fraction(price), None) for n, price in prices)
+            else:
+                tops = await market_reads.new_tops(view.snapshot, stands, view.at.number)
+                for market, rows in tops.items():
+                    found[market].extend((number, top.mid, top) for number, top in rows)
+
+        async with shelf.lock:
+            await reach(list(found.values()), view.at, view.canonical, read)
+            shelf.make_room()
+            return {
+                market: Series(market, one.rows, one.count(view.at.number))
+                for market, one in found.items()
+            }
+
+    async def traded(
+        self, view: View, markets: Sequence[Address], since: int
+    ) -> dict[Address, Traded]:
+        """What the markets' trades later than `since` amount to, up to the block."""
+        tapes = await self._reach_tapes(view, markets, since)
+        return {market: tape.traded(since, view.at.number) for market, tape in tapes.items()}
+
+    async def deals(
+        self, view: View, markets: Sequence[Address], since: int
+    ) -> dict[Address, list[Deal]]:
+        """The markets' trades later than `since`, up to the block."""
+        tapes = await self._reach_tapes(view, markets, since)
+        return {market: tape.period(since, view.at.number) for market, tape in tapes.items()}
+
+    async def _reach_tapes(
+        self, view: View, markets: Sequence[Address], since: int
+    ) -> dict[Address, Tape]:
+        """To be used before anything is awaited: the next request may take them elsewhere."""
+        found = {market: self._tapes.take(market) for market in markets}
+
+        async def read(behind: Sequence[Tape]) -> None:
+            for start in {one.since for one in behind}:
+                stands = _stands(found, [one for one in behind if one.since == start])
+                deals = await market_reads.new_deals(view.snapshot, stands, start, view.at.number)
+                for market, rows in deals.items():
+                    found[market].extend(rows)
+
+        async with self._tapes.lock:
+            for one in found.values():
+                one.cover(since, MAX_ENTRIES)
+            await reach(list(found.values()), view.at, view.canonical, read)
+            self._tapes.make_room()
+        return found
+
+
+def _stands(found: Mapping[Address, History], behind: Sequence[History]) -> dict[Address, int]:
+    """By market, the block behind which rows are lacking."""
+    wanted = set(map(id, behind))
+    return {market: one.number for market, one in found.items() if id(one) in wanted}
