@@ -48,7 +48,7 @@ class Connection(Generic[T]):
     @classmethod
     def of(cls, rows: list[Any], first: int, after: str | None) -> "Connection[T]":
         """The page of `first` rows out of one more than that."""
-        edges = [Edge(cursor=row.cursor, node=row) for row in rows[:first]]
+        edges = [Edge(cursor=str(row.origin), node=row) for row in rows[:first]]
         info = PageInfo(
             has_next_page=len(rows) > first,
             has_previous_page=after is not None,

@@ -53,7 +53,7 @@ async def read(
     listed = await Listed.of(context, {row.market for row in found})
     rows = []
     for row in found:
-        told, listing = listed[row.market]
+        listing, told = listed[row.market]
         received = listing.base if row.side == "buy" else listing.quote
         rows.append(
             Fill(

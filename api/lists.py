@@ -17,14 +17,14 @@ class Reading(Protocol):
     loaders: Loaders
 
 
-class Listed(dict[Address, tuple[types.Market, Listing]]):
+class Listed(dict[Address, tuple[Listing, types.Market]]):
     """Markets of a list's rows: one GraphQL object each, however many rows share it."""
 
     @classmethod
     async def of(cls, context: Reading, markets: set[Address]) -> "Listed":
         listings = await context.loaders.listings.load_many(sorted(markets))
         return cls(
-            (listing.address, (types.Market.of(listing), listing))
+            (listing.address, (listing, types.Market.of(listing)))
             for listing in listings
             if listing is not None
         )
@@ -64,7 +64,11 @@ async def orders(
     else:
         found = await past.orders_at(context.snapshot, at=at, **asked)
     listed = await Listed.of(context, {order.market for order in found})
-    return [types.Order.of(order, *listed[order.market]) for order in found]
+    return [
+        types.Order(row=order, listing=listing, market=told)
+        for order in found
+        for listing, told in (listed[order.market],)
+    ]
 
 
 async def open_orders(context: Reading, *, account: str, limit: int) -> list[types.Order]:
@@ -97,7 +101,11 @@ async def trades(
         at=at,
     )
     listed = await Listed.of(context, {trade.market for trade in found})
-    return [types.Trade.of(trade, *listed[trade.market]) for trade in found]
+    return [
+        types.Trade(row=trade, listing=listing, market=told)
+        for trade in found
+        for listing, told in (listed[trade.market],)
+    ]
 
 
 async def balances(

@@ -12,7 +12,8 @@ from indexer.domain.order import Level, Side, Trade
 from indexer.domain.trade_ids import trade_id
 from indexer.domain.units import Address
 from indexer.store import tables as t
-from indexer.store.snapshot import Query, Snapshot
+from indexer.store.queries import Query
+from indexer.store.snapshot import Snapshot
 
 
 @dataclass(frozen=True)

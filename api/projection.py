@@ -1,15 +1,20 @@
 """Lists of plain objects completed in one go: the executor's general path costs twenty times more.
 
-A list qualifies when every field asked of its rows, however deep, is a stored attribute: no
-resolver, no directive, no fragment. Whatever is unusual, a null where none may be included, goes
-the general way from the start, so that answers and errors are the same to the byte.
+A list qualifies when every field asked of its rows, however deep, is a stored attribute or worked
+out of the row alone: no argument, no directive, no fragment, nothing to wait for. Columns are then
+told one by one rather than rows field by field. Whatever is unusual, a null where none may be
+included, goes the general way from the start, so that answers and errors are the same to the byte.
 """
 
 from collections.abc import Callable, Iterable
-from typing import Any
+from operator import attrgetter
+from types import NoneType
+from typing import Any, cast
 
 from graphql import (
     FieldNode,
+    GraphQLBoolean,
+    GraphQLEnumType,
     GraphQLInt,
     GraphQLLeafType,
     GraphQLNonNull,
@@ -23,7 +28,9 @@ from strawberry.types.field import StrawberryField
 
 MAX_INT = 2**31
 
-Project = Callable[[Any], Any]
+Column = list[Any]
+Tell = Callable[[Column], Column]
+"""From values as resolvers return them to values as they are sent."""
 
 
 class NotPlain(Exception):
@@ -46,16 +53,14 @@ class ProjectingContext(StrawberryGraphQLCoreExecutionContext):
         try:
             if len(field_details_list) != 1:
                 raise NotPlain
-            node = field_details_list[0].node
-            project = _value(item_type, node.selection_set)
-            return [project(row) for row in rows]
-        except NotPlain:
+            return _value(item_type, field_details_list[0].node.selection_set)(rows)
+        except Exception:  # to be told with its place, where it is no NotPlain
             return super().complete_iterable_value(
                 item_type, field_details_list, info, path, rows, position_context
             )
 
 
-def _value(kind: Any, selections: SelectionSetNode | None) -> Project:
+def _value(kind: Any, selections: SelectionSetNode | None) -> Tell:
     if isinstance(kind, GraphQLNonNull):
         return _not_null(_value(kind.of_type, selections))
     if is_leaf_type(kind):
@@ -65,54 +70,73 @@ def _value(kind: Any, selections: SelectionSetNode | None) -> Project:
     raise NotPlain
 
 
-def _object(kind: GraphQLObjectType, selections: SelectionSetNode) -> Project:
-    plan: list[tuple[str, str, Project]] = []
-    names: set[str] = set()
+def _object(kind: GraphQLObjectType, selections: SelectionSetNode) -> Tell:
+    names: list[str] = []
+    plan: list[tuple[Callable[[Any], Any], Tell]] = []
     for node in selections.selections:
         if not isinstance(node, FieldNode) or node.directives or node.arguments:
             raise NotPlain
         field = kind.fields.get(node.name.value)
-        definition = None if field is None else field.extensions.get("strawberry-definition")
-        key = node.alias.value if node.alias else node.name.value
-        if (
-            field is None
-            or not isinstance(definition, StrawberryField)
-            or definition.base_resolver is not None
-            or definition.extensions
-            or key in names
-        ):
+        name = node.alias.value if node.alias else node.name.value
+        if field is None or name in names:
             raise NotPlain
-        names.add(key)
-        plan.append((key, definition.python_name, _value(field.type, node.selection_set)))
+        names.append(name)
+        plan.append((_getter(field), _value(field.type, node.selection_set)))
 
-    def project(row: Any) -> Any:
-        if row is None:
-            return None
-        return {key: tell(getattr(row, name)) for key, name, tell in plan}
+    def tell(rows: Column) -> Column:
+        if NoneType in set(map(type, rows)):
+            present = iter(tell([row for row in rows if row is not None]))
+            return [None if row is None else next(present) for row in rows]
+        columns = [told([get(row) for row in rows]) for get, told in plan]
+        return [dict(zip(names, values, strict=True)) for values in zip(*columns, strict=True)]
 
-    return project
+    return tell
 
 
-def _not_null(inner: Project) -> Project:
-    def project(value: Any) -> Any:
-        if value is None:
+def _getter(field: Any) -> Callable[[Any], Any]:
+    """How a field's value is got from its row."""
+    definition = field.extensions.get("strawberry-definition")
+    if not isinstance(definition, StrawberryField) or definition.extensions:
+        raise NotPlain
+    resolver = definition.base_resolver
+    if resolver is None:
+        return attrgetter(definition.python_name)
+    own = resolver.self_parameter is not None and len(resolver.signature.parameters) == 1
+    if not own or resolver.is_async:
+        raise NotPlain
+    return cast("Callable[[Any], Any]", resolver.wrapped_func)
+
+
+def _not_null(inner: Tell) -> Tell:
+    def tell(column: Column) -> Column:
+        if NoneType in set(map(type, column)):
             raise NotPlain
-        return inner(value)
+        return inner(column)
 
-    return project
+    return tell
 
 
-def _leaf(kind: GraphQLLeafType) -> Project:
-    serialize = kind.serialize
+def _leaf(kind: GraphQLLeafType) -> Tell:
+    serialize: Callable[[Any], Any] = kind.serialize
+    enum, names = None, {}
+    if isinstance(kind, GraphQLEnumType):
+        enum = getattr(kind, "wrapped_cls", None)
+        names = {one.value: name for name, one in kind.values.items()}
 
-    def project(value: Any) -> Any:
-        if value is None or (type(value) is str and kind is GraphQLString):
-            return value
-        if type(value) is int and kind is GraphQLInt and -MAX_INT <= value < MAX_INT:
-            return value
-        try:
-            return serialize(value)
-        except Exception as error:
-            raise NotPlain from error
+    def tell(column: Column) -> Column:
+        types = set(map(type, column))
+        if types == {_AS_IT_IS.get(kind)} and (kind is not GraphQLInt or _fits(column)):
+            return column
+        if types == {enum}:
+            return [names[member._value_] for member in column]
+        return [None if value is None else serialize(value) for value in column]
 
-    return project
+    return tell
+
+
+_AS_IT_IS: dict[Any, type] = {GraphQLString: str, GraphQLInt: int, GraphQLBoolean: bool}
+"""Leaves whose values of just this type are sent as they are."""
+
+
+def _fits(column: Column) -> bool:
+    return min(column) >= -MAX_INT and max(column) < MAX_INT

@@ -8,17 +8,18 @@ from collections.abc import Collection
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import Select, func, select, tuple_, union
+from sqlalchemy import BigInteger, Integer, Select, bindparam, func, select, tuple_, union
 
 from api.arguments import Cursor
 from indexer.domain.balance import Balance
 from indexer.domain.listing import Listing
 from indexer.domain.market import Token
-from indexer.domain.order import Level, Order, Side, Trade
+from indexer.domain.order import Order, Side, Trade
 from indexer.domain.units import Address, Hash
 from indexer.store import tables as t
 from indexer.store.listings import listing_of, select_listings
-from indexer.store.snapshot import Query, Snapshot
+from indexer.store.queries import Query, Shaped, one_of
+from indexer.store.snapshot import Snapshot
 
 
 @dataclass(frozen=True)
@@ -79,8 +80,11 @@ async def listings_by_address(
     snapshot: Snapshot, addresses: Collection[Address]
 ) -> dict[Address, Listing]:
     """The markets of these addresses; those that do not exist are left out."""
-    statement = select_listings().where(t.markets.c.address.in_(addresses))
-    return {one.market.address: one for one in await _read_listings(snapshot, statement)}
+    rows = await snapshot.read(_LISTINGS_BY_ADDRESS, {"addresses": list(addresses)})
+    return {one.market.address: one for one in map(listing_of, rows)}
+
+
+_LISTINGS_BY_ADDRESS = Query(select_listings().where(one_of(t.markets.c.address, "addresses")))
 
 
 async def listing_by_symbol(snapshot: Snapshot, symbol: str) -> Listing | None:
@@ -88,28 +92,40 @@ async def listing_by_symbol(snapshot: Snapshot, symbol: str) -> Listing | None:
 
     Reads the whole table: there are as many markets as contracts, not as many as rows.
     """
+    plain = symbol.lower().replace("-", "")
+    rows = await snapshot.read(_LISTING_BY_SYMBOL, {"symbol": symbol, "plain": plain})
+    return listing_of(rows[0]) if rows else None
+
+
+def _select_listing_by_symbol() -> Select[Any]:
     m = t.markets.c
-    plain = func.lower(func.replace(m.symbol, "-", ""))
-    statement = (
+    return (
         select_listings()
-        .where(plain == symbol.lower().replace("-", ""))
+        .where(func.lower(func.replace(m.symbol, "-", "")) == bindparam("plain"))
         .order_by(None)
-        .order_by((m.symbol != symbol), m.created_block, m.created_log_index)
+        .order_by(m.symbol != bindparam("symbol"), m.created_block, m.created_log_index)
         .limit(1)
     )
-    found = await _read_listings(snapshot, statement)
-    return found[0] if found else None
+
+
+_LISTING_BY_SYMBOL = Query(_select_listing_by_symbol())
 
 
 async def tokens_by_address(
     snapshot: Snapshot, addresses: Collection[Address]
 ) -> dict[Address, Token]:
     """The tokens of these addresses; those we never met are left out."""
-    rows = await snapshot.read(select(t.tokens).where(t.tokens.c.address.in_(addresses)))
+    rows = await snapshot.read(_TOKENS_BY_ADDRESS, {"addresses": list(addresses)})
     return {row.address: Token(**row) for row in rows}
 
 
+_TOKENS_BY_ADDRESS = Query(select(t.tokens).where(one_of(t.tokens.c.address, "addresses")))
+
+
 # -- orders, trades, balances ----------------------------------------------------------------------
+
+_AFTER = tuple_(bindparam("after_block", type_=BigInteger), bindparam("after_log", type_=Integer))
+"""The origin behind which a page begins."""
 
 
 async def orders(
@@ -123,20 +139,36 @@ async def orders(
     limit: int,
 ) -> list[Order]:
     """Orders, newest first by where they were placed."""
+    query, values = _ORDERS(
+        market=market,
+        account=account,
+        statuses=None if statuses is None else list(statuses),
+        side=side,
+        after_block=after and after.block_number,
+        after_log=after and after.log_index,
+        limit=limit,
+    )
+    return [Order(*row) for row in await snapshot.read(query, values)]
+
+
+def _select_orders(given: Collection[str]) -> Select[Any]:
     o = t.orders.c
-    statement = select(t.orders)
-    if market is not None:
-        statement = statement.where(o.market == market)
-    if account is not None:
-        statement = statement.where(o.account == account)
-    if statuses is not None:
-        statement = statement.where(o.status.in_(statuses))
-    if side is not None:
-        statement = statement.where(o.side == side)
-    if after is not None:
-        statement = statement.where(tuple_(o.placed_block, o.placed_log_index) < after)
-    statement = statement.order_by(o.placed_block.desc(), o.placed_log_index.desc()).limit(limit)
-    return [Order(**row) for row in await snapshot.read(statement)]
+    filters = {
+        "market": o.market == bindparam("market"),
+        "account": o.account == bindparam("account"),
+        "statuses": one_of(o.status, "statuses"),
+        "side": o.side == bindparam("side"),
+        "after_block": tuple_(o.placed_block, o.placed_log_index) < _AFTER,
+    }
+    return (
+        select(*(o[name] for name in Order.__struct_fields__))
+        .where(*(filters[name] for name in filters if name in given))
+        .order_by(o.placed_block.desc(), o.placed_log_index.desc())
+        .limit(bindparam("limit"))
+    )
+
+
+_ORDERS = Shaped(_select_orders)
 
 
 async def trades(
@@ -148,62 +180,78 @@ async def trades(
     limit: int,
     at: int | None = None,
 ) -> list[Trade]:
-    """Trades up to block `at`, newest first; an account's are those it made and those it took.
+    """Trades up to block `at`, newest first; an account's are those it made and those it took."""
+    query, values = _TRADES(
+        market=market,
+        account=account,
+        after_block=after and after.block_number,
+        after_log=after and after.log_index,
+        at=at,
+        limit=limit,
+    )
+    return [Trade(*row) for row in await snapshot.read(query, values)]
 
-    Each role has its own index, so an account's trades are the union of two index scans of at
-    most `limit` rows (`or` would walk the whole table for an account that trades rarely). A trade
-    with oneself is in both and comes out once.
+
+def _select_trades(given: Collection[str]) -> Select[Any]:
+    """Each role has its own index, so an account's trades are the union of two index scans.
+
+    Each scan is of at most `limit` rows (`or` would walk the whole table for an account that trades
+    rarely). A trade with oneself is in both and comes out once.
     """
 
-    def page(statement: Select[Any]) -> Select[Any]:
-        c = statement.selected_columns
-        if market is not None:
-            statement = statement.where(c.market == market)
-        if at is not None:
-            statement = statement.where(c.block_number <= at)
-        if after is not None:
-            statement = statement.where(tuple_(c.block_number, c.log_index) < after)
-        return statement.order_by(c.block_number.desc(), c.log_index.desc()).limit(limit)
+    def page(of: Any, *conditions: Any) -> Select[Any]:
+        c = of.c
+        filters = {
+            "market": c.market == bindparam("market"),
+            "at": c.block_number <= bindparam("at"),
+            "after_block": tuple_(c.block_number, c.log_index) < _AFTER,
+        }
+        return (
+            select(*(c[name] for name in Trade.__struct_fields__))
+            .where(*conditions, *(filters[name] for name in filters if name in given))
+            .order_by(c.block_number.desc(), c.log_index.desc())
+            .limit(bindparam("limit"))
+        )
 
-    if account is None:
-        statement = page(select(t.trades))
-    else:
-        made = page(select(t.trades).where(t.trades.c.maker == account)).subquery("made")
-        took = page(select(t.trades).where(t.trades.c.taker == account)).subquery("took")
-        both = union(select(made), select(took)).subquery("both")
-        newest = (both.c.block_number.desc(), both.c.log_index.desc())
-        statement = select(both).order_by(*newest).limit(limit)
-    return [Trade(**row) for row in await snapshot.read(statement)]
+    if "account" not in given:
+        return page(t.trades)
+    c = t.trades.c
+    roles = [page(t.trades, role == bindparam("account")).subquery() for role in (c.maker, c.taker)]
+    both = union(*(select(role) for role in roles)).subquery("both")
+    newest = (both.c.block_number.desc(), both.c.log_index.desc())
+    return select(both).order_by(*newest).limit(bindparam("limit"))
+
+
+_TRADES = Shaped(_select_trades)
 
 
 async def balances(
     snapshot: Snapshot, *, account: Address, token: Address | None, limit: int
 ) -> list[Balance]:
     """One account's balances by token: a range of the primary key."""
+    query, values = _BALANCES(account=account, token=token, limit=limit)
+    return [Balance(*row) for row in await snapshot.read(query, values)]
+
+
+def _select_balances(given: Collection[str]) -> Select[Any]:
     b = t.balances.c
-    statement = select(t.balances).where(b.account == account).order_by(b.token).limit(limit)
-    if token is not None:
-        statement = statement.where(b.token == token)
-    return [Balance(**row) for row in await snapshot.read(statement)]
+    statement = select(*(b[name] for name in Balance.__struct_fields__))
+    statement = statement.where(b.account == bindparam("account"))
+    if "token" in given:
+        statement = statement.where(b.token == bindparam("token"))
+    return statement.order_by(b.token).limit(bindparam("limit"))
+
+
+_BALANCES = Shaped(_select_balances)
 
 
 # -- the book --------------------------------------------------------------------------------------
 
 
-async def levels(snapshot: Snapshot, market: Address, side: Side, limit: int) -> list[Level]:
-    """The levels a taker can reach, best first: the primary key read from its better end."""
-    lv = t.levels.c
-    best = lv.price.desc() if side == "buy" else lv.price.asc()
-    statement = (
-        select(t.levels)
-        .where(lv.market == market, lv.side == side, lv.quantity > 0)
-        .order_by(best)
-        .limit(limit)
-    )
-    return [Level(**row) for row in await snapshot.read(statement)]
-
-
 async def channel_seq(snapshot: Snapshot, channel: str) -> int:
     """The seq of a channel's newest message (0: none yet): what a live feed continues from."""
-    rows = await snapshot.read(select(t.channels.c.seq).where(t.channels.c.channel == channel))
+    rows = await snapshot.read(_CHANNEL_SEQ, {"channel": channel})
     return rows[0].seq if rows else 0
+
+
+_CHANNEL_SEQ = Query(select(t.channels.c.seq).where(t.channels.c.channel == bindparam("channel")))

@@ -4,6 +4,9 @@ Decimals are text, scaled by the token's decimals; `raw…` fields are the same 
 units, as text because a uint256 is wider than any JSON reader's integer. Times are unix seconds.
 """
 
+from collections.abc import Callable
+from typing import Any
+
 import strawberry
 
 from api import marks
@@ -71,115 +74,98 @@ class Market:
         )
 
 
+CURSOR = "Pass as `after` to get what is older than this."
+
+
+def _told(tell: Callable[[Any], Any], description: str | None = None) -> Any:
+    """A field that is worked out of a row only where somebody asks for it."""
+    return strawberry.field(resolver=tell, description=description)
+
+
 @strawberry.type
 class Order:
-    cursor: str = strawberry.field(description="Pass as `after` to get what is older than this.")
-    market: Market
-    order_id: Long
-    account: str
-    side: Side
-    type: OrderType
-    time_in_force: TimeInForce
-    price: str
-    raw_price: str
-    quantity: str = strawberry.field(
-        description="In base tokens; in quote tokens where `quantityInQuote`."
-    )
-    raw_quantity: str
-    quantity_in_quote: bool
-    filled: str = strawberry.field(description="In base tokens.")
-    raw_filled: str
-    quote_filled: str = strawberry.field(description="What the fills cost, in quote tokens.")
-    raw_quote_filled: str
-    status: OrderStatus
-    expiry: Long
-    placed_at: Long
-    placed_block: Long
-    updated_block: Long
-    tx: str
+    row: strawberry.Private[domain_order.Order]
+    listing: strawberry.Private[Listing]
 
-    @classmethod
-    def of(cls, order: domain_order.Order, market: Market, listing: Listing) -> "Order":
-        scale = listing.quote_amount if order.quantity_in_quote else listing.quantity
-        return cls(
-            cursor=str(Cursor(order.placed_block, order.placed_log_index)),
-            market=market,
-            order_id=Long(order.order_id),
-            account=order.account,
-            side=Side(order.side),
-            type=OrderType(order.type),
-            time_in_force=TimeInForce(order.time_in_force),
-            price=listing.price(order.price),
-            raw_price=str(order.price),
-            quantity=scale(order.quantity),
-            raw_quantity=str(order.quantity),
-            quantity_in_quote=order.quantity_in_quote,
-            filled=listing.quantity(order.filled),
-            raw_filled=str(order.filled),
-            quote_filled=listing.quote_amount(order.quote_filled),
-            raw_quote_filled=str(order.quote_filled),
-            status=OrderStatus(order.status),
-            expiry=Long(order.expiry),
-            placed_at=Long(order.placed_at),
-            placed_block=Long(order.placed_block),
-            updated_block=Long(order.updated_block),
-            tx=order.tx,
-        )
+    cursor: str = _told(lambda self: str(self.origin), CURSOR)
+    market: Market
+    order_id: Long = _told(lambda self: Long(self.row.order_id))
+    account: str = _told(lambda self: self.row.account)
+    side: Side = _told(lambda self: Side(self.row.side))
+    type: OrderType = _told(lambda self: OrderType(self.row.type))
+    time_in_force: TimeInForce = _told(lambda self: TimeInForce(self.row.time_in_force))
+    price: str = _told(lambda self: self.listing.price(self.row.price))
+    raw_price: str = _told(lambda self: str(self.row.price))
+    quantity: str = _told(
+        lambda self: to_decimal(self.row.quantity, self.ordered.decimals),
+        "In base tokens; in quote tokens where `quantityInQuote`.",
+    )
+    raw_quantity: str = _told(lambda self: str(self.row.quantity))
+    quantity_in_quote: bool = _told(lambda self: self.row.quantity_in_quote)
+    filled: str = _told(lambda self: self.listing.quantity(self.row.filled), "In base tokens.")
+    raw_filled: str = _told(lambda self: str(self.row.filled))
+    quote_filled: str = _told(
+        lambda self: self.listing.quote_amount(self.row.quote_filled),
+        "What the fills cost, in quote tokens.",
+    )
+    raw_quote_filled: str = _told(lambda self: str(self.row.quote_filled))
+    status: OrderStatus = _told(lambda self: OrderStatus(self.row.status))
+    expiry: Long = _told(lambda self: Long(self.row.expiry))
+    placed_at: Long = _told(lambda self: Long(self.row.placed_at))
+    placed_block: Long = _told(lambda self: Long(self.row.placed_block))
+    updated_block: Long = _told(lambda self: Long(self.row.updated_block))
+    tx: str = _told(lambda self: self.row.tx)
+
+    @property
+    def origin(self) -> Cursor:
+        return Cursor(self.row.placed_block, self.row.placed_log_index)
+
+    @property
+    def ordered(self) -> domain_market.Token:
+        """What its quantity is of."""
+        return self.listing.quote if self.row.quantity_in_quote else self.listing.base
 
 
 @strawberry.type(description="One maker met one taker.")
 class Trade:
-    cursor: str = strawberry.field(description="Pass as `after` to get what is older than this.")
+    row: strawberry.Private[domain_order.Trade]
+    listing: strawberry.Private[Listing]
+
+    cursor: str = _told(lambda self: str(self.origin), CURSOR)
     market: Market
-    block_number: Long
-    log_index: int
-    tx: str
-    timestamp: Long
-    price: str
-    raw_price: str
-    quantity: str
-    raw_quantity: str
-    quote_amount: str
-    raw_quote_amount: str
-    taker_side: Side
-    maker_order_id: Long
-    taker_order_id: Long
-    maker: str
-    taker: str
-    maker_fee: str | None = strawberry.field(
-        description="In what the maker receives: quote if the taker bought, else base."
+    block_number: Long = _told(lambda self: Long(self.row.block_number))
+    log_index: int = _told(lambda self: self.row.log_index)
+    tx: str = _told(lambda self: self.row.tx)
+    timestamp: Long = _told(lambda self: Long(self.row.timestamp))
+    price: str = _told(lambda self: self.listing.price(self.row.price))
+    raw_price: str = _told(lambda self: str(self.row.price))
+    quantity: str = _told(lambda self: self.listing.quantity(self.row.quantity))
+    raw_quantity: str = _told(lambda self: str(self.row.quantity))
+    quote_amount: str = _told(lambda self: self.listing.quote_amount(self.row.quote_amount))
+    raw_quote_amount: str = _told(lambda self: str(self.row.quote_amount))
+    taker_side: Side = _told(lambda self: Side(self.row.taker_side))
+    maker_order_id: Long = _told(lambda self: Long(self.row.maker_order_id))
+    taker_order_id: Long = _told(lambda self: Long(self.row.taker_order_id))
+    maker: str = _told(lambda self: self.row.maker)
+    taker: str = _told(lambda self: self.row.taker)
+    maker_fee: str | None = _told(
+        lambda self: _fee(self.row.maker_fee, self.tokens[0]),
+        "In what the maker receives: quote if the taker bought, else base.",
     )
-    taker_fee: str | None = strawberry.field(
-        description="In what the taker receives: base if the taker bought, else quote."
+    taker_fee: str | None = _told(
+        lambda self: _fee(self.row.taker_fee, self.tokens[1]),
+        "In what the taker receives: base if the taker bought, else quote.",
     )
 
-    @classmethod
-    def of(cls, trade: domain_order.Trade, market: Market, listing: Listing) -> "Trade":
-        bought = trade.taker_side == "buy"
-        maker_gets, taker_gets = listing.base, listing.quote
-        if bought:
-            maker_gets, taker_gets = taker_gets, maker_gets
-        return cls(
-            cursor=str(Cursor(trade.block_number, trade.log_index)),
-            market=market,
-            block_number=Long(trade.block_number),
-            log_index=trade.log_index,
-            tx=trade.tx,
-            timestamp=Long(trade.timestamp),
-            price=listing.price(trade.price),
-            raw_price=str(trade.price),
-            quantity=listing.quantity(trade.quantity),
-            raw_quantity=str(trade.quantity),
-            quote_amount=listing.quote_amount(trade.quote_amount),
-            raw_quote_amount=str(trade.quote_amount),
-            taker_side=Side(trade.taker_side),
-            maker_order_id=Long(trade.maker_order_id),
-            taker_order_id=Long(trade.taker_order_id),
-            maker=trade.maker,
-            taker=trade.taker,
-            maker_fee=_fee(trade.maker_fee, maker_gets),
-            taker_fee=_fee(trade.taker_fee, taker_gets),
-        )
+    @property
+    def origin(self) -> Cursor:
+        return Cursor(self.row.block_number, self.row.log_index)
+
+    @property
+    def tokens(self) -> tuple[domain_market.Token, domain_market.Token]:
+        """What the maker received, and what the taker did."""
+        base, quote = self.listing.base, self.listing.quote
+        return (quote, base) if self.row.taker_side == "buy" else (base, quote)
 
 
 def _fee(units: int | None, token: domain_market.Token) -> str | None:

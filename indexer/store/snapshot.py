@@ -12,10 +12,10 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 import asyncpg
 import msgspec
 from sqlalchemy import Select
-from sqlalchemy.dialects.postgresql.asyncpg import dialect
 from sqlalchemy.sql.selectable import TextualSelect
 
 from indexer.store.postgres import heed_cancellation, set_codecs
+from indexer.store.queries import Query
 
 if TYPE_CHECKING:
     Connection: TypeAlias = asyncpg.Connection["Row"]
@@ -24,7 +24,6 @@ else:
     Connection, Record = asyncpg.Connection, asyncpg.Record
 
 _BEGIN = "begin isolation level repeatable read, read only"
-_DIALECT = dialect()  # type: ignore[no-untyped-call]
 
 
 class Row(Record):
@@ -37,25 +36,6 @@ class Row(Record):
             return self[name]
         except KeyError:
             raise AttributeError(name) from None
-
-
-class Query:
-    """A statement compiled once: building and compiling one costs more than running it."""
-
-    __slots__ = ("_names", "_values", "text")
-
-    def __init__(self, statement: Select[Any] | TextualSelect) -> None:
-        compiled = statement.compile(dialect=_DIALECT, compile_kwargs={"render_postcompile": True})
-        self.text = str(compiled)
-        """SQL with `$1`, `$2`, … for its parameters."""
-        self._names: list[str] = compiled.positiontup or []
-        self._values: dict[str, Any] = compiled.params
-
-    def arguments(self, values: dict[str, Any] | None) -> list[Any]:
-        """Its parameters in their order: those given by name, those it was built with."""
-        if values is None:
-            return [self._values[name] for name in self._names]
-        return [values[name] if name in values else self._values[name] for name in self._names]
 
 
 class Pool:

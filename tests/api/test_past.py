@@ -14,7 +14,8 @@ from indexer.domain.order import Level
 from indexer.domain.units import Address
 from indexer.mirror.fold import Mirror
 from indexer.store import postgres
-from indexer.store.snapshot import Query, connect
+from indexer.store.queries import Query
+from indexer.store.snapshot import connect
 from tests.api.served import Ask, Indexed
 from tests.api.test_graphql import first_market
 

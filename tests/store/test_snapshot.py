@@ -8,7 +8,8 @@ import pytest
 from sqlalchemy import select, text
 
 from indexer.store import tables as t
-from indexer.store.snapshot import Pool, Query, Snapshot, connect
+from indexer.store.queries import Query
+from indexer.store.snapshot import Pool, Snapshot, connect
 
 BACKEND = Query(text("select pg_backend_pid() as pid").columns())
 END_IT = "select pg_terminate_backend($1)"
