@@ -133,8 +133,8 @@ def tell(kind: Callable[..., E], message: Message, **payload: Any) -> E:
 def trade(message: Message, market: types.Market, listing: Listing) -> types.Trade:
     data = message.data
     assert message.tx is not None, "a trade without a tx"
-    return types.Trade.of(
-        domain.Trade(
+    return types.Trade(
+        row=domain.Trade(
             market=listing.address,
             block_number=data["block_number"],
             log_index=data["log_index"],
@@ -151,8 +151,8 @@ def trade(message: Message, market: types.Market, listing: Listing) -> types.Tra
             maker_fee=_amount(data["maker_fee"]),
             taker_fee=_amount(data["taker_fee"]),
         ),
-        market,
-        listing,
+        listing=listing,
+        market=market,
     )
 
 

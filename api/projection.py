@@ -6,7 +6,7 @@ told one by one rather than rows field by field. Whatever is unusual, a null whe
 included, goes the general way from the start, so that answers and errors are the same to the byte.
 """
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from operator import attrgetter
 from types import NoneType
 from typing import Any, cast
@@ -138,5 +138,5 @@ _AS_IT_IS: dict[Any, type] = {GraphQLString: str, GraphQLInt: int, GraphQLBoolea
 """Leaves whose values of just this type are sent as they are."""
 
 
-def _fits(column: Column) -> bool:
+def _fits(column: Sequence[int]) -> bool:
     return min(column) >= -MAX_INT and max(column) < MAX_INT
