@@ -18,7 +18,8 @@ from indexer.domain.order import Side, Trade
 from indexer.domain.units import Address
 from indexer.store import analytics_tables as k
 from indexer.store import tables as t
-from indexer.store.snapshot import Query, Snapshot
+from indexer.store.queries import Query
+from indexer.store.snapshot import Snapshot
 
 
 async def levels_at(

@@ -16,7 +16,8 @@ from indexer.domain.market import Market, Token
 from indexer.domain.order import Trade
 from indexer.domain.units import Hash
 from indexer.store import tables as t
-from indexer.store.snapshot import Query, Snapshot
+from indexer.store.queries import Query
+from indexer.store.snapshot import Snapshot
 
 
 class AsOf(msgspec.Struct, frozen=True):

@@ -1,6 +1,7 @@
 """Lists of orders, trades and balances for GraphQL, at the head or at a past block."""
 
-from typing import Any, Protocol
+from collections.abc import Callable
+from typing import Any, Protocol, TypeVar
 
 from api import account_reads, arguments, past, reads, types
 from api.loaders import Loaders
@@ -8,6 +9,8 @@ from api.scalars import OrderStatus, Side
 from indexer.domain.listing import Listing
 from indexer.domain.units import Address
 from indexer.store.snapshot import Snapshot
+
+T = TypeVar("T")
 
 
 class Reading(Protocol):
@@ -28,6 +31,11 @@ class Listed(dict[Address, tuple[Listing, types.Market]]):
             for listing in listings
             if listing is not None
         )
+
+    def tell(self, kind: Callable[..., T], row: Any) -> T:
+        """A row as GraphQL has it, with its market."""
+        listing, market = self[row.market]
+        return kind(row=row, listing=listing, market=market)
 
 
 async def market_address(context: Reading, name: str | None) -> Address | None:
@@ -64,11 +72,7 @@ async def orders(
     else:
         found = await past.orders_at(context.snapshot, at=at, **asked)
     listed = await Listed.of(context, {order.market for order in found})
-    return [
-        types.Order(row=order, listing=listing, market=told)
-        for order in found
-        for listing, told in (listed[order.market],)
-    ]
+    return [listed.tell(types.Order, order) for order in found]
 
 
 async def open_orders(context: Reading, *, account: str, limit: int) -> list[types.Order]:
@@ -79,7 +83,7 @@ async def open_orders(context: Reading, *, account: str, limit: int) -> list[typ
         context.snapshot, account=address, working=True, limit=limit
     )
     listed = await Listed.of(context, {order.market for order, _ in found})
-    return [types.Order.of(order, *listed[order.market]) for order, _ in reversed(found)]
+    return [listed.tell(types.Order, order) for order, _ in reversed(found)]
 
 
 async def trades(
@@ -101,11 +105,7 @@ async def trades(
         at=at,
     )
     listed = await Listed.of(context, {trade.market for trade in found})
-    return [
-        types.Trade(row=trade, listing=listing, market=told)
-        for trade in found
-        for listing, told in (listed[trade.market],)
-    ]
+    return [listed.tell(types.Trade, trade) for trade in found]
 
 
 async def balances(
