@@ -57,6 +57,15 @@ def cursor(field: str, text: str | None) -> Cursor | None:
     return Cursor(int(match[1]), int(match[2]))
 
 
+def number(field: str, text: str | None) -> int | None:
+    """A `cursor` of an earlier page that is a number."""
+    if text is None:
+        return None
+    if not (text.isascii() and text.isdigit() and len(text) < 19):
+        raise BadInput(field, "the `cursor` of a row that this list returned", text)
+    return int(text)
+
+
 def time(field: str, seconds: int | None) -> int | None:
     """A time in unix seconds."""
     if seconds is not None and not 0 <= seconds <= MAX_INTEGER:

@@ -2,7 +2,7 @@
 
 from typing import Any, cast
 
-from sqlalchemy import BigInteger, ColumnElement, extract, func, select
+from sqlalchemy import BigInteger, ColumnElement, extract, func, literal, select, union_all
 from sqlalchemy import cast as sql_cast
 from sqlalchemy.dialects.postgresql import ARRAY, aggregate_order_by
 from sqlalchemy.sql.base import ReadOnlyColumnCollection
@@ -34,25 +34,33 @@ async def read_candles(
     until: int | None,
     limit: int,
     offset_s: int = 0,
+    at: tuple[int, int] | None = None,
 ) -> list[Candle]:
     """Candles with `since <= open_time < until`, oldest first; only those with trades exist.
+
+    `at` is a past block's number and time: what came after it is left out.
 
     With `since` the first `limit` from there, else the last `limit`. Seconds are sums of trades,
     everything longer of stored minutes. No more than `limit` candles' worth of minutes is read:
     that many of the nearest ones cannot leave any of the candles asked for incomplete.
     """
     ascending = since is not None
+    source: Any
     if interval == "1s":
-        source, time, sums = t.trades, t.trades.c.timestamp, _sums_of_trades
+        source, sums = t.trades, _sums_of_trades
+        time = t.trades.c.timestamp
     else:
-        source, time, sums = t.candles, t.candles.c.open_time, _sums_of_minutes
+        source, sums = t.candles if at is None else _minutes_at(market, *at), _sums_of_minutes
+        time = source.c.open_time
     bucket = _open_time(interval, time, offset_s)
     nearest = select(bucket.label("bucket"), *source.c).where(source.c.market == market)
     if since is not None:
         nearest = nearest.where(time >= since, bucket >= since)
     if until is not None:
         nearest = nearest.where(time < until + INTERVALS[interval], bucket < until)
-    if source is t.candles:
+    if at is not None and source is t.trades:
+        nearest = nearest.where(source.c.block_number <= at[0])
+    if source is not t.trades:
         minutes = limit * max(INTERVALS[interval] // CANDLE_SECONDS, 1)
         nearest = nearest.order_by(time.asc() if ascending else time.desc()).limit(minutes)
     part = nearest.subquery("part").c
@@ -64,6 +72,22 @@ async def read_candles(
     )
     found = [Candle(market, *tuple(row)) for row in await snapshot.read(statement)]
     return found if ascending else found[::-1]
+
+
+def _minutes_at(market: Address, number: int, now: int) -> Any:
+    """A market's minutes after a past block: the last one from its trades so far."""
+    c, tr = t.candles.c, t.trades.c
+    minute = now - now % CANDLE_SECONDS
+    whole = select(*c).where(c.market == market, c.open_time < minute)
+    trades = (
+        select(t.trades)
+        .where(tr.market == market, tr.timestamp >= minute, tr.block_number <= number)
+        .subquery("since")
+        .c
+    )
+    opened = literal(minute, BigInteger).label("open_time")
+    last = select(trades.market, opened, *_sums_of_trades(trades)).group_by(trades.market)
+    return union_all(whole, last).subquery("minutes")
 
 
 def _sums_of_minutes(part: Columns) -> list[ColumnElement[Any]]:

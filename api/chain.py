@@ -1,7 +1,7 @@
-"""GraphQL roots about the chain and about markets as a whole, and lists as relay connections."""
+"""GraphQL roots about the chain, about accounts, and about markets as a whole."""
 # mypy: disable-error-code="untyped-decorator"
 
-from typing import Annotated, Any, Generic, TypeVar
+from typing import Annotated, Any
 
 import strawberry
 
@@ -9,53 +9,24 @@ from api import (
     arguments,
     chain_reads,
     fills,
+    listed_reads,
     lists,
     market_reads,
+    past_books,
     reads,
     types,
     view,
 )
-from api.errors import BadInput
 from api.limits import DEFAULT_ROWS, MAX_ROWS
-from api.scalars import Long, OrderStatus, Side
+from api.loaders import Held
+from api.scalars import Long, OrderStatus
+from api.view import AfterTx, Final, Pin
 from indexer.domain.interval import DAY_S, open_time
-from indexer.domain.order import Order
+from indexer.domain.order import Order, Side
+from indexer.domain.units import Address
 
 Info = strawberry.Info[Any, None]
 Limit = Annotated[int, strawberry.argument(description=f"Rows: 1 to {MAX_ROWS}.")]
-T = TypeVar("T")
-
-
-@strawberry.type
-class PageInfo:
-    has_next_page: bool
-    has_previous_page: bool
-    start_cursor: str | None
-    end_cursor: str | None
-
-
-@strawberry.type
-class Edge(Generic[T]):
-    cursor: str
-    node: T
-
-
-@strawberry.type(description="A page. Cursors name rows, not places: pages do not shift.")
-class Connection(Generic[T]):
-    edges: list[Edge[T]]
-    page_info: PageInfo
-
-    @classmethod
-    def of(cls, rows: list[Any], first: int, after: str | None) -> "Connection[T]":
-        """The page of `first` rows out of one more than that."""
-        edges = [Edge(cursor=str(row.origin), node=row) for row in rows[:first]]
-        info = PageInfo(
-            has_next_page=len(rows) > first,
-            has_previous_page=after is not None,
-            start_cursor=edges[0].cursor if edges else None,
-            end_cursor=edges[-1].cursor if edges else None,
-        )
-        return cls(edges=edges, page_info=info)
 
 
 @strawberry.type(description="A block we have folded.")
@@ -116,21 +87,45 @@ class OrderBook:
 @strawberry.type(description="What one address has and did.")
 class Account:
     address: str
+    at: strawberry.Private[int | None]
 
     @strawberry.field
     async def balances(self, info: Info, limit: Limit = DEFAULT_ROWS) -> list[types.Balance]:
         rows = arguments.rows("limit", limit)
-        return await lists.balances(info.context, account=self.address, limit=rows)
+        return await lists.balances(info.context, account=self.address, limit=rows, at=self.at)
 
     @strawberry.field
     async def open_orders(self, info: Info, limit: Limit = DEFAULT_ROWS) -> list[types.Order]:
         rows = arguments.rows("limit", limit)
-        return await lists.open_orders(info.context, account=self.address, limit=rows)
+        if self.at is None:
+            return await lists.open_orders(info.context, account=self.address, limit=rows)
+        return await lists.orders(
+            info.context,
+            account=self.address,
+            status=[OrderStatus(one) for one in account_reads.WORKING],
+            limit=rows,
+            at=self.at,
+        )
 
     @strawberry.field
     async def trades(self, info: Info, limit: Limit = DEFAULT_ROWS) -> list[types.Trade]:
         rows = arguments.rows("limit", limit)
-        return await lists.trades(info.context, account=self.address, limit=rows)
+        return await lists.trades(info.context, account=self.address, limit=rows, at=self.at)
+
+
+@strawberry.type(description="One of all accounts; `account` tells more of it.")
+class Holder:
+    cursor: str
+    address: str
+    at: strawberry.Private[int | None]
+
+    @strawberry.field(description=f"The first {DEFAULT_ROWS}, by token.")
+    async def balances(self, info: Info) -> list[types.Balance]:
+        loaders = info.context.loaders
+        held = await loaders.balances.load(Held(Address(self.address), self.at))
+        tokens = await loaders.tokens.load_many([one.token for one in held])
+        pairs = zip(held, tokens, strict=True)
+        return [types.Balance.of(one, token) for one, token in pairs if token is not None]
 
 
 @strawberry.type
@@ -139,11 +134,20 @@ class ChainQuery:
 
     @strawberry.field(description="Canonical blocks, newest first; `after` a block's cursor.")
     async def blocks(
-        self, info: Info, limit: Limit = DEFAULT_ROWS, after: str | None = None
+        self,
+        info: Info,
+        limit: Limit = DEFAULT_ROWS,
+        after: str | None = None,
+        block: Pin = None,
+        finality: Final = None,
+        after_tx: AfterTx = None,
     ) -> list[StoredBlock]:
-        found = await chain_reads.headers(
-            info.context.snapshot, before=_number(after), limit=arguments.rows("limit", limit)
-        )
+        snapshot, before = info.context.snapshot, arguments.number("after", after)
+        at = await view.resolve(snapshot, block, finality, after_tx)
+        if at is not None:
+            before = min(before or at + 1, at + 1)
+        rows = arguments.rows("limit", limit)
+        found = await chain_reads.headers(snapshot, before=before, limit=rows)
         return [
             StoredBlock(
                 cursor=str(one.number),
@@ -158,10 +162,20 @@ class ChainQuery:
 
     @strawberry.field(description="Rollbacks, newest first; `after` a reorg's cursor.")
     async def reorgs(
-        self, info: Info, limit: Limit = DEFAULT_ROWS, after: str | None = None
+        self,
+        info: Info,
+        limit: Limit = DEFAULT_ROWS,
+        after: str | None = None,
+        block: Pin = None,
+        finality: Final = None,
+        after_tx: AfterTx = None,
     ) -> list[Reorg]:
+        snapshot = info.context.snapshot
         found = await chain_reads.rollbacks(
-            info.context.snapshot, before=_number(after), limit=arguments.rows("limit", limit)
+            snapshot,
+            before=arguments.number("after", after),
+            limit=arguments.rows("limit", limit),
+            at=await view.resolve(snapshot, block, finality, after_tx),
         )
         return [
             Reorg(
@@ -184,102 +198,105 @@ class ChainQuery:
         market: str | None = None,
         limit: Limit = DEFAULT_ROWS,
         after: str | None = None,
+        block: Pin = None,
+        finality: Final = None,
+        after_tx: AfterTx = None,
     ) -> list[fills.Fill]:
+        context = info.context
         return await fills.read(
-            info.context,
+            context,
             account=arguments.address("account", account),
-            market=await lists.market_address(info.context, market),
+            market=await lists.market_address(context, market),
             after=arguments.cursor("after", after),
             limit=arguments.rows("limit", limit),
+            at=await view.resolve(context.snapshot, block, finality, after_tx),
         )
 
-    @strawberry.field(description="All markets, or one, over 24 hours.")
+    @strawberry.field(description="All markets, or one, over 24 hours up to the block.")
     async def tickers(
-        self, info: Info, market: str | None = None, limit: Limit = DEFAULT_ROWS
+        self,
+        info: Info,
+        market: str | None = None,
+        limit: Limit = DEFAULT_ROWS,
+        block: Pin = None,
+        finality: Final = None,
+        after_tx: AfterTx = None,
     ) -> list[Ticker]:
-        context = info.context
+        context, snapshot = info.context, info.context.snapshot
         rows = arguments.rows("limit", limit)
-        position = await reads.position(context.snapshot)
+        at = await view.resolve(snapshot, block, finality, after_tx)
+        position = await reads.position(snapshot)
         if position is None or position.timestamp is None:
             return []
         if market is None:
-            listings = await reads.listings(context.snapshot, rows)
+            listings = await reads.listings(snapshot, rows)
         else:
             listings = [await context.loaders.listing("market", market)]
-        since = open_time("1m", position.timestamp - DAY_S)
-        found = await market_reads.tickers(
-            context.snapshot, since=since, markets=[one.address for one in listings]
-        )
-        return [_ticker(one, found[one.address], since, position.timestamp) for one in listings]
+        now = position.timestamp if at is None else (await view.header_at(snapshot, at)).timestamp
+        since, markets = open_time("1m", now - DAY_S), [one.address for one in listings]
+        if at is None:
+            found = await market_reads.tickers(snapshot, since=since, markets=markets)
+        else:
+            found = await past_books.tickers_at(
+                snapshot, since=since, at=at, now=now, markets=markets
+            )
+        there = (one for one in listings if at is None or one.market.created_block <= at)
+        return [_ticker(one, found[one.address], since, now) for one in there]
 
     @strawberry.field(description="A book order by order; `limit` is per side.")
-    async def book(self, info: Info, market: str, limit: Limit = DEFAULT_ROWS) -> OrderBook:
-        rows = arguments.rows("limit", limit)
+    async def book(
+        self,
+        info: Info,
+        market: str,
+        limit: Limit = DEFAULT_ROWS,
+        block: Pin = None,
+        finality: Final = None,
+        after_tx: AfterTx = None,
+    ) -> OrderBook:
+        snapshot, rows = info.context.snapshot, arguments.rows("limit", limit)
         listing = await info.context.loaders.listing("market", market)
-        sides: dict[str, list[BookOrder]] = {}
-        for side in ("buy", "sell"):
-            found = await fills.queued(info.context.snapshot, listing.address, side, rows)
-            sides[side] = _placed(found, listing)
-        return OrderBook(market=types.Market.of(listing), bids=sides["buy"], asks=sides["sell"])
+        at = await view.resolve(snapshot, block, finality, after_tx)
 
-    @strawberry.field(description="One address; null for nobody, as any may trade.")
-    async def account(self, info: Info, address: str) -> Account:
-        return Account(address=arguments.address("address", address))
+        async def queued(side: Side) -> list[BookOrder]:
+            if at is None:
+                found = await fills.queued(snapshot, listing.address, side, rows)
+            else:
+                found = await past_books.queued_at(snapshot, listing.address, side, at, rows)
+            return _placed(found, listing)
 
-    @strawberry.field(description="Trades as a relay connection, newest first.")
-    async def trades_connection(
+        bids, asks = await queued("buy"), await queued("sell")
+        return OrderBook(market=types.Market.of(listing), bids=bids, asks=asks)
+
+    @strawberry.field(description="One address; empty for nobody, as any may trade.")
+    async def account(
         self,
         info: Info,
-        first: Limit = DEFAULT_ROWS,
-        after: str | None = None,
-        market: str | None = None,
-        account: str | None = None,
-        block: view.BlockPin | None = None,
-        finality: view.Finality | None = None,
-        after_tx: str | None = None,
-    ) -> Connection[types.Trade]:
-        rows = arguments.rows("first", first)
+        address: str,
+        block: Pin = None,
+        finality: Final = None,
+        after_tx: AfterTx = None,
+    ) -> Account:
         at = await view.resolve(info.context.snapshot, block, finality, after_tx)
-        found = await lists.trades(
-            info.context, market=market, account=account, after=after, limit=rows + 1, at=at
-        )
-        return Connection[types.Trade].of(found, rows, after)
+        return Account(address=arguments.address("address", address), at=at)
 
-    @strawberry.field(description="Orders as a relay connection, newest first.")
-    async def orders_connection(
+    @strawberry.field(description="Everyone who ever held something inside, by address.")
+    async def accounts(
         self,
         info: Info,
-        first: Limit = DEFAULT_ROWS,
+        limit: Limit = DEFAULT_ROWS,
         after: str | None = None,
-        market: str | None = None,
-        account: str | None = None,
-        status: list[OrderStatus] | None = None,
-        side: Side | None = None,
-        block: view.BlockPin | None = None,
-        finality: view.Finality | None = None,
-        after_tx: str | None = None,
-    ) -> Connection[types.Order]:
-        rows = arguments.rows("first", first)
+        block: Pin = None,
+        finality: Final = None,
+        after_tx: AfterTx = None,
+    ) -> list[Holder]:
         at = await view.resolve(info.context.snapshot, block, finality, after_tx)
-        found = await lists.orders(
-            info.context,
-            market=market,
-            account=account,
-            status=status,
-            side=side,
-            after=after,
-            limit=rows + 1,
+        found = await listed_reads.accounts(
+            info.context.snapshot,
+            after=lists.account_address("after", after),
+            limit=arguments.rows("limit", limit),
             at=at,
         )
-        return Connection[types.Order].of(found, rows, after)
-
-
-def _number(after: str | None) -> int | None:
-    if after is None:
-        return None
-    if not (after.isascii() and after.isdigit() and len(after) <= 15):
-        raise BadInput("after", "the `cursor` of a row that this list returned", after)
-    return int(after)
+        return [Holder(cursor=one, address=one, at=at) for one in found]
 
 
 def _ticker(listing: Any, found: market_reads.Ticker, since: int, now: int) -> Ticker:

@@ -76,8 +76,12 @@ async def rollbacks(
     since: int | None = None,
     until: int | None = None,
     limit: int,
+    at: int | None = None,
 ) -> list[Rollback]:
-    """Rollbacks, newest first: below an id, or with an ancestor of a time in `[since, until)`."""
+    """Rollbacks, newest first: below an id, with an ancestor of a time in `[since, until)`.
+
+    Up to block `at` those that left nothing above it.
+    """
     r = t.rollbacks.c
     recorded = cast(extract("epoch", r.recorded_at), BigInteger)
     statement = (
@@ -97,6 +101,8 @@ async def rollbacks(
     )
     if before is not None:
         statement = statement.where(r.id < before)
+    if at is not None:
+        statement = statement.where(r.ancestor_number <= at)
     if since is not None:
         statement = statement.where(_b.timestamp >= since)
     if until is not None:

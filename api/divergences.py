@@ -38,8 +38,9 @@ async def read(
     acknowledged: bool | None,
     after: int | None,
     limit: int,
+    at: int | None = None,
 ) -> list[Divergence]:
-    """Divergences, newest first: the primary key read from its end."""
+    """Divergences up to block `at`, newest first: the primary key read from its end."""
     d = t.divergences.c
     statement = select(t.divergences).order_by(d.id.desc()).limit(limit)
     if market is not None:
@@ -48,6 +49,8 @@ async def read(
         statement = statement.where(d.acknowledged == acknowledged)
     if after is not None:
         statement = statement.where(d.id < after)
+    if at is not None:
+        statement = statement.where(d.block_number <= at)
     return [
         Divergence(
             cursor=str(row.id),

@@ -35,8 +35,9 @@ async def read(
     market: Address | None,
     after: Cursor | None,
     limit: int,
+    at: int | None = None,
 ) -> list[Fill]:
-    """An account's fills, newest first, with the side of the order from its row."""
+    """An account's fills up to block `at`, newest first."""
     c, o = t.order_changes.c, t.orders.c
     statement = (
         select(t.order_changes, o.side)
@@ -47,6 +48,8 @@ async def read(
     )
     if market is not None:
         statement = statement.where(c.market == market)
+    if at is not None:
+        statement = statement.where(c.block_number <= at)
     if after is not None:
         statement = statement.where(tuple_(c.block_number, c.ordinal) < after)
     found = await context.snapshot.read(statement)

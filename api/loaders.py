@@ -1,13 +1,24 @@
 """Batch loaders: however many rows name a market or a token, one statement fetches them all."""
 
+from typing import NamedTuple
+
 from strawberry.dataloader import DataLoader
 
-from api import arguments, divergences, reads
+from api import arguments, divergences, listed_reads, reads
 from api.errors import BadInput
+from api.limits import DEFAULT_ROWS
+from indexer.domain.balance import Balance
 from indexer.domain.listing import Listing
 from indexer.domain.market import Token
 from indexer.domain.units import Address
 from indexer.store.snapshot import Snapshot
+
+
+class Held(NamedTuple):
+    """Whose balances, after which block (None: at the head)."""
+
+    account: Address
+    at: int | None
 
 
 class Loaders:
@@ -17,6 +28,7 @@ class Loaders:
         self._snapshot = snapshot
         self.listings: DataLoader[Address, Listing | None] = DataLoader(self._load_listings)
         self.tokens: DataLoader[Address, Token | None] = DataLoader(self._load_tokens)
+        self.balances: DataLoader[Held, list[Balance]] = DataLoader(self._load_balances)
         self.open_divergences: DataLoader[Address, int] = DataLoader(self._load_open_divergences)
 
     async def listing(self, field: str, name: str) -> Listing:
@@ -39,6 +51,15 @@ class Loaders:
     async def _load_tokens(self, addresses: list[Address]) -> list[Token | None]:
         found = await reads.tokens_by_address(self._snapshot, addresses)
         return [found.get(address) for address in addresses]
+
+    async def _load_balances(self, keys: list[Held]) -> list[list[Balance]]:
+        """All of one list, and so of one block."""
+        found: dict[Held, list[Balance]] = {}
+        for at in {key.at for key in keys}:
+            accounts = [key.account for key in keys if key.at == at]
+            of = await listed_reads.balances_of(self._snapshot, accounts, limit=DEFAULT_ROWS, at=at)
+            found |= {Held(account, at): balances for account, balances in of.items()}
+        return [found.get(key, []) for key in keys]
 
     async def _load_open_divergences(self, addresses: list[Address]) -> list[int]:
         found = await divergences.count_open(self._snapshot, addresses)

@@ -123,10 +123,11 @@ async def tickers(
     ).select_from(source)
     if markets is not None:
         statement = statement.where(m.address.in_(markets))
-    return {row[0]: _ticker(tuple(row)) for row in await snapshot.read(statement)}
+    return {row[0]: ticker_of(tuple(row)) for row in await snapshot.read(statement)}
 
 
-def _ticker(row: tuple[Any, ...]) -> Ticker:
+def ticker_of(row: tuple[Any, ...]) -> Ticker:
+    """A ticker from the columns of `tickers`, in their order."""
     market, price, quantity, time, block, log, first_price, first_block, first_log, *rest = row
     return Ticker(
         market,

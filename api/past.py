@@ -23,32 +23,36 @@ MAX_PASSED_PRICES = 20_000
 _LEVELS = """
 with recursive prices as (
   (select price, 1 as passed from tidebook.level_changes
-    where market = :market and side = :side order by price {order} limit 1)
+    where market = {market} and side = '{side}' order by price {order} limit 1)
   union all
   select (select c.price from tidebook.level_changes c
-           where c.market = :market and c.side = :side and c.price {beyond} prices.price
+           where c.market = {market} and c.side = '{side}' and c.price {beyond} prices.price
            order by c.price {order} limit 1), passed + 1
     from prices where prices.price is not null and passed < :passed
 )
 select prices.price, state.quantity, state.order_count, state.block_number, state.log_index
   from prices cross join lateral (
     select quantity, order_count, block_number, log_index from tidebook.level_changes c
-     where c.market = :market and c.side = :side and c.price = prices.price
+     where c.market = {market} and c.side = '{side}' and c.price = prices.price
        and c.block_number <= :at order by c.block_number desc limit 1
   ) state
- where state.quantity > 0 limit :rows
+ where state.quantity > 0 limit {rows}
 """
 
 
-def levels_statement(market: Address, side: Side, at: int, limit: int) -> Any:
+def levels_text(side: Side, market: str = ":market", rows: str = ":rows") -> str:
     """A past side of a book, best first: from price to price by the primary key, then its state."""
     order, beyond = ("desc", "<") if side == "buy" else ("asc", ">")
+    return _LEVELS.format(side=side, order=order, beyond=beyond, market=market, rows=rows)
+
+
+def levels_statement(market: Address, side: Side, at: int, limit: int) -> Any:
+    """`levels_text` with its values."""
     c = t.level_changes.c
     return (
-        text(_LEVELS.format(order=order, beyond=beyond))
+        text(levels_text(side))
         .bindparams(
             bindparam("market", market, t.Hex()),
-            side=side,
             at=at,
             rows=limit,
             passed=MAX_PASSED_PRICES,

@@ -12,10 +12,11 @@ from strawberry.extensions import SchemaExtension
 from strawberry.schema.config import StrawberryConfig
 from strawberry.types import ExecutionContext
 
-from api import arguments, chain_reads, lists, market_reads, past, reads, types, view
+from api import arguments, listed_reads, lists, market_reads, past, reads, types, view
 from api.candles import read_candles
 from api.chain import ChainQuery
 from api.chain_reads import Header
+from api.connections import ConnectionQuery
 from api.cost import Admission
 from api.documents import Documents, Judge
 from api.errors import BadInput, Internal, addressed
@@ -26,8 +27,10 @@ from api.projection import ProjectingContext
 from api.reads import Position
 from api.scalars import LONG, Long, OrderStatus, Side
 from api.subscriptions import Subscription
+from api.view import AfterTx, Final, Pin
 from api.witness import WitnessQuery
 from indexer.domain.interval import INTERVALS
+from indexer.domain.listing import Listing
 from indexer.domain.units import Hash
 from indexer.store.snapshot import Pool, Snapshot
 
@@ -84,21 +87,32 @@ OptionalNamed = Annotated[str | None, _argument("A market's address or symbol, i
 Since = Annotated[Long | None, _argument("Unix seconds, inclusive: the first from here.", "from")]
 Until = Annotated[Long | None, _argument("Unix seconds, exclusive.", "to")]
 
-Pin = Annotated[view.BlockPin | None, _argument("The block to answer about; without, the head.")]
-Final = Annotated[view.Finality | None, _argument("Nothing newer than the block that is so final.")]
-AfterTx = Annotated[str | None, _argument("Answer once this tx's events are indexed.")]
-
 
 @strawberry.type
-class Query(WitnessQuery, ChainQuery):
+class Query(WitnessQuery, ChainQuery, ConnectionQuery):
     @strawberry.field(description="All markets, oldest first.")
-    async def markets(self, info: Info, limit: Limit = DEFAULT_ROWS) -> list[types.Market]:
-        found = await reads.listings(info.context.snapshot, arguments.rows("limit", limit))
-        return [types.Market.of(listing) for listing in found]
+    async def markets(
+        self,
+        info: Info,
+        limit: Limit = DEFAULT_ROWS,
+        block: Pin = None,
+        finality: Final = None,
+        after_tx: AfterTx = None,
+    ) -> list[types.Market]:
+        limit, snapshot = arguments.rows("limit", limit), info.context.snapshot
+        at = await view.resolve(snapshot, block, finality, after_tx)
+        found = await reads.listings(snapshot, limit)
+        return [types.Market.of(one) for one in found if _was_there(one, at)]
 
     @strawberry.field(description="One market, by address or by symbol. Null if there is none.")
     async def market(
-        self, info: Info, address: str | None = None, symbol: str | None = None
+        self,
+        info: Info,
+        address: str | None = None,
+        symbol: str | None = None,
+        block: Pin = None,
+        finality: Final = None,
+        after_tx: AfterTx = None,
     ) -> types.Market | None:
         loaders = info.context.loaders
         if address is not None and symbol is None:
@@ -109,7 +123,27 @@ class Query(WitnessQuery, ChainQuery):
         else:
             found = "neither" if address is None else "both"
             raise BadInput("address", "either address or symbol", found)
-        return None if listing is None else types.Market.of(listing)
+        at = await view.resolve(info.context.snapshot, block, finality, after_tx)
+        return types.Market.of(listing) if listing and _was_there(listing, at) else None
+
+    @strawberry.field(description="Tokens of the markets, by address.")
+    async def tokens(
+        self,
+        info: Info,
+        limit: Limit = DEFAULT_ROWS,
+        after: Annotated[str | None, _argument("A token's address: those behind it.")] = None,
+        block: Pin = None,
+        finality: Final = None,
+        after_tx: AfterTx = None,
+    ) -> list[types.Token]:
+        at = await view.resolve(info.context.snapshot, block, finality, after_tx)
+        found = await listed_reads.tokens(
+            info.context.snapshot,
+            after=lists.account_address("after", after),
+            limit=arguments.rows("limit", limit),
+            at=at,
+        )
+        return [types.Token.of(one) for one in found]
 
     @strawberry.field(description="Orders, newest first; at a past block as they were then.")
     async def orders(
@@ -182,8 +216,7 @@ class Query(WitnessQuery, ChainQuery):
         else:
             bids = await past.levels_at(snapshot, address, "buy", at, limit)
             asks = await past.levels_at(snapshot, address, "sell", at, limit)
-            header = await chain_reads.header_by_number(snapshot, at)
-            stands = None if header is None else _stored(header)
+            stands = _stored(await view.header_at(snapshot, at))
         return types.Depth(
             market=types.Market.of(listing),
             block=stands,
@@ -221,36 +254,51 @@ class Query(WitnessQuery, ChainQuery):
         since: Since = None,
         until: Until = None,
         limit: Limit = DEFAULT_ROWS,
+        block: Pin = None,
+        finality: Final = None,
+        after_tx: AfterTx = None,
     ) -> list[types.Candle]:
         if interval not in INTERVALS:
             raise BadInput("interval", "one of " + " ".join(INTERVALS), interval)
         limit = arguments.rows("limit", limit)
         since_s, until_s = arguments.time("from", since), arguments.time("to", until)
+        snapshot = info.context.snapshot
         listing = await info.context.loaders.listing("market", market)
+        at = await view.resolve(snapshot, block, finality, after_tx)
         found = await read_candles(
-            info.context.snapshot,
+            snapshot,
             listing.market.address,
             interval,
             since=since_s,
             until=until_s,
             limit=limit,
+            at=None if at is None else (at, (await view.header_at(snapshot, at)).timestamp),
         )
         return [types.Candle.of(candle, listing) for candle in found]
 
     @strawberry.field(name="_meta", description="Null before the writer has begun.")
-    async def meta(self, info: Info) -> types.Meta | None:
-        position = await reads.position(info.context.snapshot)
+    async def meta(
+        self, info: Info, block: Pin = None, finality: Final = None, after_tx: AfterTx = None
+    ) -> types.Meta | None:
+        snapshot = info.context.snapshot
+        at = await view.resolve(snapshot, block, finality, after_tx)
+        position = await reads.position(snapshot)
         if position is None:
             return None
         return types.Meta(
             chain_id=Long(position.chain_id),
-            block=_block(position),
+            block=_block(position) if at is None else _stored(await view.header_at(snapshot, at)),
             head=None if position.head is None else Long(position.head),
             safe=None if position.safe is None else Long(position.safe),
             finalized=None if position.finalized is None else Long(position.finalized),
             seq=Long(position.seq),
             epoch=position.epoch,
         )
+
+
+def _was_there(listing: Listing, at: int | None) -> bool:
+    """Whether a market existed after block `at`."""
+    return at is None or listing.market.created_block <= at
 
 
 def _block(position: Position | None) -> types.Block | None:

@@ -3,7 +3,7 @@
 import asyncio
 import re
 from enum import Enum
-from typing import Any
+from typing import Annotated, Any
 
 import strawberry
 
@@ -37,6 +37,15 @@ class BlockPin:
     )
 
 
+def _argument(description: str) -> Any:
+    return strawberry.argument(description=description)
+
+
+Pin = Annotated[BlockPin | None, _argument("The block to answer about; without, the head.")]
+Final = Annotated[Finality | None, _argument("Nothing newer than the block that is so final.")]
+AfterTx = Annotated[str | None, _argument("Answer once this tx's events are indexed.")]
+
+
 def block_hash(field: str, text: str) -> str:
     """A hash of a block or a tx, in lower case."""
     if _HASH.fullmatch(text) is None:
@@ -65,6 +74,14 @@ async def resolve(
     if final is None:
         raise BlockNotReached(f"no block is {finality} yet", head=position.number)
     return final if at is None else min(at, final)
+
+
+async def header_at(snapshot: Snapshot, at: int) -> chain_reads.Header:
+    """The block that `resolve` found."""
+    header = await chain_reads.header_by_number(snapshot, at)
+    if header is None:
+        raise BeyondRetention(f"block {at} is before the first one kept")
+    return header
 
 
 async def _pinned(snapshot: Snapshot, position: Position, pin: BlockPin) -> int | None:

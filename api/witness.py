@@ -6,12 +6,13 @@ from typing import Annotated, Any, Protocol
 
 import strawberry
 
-from api import arguments, divergences
+from api import arguments, divergences, view
 from api.books import book_at, book_at_head
 from api.errors import BadInput
 from api.limits import DEFAULT_ROWS, MAX_ROWS, MAX_TEXT_CHARS
 from api.loaders import Loaders
 from api.scalars import Long, OrderStatus, Side, TimeInForce
+from api.view import AfterTx, Final, Pin
 from indexer.domain import execution as ex
 from indexer.domain.listing import Listing
 from indexer.domain.units import Price, Quantity, to_decimal
@@ -112,6 +113,9 @@ class WitnessQuery:
         acknowledged: bool | None = None,
         first: Annotated[int, strawberry.argument(description=f"1 to {MAX_ROWS}.")] = DEFAULT_ROWS,
         after: str | None = None,
+        block: Pin = None,
+        finality: Final = None,
+        after_tx: AfterTx = None,
     ) -> list[divergences.Divergence]:
         context: Reading = info.context
         named = None
@@ -120,14 +124,14 @@ class WitnessQuery:
                 named = arguments.address("market", market)
             else:
                 named = (await context.loaders.listing("market", market)).market.address
-        if after is not None and not (after.isascii() and after.isdigit() and len(after) < 19):
-            raise BadInput("after", "the `cursor` of a row that this list returned", after)
+        at = await view.resolve(context.snapshot, block, finality, after_tx)
         return await divergences.read(
             context.snapshot,
             market=named,
             acknowledged=acknowledged,
-            after=None if after is None else int(after),
+            after=arguments.number("after", after),
             limit=arguments.rows("first", first),
+            at=at,
         )
 
     @strawberry.field(
@@ -135,25 +139,32 @@ class WitnessQuery:
         "at that of a past block. Nothing is sent."
     )
     async def simulate_order(
-        self, info: Info, market: str, orders: list[OrderIntent], block: Long | None = None
+        self,
+        info: Info,
+        market: str,
+        orders: list[OrderIntent],
+        block: Pin = None,
+        finality: Final = None,
+        after_tx: AfterTx = None,
     ) -> Simulation:
         context: Reading = info.context
         if not 1 <= len(orders) <= MOST_INTENTS:
             raise BadInput("orders", f"1 to {MOST_INTENTS} of them", len(orders))
         listing = await context.loaders.listing("market", market)
-        if block is None:
+        at = await view.resolve(context.snapshot, block, finality, after_tx)
+        if at is None:
             asking = {
                 arguments.address("account", o.account) for o in orders if o.account is not None
             }
             mirror = await book_at_head(context.snapshot, listing, asking)
         else:
-            mirror = await book_at(context.snapshot, block)
+            mirror = await book_at(context.snapshot, at)
         in_quote = mirror.deployment.protocol == "scalex"
         intents = [_intent(order, listing, in_quote) for order in orders]
         try:
             found = simulate(mirror, listing.market.address, intents, mirror.head.timestamp)
         except BadSimulation as error:  # the market did not exist yet
-            raise BadInput("block", "one after the market's creation", block) from error
+            raise BadInput("block", "one after the market's creation", at) from error
         return Simulation(
             block_number=Long(mirror.head.number),
             block_hash=mirror.head.hash,

@@ -263,6 +263,7 @@ orders = Table(
     Index(None, "account", "placed_block", "placed_log_index"),
     Index(None, "market", "placed_block", "placed_log_index"),
     Index(None, "placed_block", "placed_log_index"),
+    Index(None, "market", "side", "price", "placed_block", "placed_log_index"),
     Index("orders_queued", "market", "side", "price", postgresql_where=text("queued")),
 )
 

@@ -11,13 +11,13 @@ from api.schema import Context, build_schema
 from indexer.chain.recording import Recording
 from indexer.decode import decode, select
 from indexer.domain.order import Level
-from indexer.domain.units import Address
+from indexer.domain.units import Address, to_decimal
 from indexer.mirror.fold import Mirror
 from indexer.store import postgres
 from indexer.store.queries import Query
 from indexer.store.snapshot import connect
 from tests.api.served import Ask, Indexed
-from tests.api.test_graphql import first_market
+from tests.api.test_graphql import decimals, first_market
 
 BLOCKS = (150, 400, 777)
 
@@ -86,6 +86,94 @@ async def test_depth_orders_and_balances_are_those_of_the_block(
         assert data["balances"] == [
             {"rawAvailable": str(b.available), "rawLocked": str(b.locked)} for b in own
         ]
+
+
+@pytest.mark.parametrize("block", BLOCKS)
+async def test_queues_tickers_candles_and_accounts_are_those_of_the_block(
+    ask: Ask, indexed: Indexed, mirrors: dict[int, Mirror], block: int
+) -> None:
+    mirror = mirrors[block]
+    pin = f"block: {{number: {block}}}"
+    then = [one for one in indexed.trades if one.block_number <= block]
+    for market, book in mirror.books.items():
+        data = await ask(
+            f'{{ book(market: "{market}", limit: 1000, {pin}) {{ bids {{ ...o }} asks {{ ...o }} }}'
+            f' candles(market: "{market}", interval: "1m", limit: 1000, {pin}) {{ trades close }}'
+            f' seconds: candles(market: "{market}", interval: "1s", limit: 1000, {pin})'
+            " { trades } } fragment o on BookOrder { orderId rawPrice rawRemaining position }"
+        )
+        levels = [one for one in book.levels.rows.values() if one.quantity > 0]
+        for side, key, sign in (("buy", "bids", -1), ("sell", "asks", 1)):
+            expected = []
+            for level in sorted(levels, key=lambda one: sign * one.price):
+                if level.side == side:
+                    queue = queue_of(book.orders.rows, level.head)
+                    expected += [
+                        {
+                            "orderId": one.order_id,
+                            "rawPrice": str(one.price),
+                            "rawRemaining": str(one.remaining),
+                            "position": place,
+                        }
+                        for place, one in enumerate(queue, 1)
+                    ]
+            assert data["book"][key] == expected
+        traded = [one for one in then if one.market == market]
+        for candles in (data["candles"], data["seconds"]):
+            assert sum(one["trades"] for one in candles) == len(traded)
+        base, quote = decimals(indexed, market)
+        if traded:
+            assert data["candles"][-1]["close"] == to_decimal(traded[-1].price, quote)
+        fields = "last volume trades bid ask openTime"
+        data = await ask(f'{{ tickers(market: "{market}", {pin}) {{ {fields} }} }}')
+        (ticker,) = data["tickers"]
+        inside = [one for one in traded if one.timestamp >= ticker["openTime"]]
+        assert ticker["trades"] == len(inside)
+        assert ticker["volume"] == to_decimal(sum(one.quantity for one in inside), base)
+        assert ticker["last"] == (to_decimal(traded[-1].price, quote) if traded else None)
+        bids = [one.price for one in levels if one.side == "buy"]
+        assert ticker["bid"] == (to_decimal(max(bids), quote) if bids else None)
+    held = sorted({one.account for one in mirror.ledger.balances.rows.values()})
+    data = await ask(f"{{ accounts(limit: 1000, {pin}) {{ address balances {{ rawLocked }} }} }}")
+    assert [one["address"] for one in data["accounts"]] == held
+    locked = sum(int(b["rawLocked"]) for one in data["accounts"] for b in one["balances"])
+    assert locked == sum(one.locked for one in mirror.ledger.balances.rows.values())
+
+
+def queue_of(orders: Any, head: int) -> list[Any]:
+    """The orders of a level, along the contract's own pointers."""
+    found = []
+    while head:
+        found.append(orders[head])
+        head = found[-1].next
+    return found
+
+
+def test_every_root_takes_a_block_and_a_finality() -> None:
+    roots = build_schema()._schema.query_type
+    assert roots is not None
+    for name, root in roots.fields.items():
+        assert {"block", "finality", "afterTx"} <= root.args.keys(), name
+
+
+async def test_what_is_newer_than_the_block_is_left_out(ask: Ask, indexed: Indexed) -> None:
+    at = BLOCKS[1]
+    data = await ask(
+        "query($a: String!, $b: BlockPin) { blocks(limit: 1, block: $b) { number }"
+        " fills(account: $a, limit: 1000, block: $b) { blockNumber } reorgs(block: $b) { depth }"
+        " divergences(block: $b) { blockNumber } _meta(block: $b) { block { number } }"
+        " markets(block: $b) { createdBlock } tokens(block: $b) { address } first: tokens(block:"
+        ' {number: 0}) { address } market(symbol: "WETH-USDC", block: {number: 0}) { symbol }'
+        " account(address: $a, block: $b) { trades(limit: 1) { blockNumber } } }",
+        a=indexed.trades[0].maker,
+        b={"number": at},
+    )
+    assert data["blocks"] == [{"number": at}] == [data["_meta"]["block"]]
+    rows = data["fills"] + data["account"]["trades"]
+    assert rows
+    assert all(one["blockNumber"] <= at for one in rows)
+    assert all(one["createdBlock"] <= at for one in data["markets"])
+    assert (len(data["tokens"]), data["first"], data["market"]) == (4, [], None)
 
 
 async def test_a_past_book_is_read_by_index_alone(indexed: Indexed) -> None:

@@ -15,7 +15,7 @@ from tests.api.served import Ask, Indexed
 from tests.model.recorded import recorded
 
 ASK = """
-query ($market: String!, $orders: [OrderIntent!]!, $block: Long) {
+query ($market: String!, $orders: [OrderIntent!]!, $block: BlockPin) {
   simulateOrder(market: $market, orders: $orders, block: $block) {
     blockNumber
     executions {
@@ -83,9 +83,9 @@ async def test_a_simulation_in_the_past_meets_the_book_of_then(ask: Ask, indexed
         if block.number <= 300:
             mirror.apply(block, events, tokens, final=True)
     orders = pairs(indexed, "WETH-USDC")
-    answer = (await ask(ASK, market="WETH-USDC", orders=[o for _, o in orders], block=300))[
-        "simulateOrder"
-    ]
+    answer = (
+        await ask(ASK, market="WETH-USDC", orders=[o for _, o in orders], block={"number": 300})
+    )["simulateOrder"]
     assert answer["blockNumber"] == 300
     market = next(m.address for m in mirror.markets.rows.values() if m.symbol == "WETH-USDC")
     expected = simulate(mirror, market, [intent for intent, _ in orders], mirror.head.timestamp)
@@ -105,7 +105,11 @@ async def test_a_simulation_in_the_past_meets_the_book_of_then(ask: Ask, indexed
             "price",
         ),
         (
-            {"market": "WETH-USDC", "block": 10**9, "orders": [{"side": "buy", "quantity": "1"}]},
+            {
+                "market": "WETH-USDC",
+                "block": {"number": 1},
+                "orders": [{"side": "buy", "quantity": "1"}],
+            },
             "block",
         ),
     ],
