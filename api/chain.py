@@ -6,6 +6,7 @@ from typing import Annotated, Any
 import strawberry
 
 from api import (
+    account_reads,
     arguments,
     chain_reads,
     fills,
