@@ -8,7 +8,8 @@ from indexer.domain.balance import Balance
 from indexer.domain.market import Token
 from indexer.domain.units import Address
 from indexer.store import tables as t
-from indexer.store.snapshot import Query, Snapshot
+from indexer.store.queries import Query
+from indexer.store.snapshot import Snapshot
 
 
 async def tokens(

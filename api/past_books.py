@@ -10,7 +10,8 @@ from api.market_reads import Ticker
 from indexer.domain.order import CANDLE_SECONDS, Order, Side
 from indexer.domain.units import Address
 from indexer.store import tables as t
-from indexer.store.snapshot import Query, Snapshot
+from indexer.store.queries import Query
+from indexer.store.snapshot import Snapshot
 
 _AT = bindparam("at", type_=BigInteger)
 
