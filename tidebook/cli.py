@@ -361,11 +361,12 @@ def status(storage: Storage, as_json: bool) -> None:
 
 @tidebook.command()
 @_storage
-def export(storage: Storage) -> None:
+@click.option("--history", is_flag=True, help="Also how levels and balances came about.")
+def export(storage: Storage, history: bool) -> None:
     """The state at the last indexed block, as canonical JSON."""
     from tidebook import tasks
 
-    _run(tasks.export(storage))
+    _run(tasks.export(storage, history=history))
 
 
 @tidebook.command()

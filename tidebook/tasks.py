@@ -101,7 +101,7 @@ def _provider(row: dict[str, Any]) -> str:
     return f"{row['url_masked']}: {row['state']}, score {row['score']}, head {head}{faults}{words}"
 
 
-async def export(storage: Storage) -> None:
+async def export(storage: Storage, *, history: bool = False) -> None:
     """Print the state at the last indexed block."""
     from indexer.store import postgres
     from indexer.store.export import export as read_export
@@ -111,7 +111,7 @@ async def export(storage: Storage) -> None:
         connection = await postgres.connect(urls.database_url)
         try:
             await check_schema(connection)
-            state = await read_export(connection)
+            state = await read_export(connection, history=history)
         finally:
             await connection.close()
     sys.stdout.buffer.write(msgspec.json.encode(state) + b"\n")

@@ -9,11 +9,12 @@ from indexer.store.postgres import Connection
 Json = dict[str, Any]
 
 
-async def export(connection: Connection) -> Json:
+async def export(connection: Connection, *, history: bool = False) -> Json:
     """Markets with levels, orders and trades, and all balances, at the last indexed block.
 
     Amounts are text in contract units; addresses lower case. Levels hold what a taker can reach
-    from the head of the queue. Raises NothingIndexed.
+    from the head of the queue. `history` adds how they came about: tokens, blocks with their
+    times, and levels and balances after each block that touched them. Raises NothingIndexed.
     """
     async with connection.transaction(isolation="repeatable_read", readonly=True):
         head = await connection.fetchrow(_HEAD)
@@ -24,7 +25,12 @@ async def export(connection: Connection) -> Json:
         trades = await _by_market(connection, _TRADES)
         markets = await connection.fetch(_MARKETS)
         balances = await connection.fetch(_BALANCES)
+        past = {
+            name: [dict(row) for row in await connection.fetch(query)]
+            for name, query in (_HISTORY.items() if history else ())
+        }
     return {
+        **({"history": past} if history else {}),
         "tidebook": 1,
         "chain_id": head["chain_id"],
         "block": {key: head[key] for key in ("number", "hash", "timestamp")},
@@ -83,6 +89,20 @@ select market, block_number, log_index, tx, price::text, quantity::text, quote_a
        verified
   from tidebook.trades order by block_number, log_index
 """
+
+_HISTORY = {
+    "tokens": "select address, symbol, decimals from tidebook.tokens order by address",
+    "blocks": "select number, timestamp from tidebook.blocks where canonical order by number",
+    "levels": """
+select market, block_number, side, price::text, quantity::text
+  from tidebook.level_changes order by block_number, market, side, price
+""",
+    "balances": """
+select account, token, block_number, log_index, available::text, locked::text, deposited::text,
+       withdrawn::text
+  from tidebook.balance_changes order by block_number, log_index, token
+""",
+}
 
 _BALANCES = """
 select account, token, available::text, locked::text from tidebook.balances order by account, token
