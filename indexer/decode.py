@@ -211,27 +211,37 @@ def _generate(abi: abis.EventAbi) -> Callable[[Log], ev.Event]:
         return lambda log: ev.Noted(log.transaction_hash, log.index, log.address, name)
     event, wanted = EVENTS[abi.name]
     words = [f for f in abi.fields if f.indexed] + [f for f in abi.fields if not f.indexed]
-    topics = " + ".join(f"topics[{i}][2:]" for i in range(1, abi.topics))
+    places = {field.name: at for at, field in enumerate(words)}
+    read = []
+    for name in event.__struct_fields__[3:]:
+        abi_name, _, reading = wanted[name].partition(":")
+        if abi_name in places:  # an older shape lacks the last fields, which have defaults
+            at = places[abi_name]
+            read.append((at, reading or words[at].type, abi_name))
+    known = {at for at, kind, _ in read if kind in _ADDRESSES and at < abi.topics - 1}
+    starts: dict[int, int] = {}
+    for at in range(len(words)):
+        if at not in known:
+            starts[at] = 32 * len(starts)
+    topics = "".join(f"topics[{at + 1}][2:] + " for at in starts if at < abi.topics - 1)
     lines = [
         "def decode_one(log):",
         "    topics = log.topics",
         f"    if len(topics) != {abi.topics}: raise BadWord()",
-        f"    w = bytes.fromhex({topics + ' + ' if topics else ''}log.data[2:])",
-        f"    if len(w) != {32 * len(words)}: raise BadWord()",
+        f"    w = bytes.fromhex({topics}log.data[2:])",
+        f"    if len(w) != {32 * len(starts)}: raise BadWord()",
     ]
     values = []
-    for name, source in wanted.items():
-        abi_name, _, reading = source.partition(":")
-        at = next((i for i, field in enumerate(words) if field.name == abi_name), None)
-        if at is None:
-            continue  # an older shape of the event: the class has a default
-        kind = reading or words[at].type
-        check, value = _word(32 * at, kind, abi_name)
+    for at, kind, abi_name in read:
+        if at in known:
+            topic = f"topics[{at + 1}]"
+            values.append(f"known.get({topic}) or learn({topic}, '{abi_name}: {kind}')")
+            continue
+        check, value = _word(starts[at], kind, abi_name)
         lines += check
-        values.append(f"{name}={value}")
-    lines.append(
-        f"    return Event(log.transaction_hash, log.index, log.address, {', '.join(values)})"
-    )
+        values.append(value)
+    origin = "log.transaction_hash, int(log.log_index, 16), log.address"
+    lines.append(f"    return Event({origin}, {', '.join(values)})")
     scope: dict[str, Any] = {
         "Event": event,
         "BadWord": _BadWord,
@@ -240,11 +250,35 @@ def _generate(abi: abis.EventAbi) -> Callable[[Log], ev.Event]:
         "TIMES_IN_FORCE": TIMES_IN_FORCE,
         "TYPES": TYPES,
         "number": int.from_bytes,
-        "ZEROS": bytes(32),
+        "known": _known,
+        "learn": _learn,
+        **{f"ZEROS{size}": bytes(size) for size in range(32)},
     }
     exec("\n".join(lines), scope)
     decoder: Callable[[Log], ev.Event] = scope["decode_one"]
     return decoder
+
+
+_ADDRESSES = ("address", "token")
+
+MOST_KNOWN = 100_000
+"""Addresses remembered by the topic that tells them."""
+
+_known: dict[str, Address] = {}
+"""The same few thousand accounts and tokens are in most topics: one string for each is kept."""
+
+
+def _learn(topic: str, name: str) -> Address:
+    """The address in a topic, which is remembered."""
+    word = bytes.fromhex(topic[2:])
+    if len(word) != 32:
+        raise _BadWord
+    if any(word[:12]):
+        raise _BadWord(name, word.hex())
+    if len(_known) >= MOST_KNOWN:
+        _known.clear()
+    address = _known[topic] = Address("0x" + word[12:].hex())
+    return address
 
 
 def _word(at: int, kind: str, name: str) -> tuple[list[str], str]:
@@ -255,14 +289,14 @@ def _word(at: int, kind: str, name: str) -> tuple[list[str], str]:
     if kind in ("SIDES", "STATUSES", "TIMES_IN_FORCE", "TYPES"):
         values = {"SIDES": SIDES, "STATUSES": STATUSES, "TYPES": TYPES}.get(kind, TIMES_IN_FORCE)
         check = (
-            f"    if w[{end - 1}] >= {len(values)} or w[{at}:{end - 1}] != ZEROS[:31]: "
+            f"    if w[{end - 1}] >= {len(values)} or w[{at}:{end - 1}] != ZEROS31: "
             f"raise BadWord('{name}: one of {'/'.join(values)}', w[{at}:{end}].hex())"
         )
         return [check], f"{kind}[w[{end - 1}]]"
-    size = 20 if kind in ("address", "token") else int(kind.removeprefix("uint")) // 8
+    size = 20 if kind in _ADDRESSES else int(kind.removeprefix("uint")) // 8
     start = end - size
     check = (
-        f"    if w[{at}:{start}] != ZEROS[:{32 - size}]: "
+        f"    if w[{at}:{start}] != ZEROS{32 - size}: "
         f"raise BadWord('{name}: {kind}', w[{at}:{end}].hex())"
     )
     value = f"'0x' + w[{start}:{end}].hex()" if size == 20 else f"number(w[{start}:{end}])"

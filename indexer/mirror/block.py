@@ -77,6 +77,8 @@ class BlockFold:
 
     def _apply(self, event: ev.AnyEvent) -> None:
         match event:
+            case ev.Locked() | ev.Unlocked():  # first: they are a third of all
+                self._mirror.ledger.apply(self._block.number, event)
             case ev.OrderPlaced():
                 self._place(event)
             case ev.Traded():
@@ -89,14 +91,7 @@ class BlockFold:
                 taker_pays = isinstance(event, ev.LockedTransferred)
                 self._fees[event.operator, taker_pays] = event.fee
                 self._mirror.ledger.apply(self._block.number, event)
-            case (
-                ev.Deposited()
-                | ev.Withdrawn()
-                | ev.Locked()
-                | ev.Unlocked()
-                | ev.Debited()
-                | ev.TokensMoved()
-            ):
+            case ev.Deposited() | ev.Withdrawn() | ev.Debited() | ev.TokensMoved():
                 self._mirror.ledger.apply(self._block.number, event)
             case ev.MarketCreated():
                 self._mirror.create_market(self._block, event)

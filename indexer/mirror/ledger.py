@@ -91,7 +91,7 @@ class Ledger:
         self, account: Address, token: Address, block_number: int, event: ev.Event
     ) -> Balance:
         key = (account, token)
-        if key in self.balances:
+        if key in self.balances.rows:
             balance = self.balances.touch(key)
         else:
             balance = self.balances.add(key, Balance(account, token))

@@ -1,6 +1,6 @@
 """Records by key, with a memory of what the running block has changed of them."""
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import Generic, TypeVar
 
 import msgspec
@@ -52,12 +52,14 @@ class Records(Generic[K, R]):
 
     def take_deltas(self) -> list[Delta[R]]:
         """Everything touched since the last call, before and after, in the order of first touch."""
-        deltas = []
-        for key, before in self._before.items():
-            after = self.rows.get(key)
-            if before is None and after is None:
-                continue
-            deltas.append(Delta(before, None if after is None else _image(after)))
+        if not self._before:
+            return []
+        find = self.rows.get
+        deltas = [
+            Delta(before, None if after is None else _image(after))
+            for key, before in self._before.items()
+            if (after := find(key)) is not None or before is not None
+        ]
         self._before.clear()
         return deltas
 
@@ -70,7 +72,5 @@ class Records(Generic[K, R]):
                 self.rows[key] = _image(image)
 
 
-def _image(row: R) -> R:
-    """A shallow copy, in C: an eighth of a microsecond for an order."""
-    copy: R = row.__copy__()  # type: ignore[attr-defined]  # msgspec's stubs leave it out
-    return copy
+_image: Callable[[R], R] = msgspec.Struct.__copy__  # type: ignore[attr-defined]  # not in the stubs
+"""A shallow copy, in C: an eighth of a microsecond for an order."""
