@@ -10,6 +10,7 @@ from time import perf_counter
 from typing import Any
 
 import asyncpg
+import msgspec
 from cross_web import HTTPException
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 from prometheus_client.exposition import CONTENT_TYPE_LATEST
@@ -235,6 +236,19 @@ class _Endpoint(GraphQL[Context, None]):
         if not isinstance(decoded, (dict, list)):
             raise JSONDecodeError("expected an object", "", 0)
         return decoded
+
+    def create_response(
+        self,
+        response_data: GraphQLHTTPResponse | list[GraphQLHTTPResponse],
+        sub_response: Response,
+    ) -> Response:
+        try:
+            body = msgspec.json.encode(response_data)
+        except UnicodeEncodeError:  # half a character, which an error repeats of its caller
+            return super().create_response(response_data, sub_response)
+        response = Response(body, media_type="application/json")
+        response.headers.raw.extend(sub_response.headers.raw)
+        return response
 
     async def run(self, request: Any, *args: Any, **kwargs: Any) -> Any:
         if isinstance(request, WebSocket):

@@ -25,7 +25,7 @@ class Listed(dict[Address, tuple[Listing, types.Market]]):
 
     @classmethod
     async def of(cls, context: Reading, markets: set[Address]) -> "Listed":
-        listings = await context.loaders.listings.load_many(sorted(markets))
+        listings = await context.loaders.listings.load_many(markets)
         return cls(
             (listing.address, (listing, types.Market.of(listing)))
             for listing in listings

@@ -1,5 +1,6 @@
 """Batch loaders: however many rows name a market or a token, one statement fetches them all."""
 
+from collections.abc import Iterable
 from typing import NamedTuple
 
 from strawberry.dataloader import DataLoader
@@ -21,12 +22,32 @@ class Held(NamedTuple):
     at: int | None
 
 
+class Listings:
+    """The markets of addresses, each read once. Who has many of them asks for all at once."""
+
+    def __init__(self, snapshot: Snapshot) -> None:
+        self._snapshot = snapshot
+        self._known: dict[Address, Listing | None] = {}
+
+    async def load(self, address: Address) -> Listing | None:
+        return (await self.load_many([address]))[0]
+
+    async def load_many(self, addresses: Iterable[Address]) -> list[Listing | None]:
+        """One for each address, None where there is no market."""
+        wanted = list(addresses)
+        missing = sorted({one for one in wanted if one not in self._known})
+        if missing:
+            found = await reads.listings_by_address(self._snapshot, missing)
+            self._known.update((one, found.get(one)) for one in missing)
+        return [self._known[one] for one in wanted]
+
+
 class Loaders:
     """One request's loaders. They remember, so they live no longer than their snapshot."""
 
     def __init__(self, snapshot: Snapshot) -> None:
         self._snapshot = snapshot
-        self.listings: DataLoader[Address, Listing | None] = DataLoader(self._load_listings)
+        self.listings = Listings(snapshot)
         self.tokens: DataLoader[Address, Token | None] = DataLoader(self._load_tokens)
         self.balances: DataLoader[Held, list[Balance]] = DataLoader(self._load_balances)
         self.open_divergences: DataLoader[Address, int] = DataLoader(self._load_open_divergences)
@@ -43,10 +64,6 @@ class Loaders:
         if arguments.is_address(name):
             return await self.listings.load(arguments.address(field, name))
         return await reads.listing_by_symbol(self._snapshot, arguments.symbol(field, name))
-
-    async def _load_listings(self, addresses: list[Address]) -> list[Listing | None]:
-        found = await reads.listings_by_address(self._snapshot, addresses)
-        return [found.get(address) for address in addresses]
 
     async def _load_tokens(self, addresses: list[Address]) -> list[Token | None]:
         found = await reads.tokens_by_address(self._snapshot, addresses)

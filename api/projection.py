@@ -26,6 +26,8 @@ from graphql import (
 from strawberry.schema.schema import StrawberryGraphQLCoreExecutionContext
 from strawberry.types.field import StrawberryField
 
+from api.limits import MAX_CACHED_DOCUMENTS
+
 MAX_INT = 2**31
 
 Column = list[Any]
@@ -53,11 +55,26 @@ class ProjectingContext(StrawberryGraphQLCoreExecutionContext):
         try:
             if len(field_details_list) != 1:
                 raise NotPlain
-            return _value(item_type, field_details_list[0].node.selection_set)(rows)
+            return _plan(item_type, field_details_list[0].node.selection_set)(rows)
         except Exception:  # to be told with its place, where it is no NotPlain
             return super().complete_iterable_value(
                 item_type, field_details_list, info, path, rows, position_context
             )
+
+
+def _plan(kind: Any, selections: SelectionSetNode | None) -> Tell:
+    """How a list of a document is told: documents are kept, and so are their plans."""
+    found = _plans.get(id(selections))
+    if found is None or found[0] is not selections or found[1] is not kind:
+        if len(_plans) >= MAX_PLANS:
+            _plans.pop(next(iter(_plans)))
+        found = _plans[id(selections)] = (selections, kind, _value(kind, selections))
+    return found[2]
+
+
+MAX_PLANS = 4 * MAX_CACHED_DOCUMENTS
+_plans: dict[int, tuple[SelectionSetNode | None, Any, Tell]] = {}
+"""By the identity of a selection, which is held here lest another get it."""
 
 
 def _value(kind: Any, selections: SelectionSetNode | None) -> Tell:

@@ -30,9 +30,12 @@ def quote_amount(quantity: int, price: int, base_unit: int) -> Amount:
 
 def to_decimal(units: int, decimals: int) -> str:
     """The plain decimal text of an integer amount: `to_decimal(1500000, 6) == "1.5"`."""
+    if units < 0:
+        return "-" + to_decimal(-units, decimals)
+    digits = str(units)
     if decimals == 0:
-        return str(units)
-    sign, digits = ("-", str(-units)) if units < 0 else ("", str(units))
-    digits = digits.rjust(decimals + 1, "0")
+        return digits
+    if len(digits) <= decimals:
+        digits = digits.zfill(decimals + 1)
     fraction = digits[-decimals:].rstrip("0")
-    return f"{sign}{digits[:-decimals]}.{fraction}" if fraction else sign + digits[:-decimals]
+    return f"{digits[:-decimals]}.{fraction}" if fraction else digits[:-decimals]
