@@ -34,7 +34,7 @@ from tidebook import embedded
 
 CHAIN_ID = 31337
 DEADLINE_S = 60.0
-BLOCK_S = 0.1
+BLOCK_S = 0.2
 ORDERS_A_BLOCK = 4
 BLOCKS_A_REORG = 5
 DEEPEST_REORG = 6
@@ -48,7 +48,7 @@ class Reached(Exception):
 class Stage:
     """Everything, running."""
 
-    def __init__(self, folder: Path, devnet: Devnet, seed: int) -> None:
+    def __init__(self, folder: Path, devnet: Devnet, seed: int, opened: AsyncExitStack) -> None:
         self.folder = folder
         self.devnet = devnet
         self.draw = random.Random(seed)
@@ -61,6 +61,7 @@ class Stage:
         self.relay: Service
         self.reorgs = 0
         self._seed = seed
+        self._opened = opened
         self._runs = 0
         self._quiet = asyncio.Lock()
 
@@ -85,18 +86,35 @@ class Stage:
                     driver.forget_nonces()
             await asyncio.sleep(BLOCK_S)
 
+    # -- who works --------------------------------------------------------------------------------
+
+    async def start_writer(self) -> Service:
+        """A writer in a process of its own."""
+        node = self.devnet.url.replace("http", "ws", 1)
+        where = ("--rpc", node, "--database-url", self.through, "--compare-every", "0")
+        return await self._opened.enter_async_context(running("index", *where))
+
+    async def start_relay(self) -> Service:
+        """A relay in a process of its own."""
+        where = ("--database-url", self.through, "--redis-url", self.redis_url)
+        return await self._opened.enter_async_context(running("relay", *where))
+
     # -- what happens to the servers --------------------------------------------------------------
 
     def kill_server(self, kind: str, number: int) -> None:
         os.kill(int((self.folder / kind / "server.lock").read_text()), number)
 
     async def start_servers(self) -> None:
-        """Bring back what has been killed."""
+        """Bring back what has been killed, once it is gone."""
+
+        async def gone() -> bool:
+            return bool(embedded.lost(self.folder))
 
         def start() -> None:
             with embedded.servers(self.folder):
                 pass  # our own seat keeps them
 
+        await _until(gone, "the end of a server")
         await asyncio.to_thread(start)
         if self.postgres.is_closed():
             self.postgres = await asyncpg.connect(self.database_url)
@@ -129,27 +147,34 @@ class Stage:
         return await self.told() > seq
 
     async def check(self) -> None:
-        """With the market standing still: tables, outbox and streams are as without any fault."""
+        """With the market standing still, everything is as without any fault."""
         async with self._quiet:
             await _until(self._is_level, "writer and relay to be level with the node")
+            await self._check_messages()
             clean = await self._clean_run()
             found = await tables(self.database_url)
             for name, rows in (await tables(clean)).items():
                 assert found[name] == rows, f"seed {self._seed}: {name} is not as in a clean run"
-            outbox = await self.postgres.fetch(
-                "select seq, message from tidebook.outbox order by 1"
-            )
-            first, last = outbox[0]["seq"], await self.told()
-            assert [row["seq"] for row in outbox] == list(range(first, last + 1))
-            assert await self._streams() == [(row["seq"], row["message"]) for row in outbox]
-            newest: dict[str, int] = {}
-            rows = await self.postgres.fetch(
-                "select seq, channel, message from tidebook.outbox order by 1"
-            )
-            for row in rows:
-                previous = msgspec.json.decode(row["message"])["prev_seq"]
-                assert previous == newest.get(row["channel"], previous), f"seed {self._seed}: {row}"
-                newest[row["channel"]] = row["seq"]
+
+    async def check_streams(self) -> None:
+        """The part of `check` that a relay or a Redis could spoil."""
+        async with self._quiet:
+            await _until(self._is_level, "writer and relay to be level with the node")
+            await self._check_messages()
+
+    async def _check_messages(self) -> None:
+        """The outbox has no gap, each channel is linked, and the streams are the outbox."""
+        rows = await self.postgres.fetch(
+            "select seq, channel, message from tidebook.outbox order by 1"
+        )
+        seqs = [row["seq"] for row in rows]
+        assert seqs == list(range(seqs[0], await self.told() + 1)), f"seed {self._seed}"
+        assert await self._streams() == [(row["seq"], row["message"]) for row in rows]
+        newest: dict[str, int] = {}
+        for row in rows:
+            previous = msgspec.json.decode(row["message"])["prev_seq"]
+            assert previous == newest.get(row["channel"], previous), f"seed {self._seed}: {row}"
+            newest[row["channel"]] = row["seq"]
 
     async def _is_level(self) -> bool:
         cursor = await self.postgres.fetchrow("select seq, block_hash from tidebook.cursors")
@@ -193,13 +218,13 @@ class Stage:
 
 
 @asynccontextmanager
-async def stage(folder: Path, seed: int, *, websocket: bool = True) -> AsyncIterator[Stage]:
+async def stage(folder: Path, seed: int) -> AsyncIterator[Stage]:
     """A stage on which the market is open, and the writer and the relay are level with it."""
     print(f"seed {seed}")  # noqa: T201  # shown with a failure, and enough to repeat it
     async with AsyncExitStack() as opened:
         urls = opened.enter_context(embedded.servers(folder))
         devnet = await opened.enter_async_context(Devnet(Config(port=0, timestamp_step_s=1)))
-        on = Stage(folder, devnet, seed)
+        on = Stage(folder, devnet, seed, opened)
         on.database_url, on.redis_url = await _databases(urls.database_url), urls.redis_url
         sockets = folder / "between"
         sockets.mkdir()
@@ -209,22 +234,10 @@ async def stage(folder: Path, seed: int, *, websocket: bool = True) -> AsyncIter
         opened.push_async_callback(on.redis.aclose)
         trading = asyncio.create_task(on.trade())
         opened.push_async_callback(_end, trading)
-        on.writer = await opened.enter_async_context(writing(on, websocket=websocket))
-        on.relay = await opened.enter_async_context(relaying(on))
+        on.writer, on.relay = await on.start_writer(), await on.start_relay()
         await on.goes_on()
         yield on
         await on.postgres.close()
-
-
-def writing(on: Stage, *, websocket: bool = True) -> Any:
-    """A writer in a process of its own."""
-    node = on.devnet.url.replace("http", "ws", 1) if websocket else on.devnet.url
-    return running("index", "--rpc", node, "--database-url", on.through, "--compare-every", "0")
-
-
-def relaying(on: Stage) -> Any:
-    """A relay in a process of its own."""
-    return running("relay", "--database-url", on.through, "--redis-url", on.redis_url)
 
 
 async def _databases(url: str) -> str:
