@@ -123,8 +123,7 @@ class Stage:
 
     async def told(self) -> int:
         """The newest seq in Redis that the writer has also told in Postgres."""
-        position = await self.redis.hget(f"tidebook:{CHAIN_ID}:relay", "seq")
-        return min(int(position or 0), await self._seq())
+        return min(await self._relayed(), await self._seq())
 
     async def postgres_grows(self) -> None:
         """The writer writes on, whatever the relay does."""
@@ -177,11 +176,16 @@ class Stage:
             newest[row["channel"]] = row["seq"]
 
     async def _is_level(self) -> bool:
-        cursor = await self.postgres.fetchrow("select seq, block_hash from tidebook.cursors")
-        position = await self.redis.hget(f"tidebook:{CHAIN_ID}:relay", "seq")
+        """At the node's head, all that it calls safe and final said, and all of it in Redis."""
+        cursor = await self.postgres.fetchrow("select * from tidebook.cursors")
         assert cursor is not None
-        level = int(position or 0) == cursor["seq"]
-        return bool(level and cursor["block_hash"] == self.devnet.chain.head.hash)
+        head, rules = self.devnet.chain.head, self.devnet.chain.rules
+        stands = (cursor["block_hash"], cursor["safe_number"], cursor["finalized_number"])
+        wanted = head.number - rules.safe_distance, head.number - rules.finalized_distance
+        return stands == (head.hash, *wanted) and await self._relayed() == cursor["seq"]
+
+    async def _relayed(self) -> int:
+        return int(await self.redis.hget(f"tidebook:{CHAIN_ID}:relay", "seq") or 0)
 
     async def _streams(self) -> list[tuple[int, str]]:
         found: list[tuple[int, str]] = []
