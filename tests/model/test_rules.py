@@ -57,6 +57,7 @@ def a_book(*orders: Order) -> Book:
     book = Book(MARKET, UNIT, levels_stay=True)
     for one in orders:
         book.append(one)
+        book.newest = one.order_id
     return book
 
 
