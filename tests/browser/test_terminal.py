@@ -140,6 +140,7 @@ async def test_every_page_fits_and_can_be_reached_by_keys(
         wide = await page.evaluate("document.documentElement.scrollWidth")
         assert wide <= width, f"{place} is {wide} px wide"
     await page.keyboard.press("m")
+    await expect(page.get_by_role("searchbox")).to_be_visible()
     await page.keyboard.press("/")
     await page.keyboard.type("wbtc")
     await expect(page.locator("tbody tr")).to_have_count(1)

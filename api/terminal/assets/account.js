@@ -13,6 +13,7 @@ const ACCOUNT = `query($account: String!) {
   }
   fills(account: $account, limit: 50) { market { address } price quantity fee isMaker blockNumber tx }
 }`;
+const EXPLAINED = 40;
 const CHANNELS = ["orders", "balances"];
 
 export function account(root, given) {
@@ -57,8 +58,9 @@ class View {
     this.curve = sparkline([], "Equity by block");
     this.why = table(["Token", "Quantity", "Cost", "Value", "Realised", "Unrealised"], "No positions.");
     this.reason = h("p", { class: "said" });
+    this.because = table(["Block", "What", "Quantity", "Cost", "Got", "Realised"], "Press a token above: its lots and what was made of them.");
     this.element = h("div", { class: "account" },
-      panel("pnl", `Equity and PnL of ${short(address)}`, this.figures, h("div", { class: "equity" }, this.curve.element), this.why.element, this.reason),
+      panel("pnl", `Equity and PnL of ${short(address)}`, this.figures, h("div", { class: "equity" }, this.curve.element), this.why.element, this.reason, this.because.element),
       panel("balances", "Balances", this.balances.element),
       panel("orders", "Open orders", this.orders.element),
       panel("fills", "Fills", this.fills.element));
@@ -98,10 +100,23 @@ class View {
     }
   }
 
+  /** The figures of one token, made of what: open lots and the newest disposals. */
+  async #account(token) {
+    const { explain } = await analytics(`/api/portfolio/${this.address}`, { explain: true });
+    const { lots, disposals, fills } = explain[token];
+    const told = [
+      ...lots.map((lot) => [lot, "held", lot.cost, "–", "–"]),
+      ...disposals.map((gone) => [gone, "sold", gone.cost, gone.proceeds, gone.realised]),
+    ].sort(([a], [b]) => b.block - a.block || b.log_index - a.log_index);
+    this.because.fill(told.slice(0, EXPLAINED).map(([what, name, cost, got, realised]) =>
+      row(String(what.block), name, number(fixed(what.quantity, 6)), ...[cost, got, realised].map((text) => number(text === "–" ? text : fixed(text, 4))))));
+    say(this.reason, `${token}: ${fills.length} fills made ${lots.length} lots held and ${disposals.length} disposals; the newest ${EXPLAINED} below.`);
+  }
+
   #explain({ totals, positions, quote, method, as_of, mark }) {
     const cards = [["equity", totals.value], ["realised", totals.realised], ["unrealised", totals.unrealised], ["PnL", totals.pnl], ["deposits − withdrawals", totals.net_flows]];
     this.figures.replaceChildren(...cards.map(([name, value]) => h("div", {}, h("dt", {}, name), h("dd", { class: "number" }, value === null ? "–" : grouped(fixed(value, 2))))));
-    this.why.fill(positions.map((held) => row(held.token, ...[held.quantity, held.cost, held.value, held.realised, held.unrealised].map((value) => number(value === null ? "–" : fixed(value, 4))))));
+    this.why.fill(positions.map((held) => row(h("button", { type: "button", onclick: () => this.#account(held.token) }, held.token), ...[held.quantity, held.cost, held.value, held.realised, held.unrealised].map((value) => number(value === null ? "–" : fixed(value, 4))))));
     say(this.reason, totals.reason ?? `In ${quote.symbol}, lots by ${method}, marked at ${mark}, as of block ${as_of.number} (${as_of.finality}). PnL is equity less net flows: deposits are no profit.`);
   }
 }

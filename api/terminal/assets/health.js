@@ -29,6 +29,7 @@ export function health(root) {
   };
   const services = table(["Service", "State", "Says"], "Asking.");
   const metrics = table(["Figure", "Value"], "The API has no figures yet.");
+  const providers = table(["Node", "State", "Score", "Head"], "The writer has not told of its nodes yet.");
   const divergences = table(["Market", "Block", "Kind", "Expected", "Found", "Known"], "None: every fill is as the rules say.");
   const reorgs = table(["When", "Depth", "From", "Back to"], "None so far.");
   root.append(
@@ -36,8 +37,9 @@ export function health(root) {
     h("div", { class: "charts" }, Object.values(charts).map((chart) => chart.element)),
     settings.node ? chaosPanel() : null,
     h("div", { class: "halves" },
-      panel("services", "Services", services.element), panel("metrics", "Figures", metrics.element),
+      panel("services", "Services", services.element), panel("providers", "Providers", providers.element),
       panel("divergences", "Divergences", divergences.element), panel("reorgs", "Reorgs", reorgs.element)),
+    panel("metrics", "Figures", metrics.element),
   );
   let heard = null;
   const beat = ({ detail }) => {
@@ -57,6 +59,7 @@ export function health(root) {
     }
     services.fill(await Promise.all([ask("api", () => fetch("/ready").then(plain)), ask("analytics", () => analytics("/health")), feedRow()]));
     const found = await scraped().catch(() => []);
+    providers.fill(nodes(found));
     metrics.fill(found.map(([name, value]) => row(name, h("td", { class: "number" }, value))));
     const of = (name) => Number(found.find(([each]) => each === name)?.[1] ?? NaN);
     figures.lag = of("tidebook_lag_blocks");
@@ -94,6 +97,18 @@ async function scraped() {
     .filter((line) => /^tidebook_(?!api_)/.test(line) && !/_created|_bucket/.test(line))
     .map((line) => [line.slice(0, line.lastIndexOf(" ")), line.slice(line.lastIndexOf(" ") + 1)])
     .slice(0, 60);
+}
+
+/** Rows of the nodes that the writer asks, out of its figures. */
+function nodes(found) {
+  const by = new Map();
+  for (const [name, value] of found) {
+    const [, figure, url] = name.match(/^tidebook_provider_(\w+)\{provider="(.*?)"\}$/) ?? [];
+    if (url) by.set(url, { ...by.get(url), [figure]: Number(value) });
+  }
+  return [...by].map(([url, { up, quarantined, score, head_block }]) =>
+    row(url, quarantined ? h("td", { class: "bad" }, "quarantined") : h("td", { class: up ? "sure" : "bad" }, up ? "asked" : "not asked"),
+      h("td", { class: "number" }, String(score)), h("td", { class: "number" }, String(head_block ?? "–"))));
 }
 
 class Chart {
