@@ -232,7 +232,10 @@ class _Endpoint(GraphQL[Context, None]):
         return await super().process_result(request, result)
 
     def decode_json(self, data: str | bytes) -> object:
-        decoded = super().decode_json(data)
+        try:
+            decoded = super().decode_json(data)
+        except (ValueError, RecursionError) as error:  # also numbers too long, nesting too deep
+            raise JSONDecodeError(str(error), "", 0) from error
         if not isinstance(decoded, (dict, list)):
             raise JSONDecodeError("expected an object", "", 0)
         return decoded
