@@ -1,8 +1,9 @@
 """Whatever document or variables come: no 5xx, and every error has a type."""
 
 import json
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import pytest
 import requests
@@ -92,7 +93,10 @@ def tell(base_url: str, indexed: Indexed, monkeypatch: pytest.MonkeyPatch) -> An
     session.close()
 
 
-def fuzzed(examples: int, chosen_seed: int) -> Any:
+Asking = TypeVar("Asking", bound=Callable[..., None])
+
+
+def fuzzed(examples: int, chosen_seed: int) -> Callable[[Asking], Asking]:
     """Hypothesis without files, clocks and shrinking: many small questions."""
     return lambda ask: seed(chosen_seed)(
         settings(
