@@ -5,9 +5,10 @@ import contextlib
 import csv
 import io
 import logging
+import math
 from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass
-from time import perf_counter
+from time import monotonic, perf_counter
 from typing import Any
 
 from prometheus_client import CollectorRegistry, Counter, Histogram, generate_latest
@@ -29,10 +30,11 @@ from analytics import (
     reads,
     restated,
 )
+from analytics.allowance import Allowances
 from analytics.consumer import Consumer
 from analytics.endpoint import Answer, Ask, Endpoint
-from analytics.errors import BadInput, Refused, Unavailable, explain
-from analytics.limits import CHECK_TIMEOUT_S, STATEMENT_TIMEOUT_MS
+from analytics.errors import BadInput, Refused, TooMany, Unavailable, explain
+from analytics.limits import BURST_SECONDS, CHECK_TIMEOUT_S, STATEMENT_TIMEOUT_MS
 from analytics.openapi import document
 from analytics.remembered import Memory
 from indexer.store.snapshot import Pool, Snapshot, connect
@@ -60,6 +62,8 @@ class Config:
     """Where the streams are that keep our tables; without, every answer is folded from facts."""
     allowed_origins: tuple[str, ...] = ("*",)
     """Whose pages may read us. The data is public and there is nothing to write."""
+    requests_per_s: float | None = None
+    """What one client address may ask for, over time; None: whatever it likes."""
     pool_size: int = 8
     """Connections to Postgres at most: requests that read at the same time."""
     pool_timeout_s: float = 5.0
@@ -76,6 +80,8 @@ def build(config: Config) -> Starlette:
         statement_timeout_ms=STATEMENT_TIMEOUT_MS,
     )
     metrics, memory = _Metrics(), Memory()
+    per_s = config.requests_per_s
+    door = None if per_s is None else Allowances(per_s, math.ceil(per_s * BURST_SECONDS))
 
     @contextlib.asynccontextmanager
     async def lifespan(app: Starlette) -> AsyncIterator[None]:
@@ -105,7 +111,7 @@ def build(config: Config) -> Starlette:
 
     return Starlette(
         routes=[
-            *(Route(one.path, _route(one, pool, memory, metrics)) for one in ENDPOINTS),
+            *(Route(one.path, _route(one, pool, memory, metrics, door)) for one in ENDPOINTS),
             Route("/health", health),
             Route("/metrics", show_metrics),
             Route("/openapi.json", openapi),
@@ -141,11 +147,17 @@ class _Metrics:
 
 
 def _route(
-    endpoint: Endpoint, pool: Pool, memory: Memory, metrics: _Metrics
+    endpoint: Endpoint,
+    pool: Pool,
+    memory: Memory,
+    metrics: _Metrics,
+    door: Allowances | None,
 ) -> Callable[[Request], Awaitable[Response]]:
     async def serve(request: Request) -> Response:
         begin = perf_counter()
         try:
+            if door is not None and (wait_s := door.take(_client(request), monotonic())):
+                raise TooMany(wait_s)
             response = await _answer(endpoint, pool, memory, request)
         except Exception as cause:
             response = _refusal(cause)
@@ -154,6 +166,10 @@ def _route(
         return response
 
     return serve
+
+
+def _client(request: Request) -> str:
+    return "" if request.client is None else request.client.host
 
 
 async def _answer(endpoint: Endpoint, pool: Pool, memory: Memory, request: Request) -> Response:
@@ -227,7 +243,10 @@ def _refusal(cause: Exception) -> Response:
     error = {"code": known.code, "message": known.message}
     if known.field is not None:
         error["field"] = known.field
-    return JSONResponse({"error": error}, known.status)
+    headers = None
+    if isinstance(known, TooMany):
+        headers = {"retry-after": str(math.ceil(known.wait_s))}
+    return JSONResponse({"error": error}, known.status, headers)
 
 
 async def _health(pool: Pool, chain_id: int) -> Response:

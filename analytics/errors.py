@@ -3,6 +3,7 @@
 Refused            a status, a message and, where one is to blame, the caller's field
 ├── BadInput       400  names the field, what was expected and what was found
 ├── NotFound       404  names the field whose value we do not know
+├── TooMany        429  the caller asks more often than it may, and is told when to come back
 └── Unavailable    503  the operator's: nothing is indexed, or the database does not answer
 """
 
@@ -43,6 +44,15 @@ class NotFound(Refused):
 
     def __init__(self, field: str, expected: str, found: object) -> None:
         super().__init__(f"{field}: expected {expected}, found {_shown(found)}", field)
+
+
+class TooMany(Refused):
+    status = 429
+    code = "TOO_MANY_REQUESTS"
+
+    def __init__(self, wait_s: float) -> None:
+        super().__init__(f"too many requests: come back in {wait_s:.2f} s")
+        self.wait_s = wait_s
 
 
 class Unavailable(Refused):

@@ -32,3 +32,12 @@ MAX_STANDS = 32
 
 MAX_REMEMBERED_ROWS = 500_000
 """Rows that a process remembers of accounts, and as many of markets: some 500 bytes each."""
+
+MAX_CLIENTS = 10_000
+"""Client addresses whose requests are counted."""
+
+BURST_SECONDS = 2
+"""Seconds' worth of requests that a client may make at once."""
+
+MAX_RESTATEMENTS = 10_000
+"""Entries kept of the stream of restatements (roughly)."""

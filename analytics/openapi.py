@@ -68,6 +68,7 @@ def _operation(one: Endpoint) -> dict[str, Any]:
             "200": {"description": "The answer, as of one block.", "content": _content(one)},
             "400": {"description": "An argument we cannot use; `field` names it.", "content": said},
             "404": {"description": "An unknown symbol or token.", "content": said},
+            "429": {"description": "Asked too often; see `retry-after`.", "content": said},
             "503": {"description": "Nothing is indexed, or no database.", "content": said},
         },
     }

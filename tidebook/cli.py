@@ -329,15 +329,34 @@ def ws(storage: Storage, listen: Listen, origins: tuple[str, ...]) -> None:
 @tidebook.command()
 @_storage
 @_listen("ANALYTICS", 3001)
+@click.option(
+    "--origin",
+    "origins",
+    multiple=True,
+    envvar="TIDEBOOK_ANALYTICS_ORIGINS",
+    default=("*",),
+    show_default=True,
+    help="A web origin whose pages may read it; repeatable, `*` for all.",
+)
+@click.option(
+    "--rate",
+    type=click.FloatRange(min=0),
+    envvar="TIDEBOOK_ANALYTICS_RATE",
+    default=50.0,
+    show_default=True,
+    help="Requests a second of one client address; 0: no limit.",
+)
 @click.option("--rebuild", is_flag=True, help="Fold its tables anew from what is stored, and end.")
-def analytics(storage: Storage, listen: Listen, rebuild: bool) -> None:
+def analytics(
+    storage: Storage, listen: Listen, origins: tuple[str, ...], rate: float, rebuild: bool
+) -> None:
     """Serve portfolios and markets."""
     from tidebook import services
 
     if rebuild:
         _run(services.rebuild_analytics(storage))
     else:
-        _run(services.analytics(storage, listen))
+        _run(services.analytics(storage, listen, origins, rate or None))
 
 
 @tidebook.command()

@@ -121,14 +121,16 @@ async def ws(storage: Storage, listen: Listen, origins: tuple[str, ...] = ()) ->
         await serve(build(config), listen.host, listen.port, **options)
 
 
-async def analytics(storage: Storage, listen: Listen) -> None:
+async def analytics(
+    storage: Storage, listen: Listen, origins: tuple[str, ...], requests_per_s: float | None
+) -> None:
     """Serve portfolios and markets."""
     from analytics.app import Config, build
     from tidebook.serving import serve
 
     async with servers(storage, redis=True) as urls:
         chain_id = await _chain_id(urls.database_url)
-        config = Config(urls.database_url, chain_id, urls.redis_url)
+        config = Config(urls.database_url, chain_id, urls.redis_url, origins, requests_per_s)
         await serve(build(config), listen.host, listen.port)
 
 

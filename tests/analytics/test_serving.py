@@ -8,8 +8,10 @@ import aiohttp
 import pytest
 
 from analytics import openapi
-from analytics.app import ENDPOINTS
-from tests.analytics.served import Get, Indexed
+from analytics.allowance import Allowances
+from analytics.app import ENDPOINTS, Config
+from analytics.limits import MAX_CLIENTS
+from tests.analytics.served import Get, Indexed, serving
 
 NOBODY = "0x" + "11" * 20
 
@@ -81,3 +83,35 @@ async def test_health_metrics_docs(base_url: str, http: aiohttp.ClientSession, g
 def test_the_committed_openapi_is_the_codes() -> None:
     """Mend with `python -m analytics.openapi > analytics/openapi.json`."""
     assert openapi.FILE.read_text() == openapi.text(ENDPOINTS)
+
+
+async def test_who_asks_too_often_is_told_when_to_come_back(indexed: Indexed) -> None:
+    config = Config(indexed.database_url, indexed.chain_id, requests_per_s=1.0)
+    async with serving(config) as url, aiohttp.ClientSession() as session:
+        statuses = []
+        for _ in range(3):
+            async with session.get(f"{url}/api/restatements") as response:
+                statuses.append(response.status)
+                said, wait = await response.json(), response.headers.get("retry-after")
+        assert statuses == [200, 200, 429]
+        assert (said["error"]["code"], wait) == ("TOO_MANY_REQUESTS", "1")
+        async with session.get(f"{url}/health") as response:
+            assert response.status == 200
+
+
+def test_an_allowance_fills_with_time_and_is_each_clients_own() -> None:
+    door = Allowances(2, 3)
+    assert [door.take("a", 10) for _ in range(4)] == [0, 0, 0, 0.5]
+    assert door.take("b", 10) == 0
+    assert [door.take("a", 10.5), door.take("a", 10.5)] == [0, 0.5]
+    for other in range(MAX_CLIENTS):
+        door.take(str(other), 10.5)
+    assert door.take("a", 10.5) == 0  # forgotten, and so fresh
+
+
+async def test_only_pages_of_allowed_origins_may_read(indexed: Indexed) -> None:
+    config = Config(indexed.database_url, indexed.chain_id, allowed_origins=("https://a.example",))
+    async with serving(config) as url, aiohttp.ClientSession() as session:
+        for origin, told in (("https://a.example",) * 2, ("https://b.example", None)):
+            async with session.get(f"{url}/health", headers={"origin": origin}) as response:
+                assert response.headers.get("access-control-allow-origin") == told
