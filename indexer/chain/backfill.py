@@ -5,9 +5,10 @@ stay small. Only blocks with logs are read, and the last of each range, which th
 """
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from itertools import groupby
 from operator import attrgetter
+from typing import Protocol
 
 from indexer.chain.errors import BadAnswer, RpcError
 from indexer.chain.source import Source, Watch
@@ -21,6 +22,12 @@ AIM_LOGS = 10_000
 HEADERS_AT_ONCE = 100
 
 Found = list[tuple[Block, list[Log]]]
+
+
+class Headers(Protocol):
+    """Who tells headers."""
+
+    async def by_numbers(self, numbers: Sequence[int]) -> list[Block]: ...
 
 
 async def backfill(node: Source, watch: Watch, start: Block, final: Block) -> AsyncIterator[Found]:
@@ -46,22 +53,26 @@ async def _range(
     while True:
         last = min(first + size - 1, final.number)
         try:
-            logs = await node.logs_between(first, last, watch)
+            found = await node.blocks_between(first, last, watch)
             break
         except RpcError:
             if size == 1:
                 raise
             size = max(size // 2, 1)
-    found = await _with_headers(node, logs, last)
-    if len(logs) < AIM_LOGS:
+    logs = sum(len(its_logs) for _, its_logs in found)
+    if logs < AIM_LOGS:
         size = min(size * 2, MAX_RANGE_BLOCKS)
-    elif len(logs) > 2 * AIM_LOGS:
+    elif logs > 2 * AIM_LOGS:
         size = max(size // 2, 1)
     return found, last, size
 
 
-async def _with_headers(node: Source, logs: list[Log], last: int) -> Found:
-    """The logs, which are in order, by block; and the last block, though nothing happened there."""
+async def with_headers(node: Headers, logs: list[Log], last: int) -> Found:
+    """The logs, which are in order, by block; and the last block, though nothing happened there.
+
+    Raises BadAnswer for a node whose headers are not those of its logs: it must be one that told
+    both, for two nodes may differ.
+    """
     groups = [(key, list(its_logs)) for key, its_logs in groupby(logs, _BLOCK)]
     by_number = {int(number, 16): its_logs for (number, _), its_logs in groups}
     by_number.setdefault(last, [])

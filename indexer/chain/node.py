@@ -15,6 +15,7 @@ import msgspec
 
 from indexer.chain import bloom, proof, token_words
 from indexer.chain.answers import as_number, foreign, together
+from indexer.chain.backfill import Found, with_headers
 from indexer.chain.errors import BadAnswer, BlockGone, RpcError, Unreachable, WrongNode
 from indexer.chain.headers import Header, Headers, unlinked
 from indexer.chain.proof import LAG_PAUSES_S
@@ -31,7 +32,7 @@ from indexer.domain.units import Address, Hash
 POLL_S = 0.25
 """Pause between questions for a new head, where the node cannot tell by itself."""
 SILENCE_S = 15.0
-"""After so long without an announcement the node is asked."""
+"""After so long without a new head the node is asked for it, and it is told again."""
 BACKWARDS_ASKS = 3
 """Times a head below the last one, on the same branch, is asked for again before it is believed.
 
@@ -114,7 +115,10 @@ class Node:
     # -- blocks ---------------------------------------------------------------------------------
 
     async def heads(self) -> AsyncGenerator[Block, None]:
-        """The node's head, now and whenever it changes; heads in between may be left out."""
+        """The node's head, now and whenever it changes; heads in between may be left out.
+
+        One that stands still is told again now and then: what is final may have changed.
+        """
         head = await self.head()
         yield head
         while self._socket is None:
@@ -129,20 +133,20 @@ class Node:
                     notice = await self._socket.notice()
                 head = self._headers.learn("newHeads", _announced(notice))
             except TimeoutError:
-                newest = await self.head()
-                if newest.hash == head.hash:
-                    continue
-                head = newest
+                head = await self.head()
             except ConnectionResetError as error:
                 raise Unreachable(self._rpc.url, str(error)) from error
             yield head
 
     async def _next_head(self, told: Block) -> Block:
-        behind = 0
+        behind, clock = 0, asyncio.get_running_loop().time
+        since = clock()
         while True:
             await asyncio.sleep(POLL_S)
             newest = await self.head()
             if newest.hash == told.hash:
+                if clock() - since >= SILENCE_S:
+                    return newest
                 behind = 0
             elif self._headers.descends(told, newest) and behind < BACKWARDS_ASKS:
                 behind += 1
@@ -321,6 +325,10 @@ class Node:
             return again if len(again) > len(told) else told
         watch.discover(every_log)
         return [log for log in every_log if watch.wants(log)]
+
+    async def blocks_between(self, first: int, last: int, watch: Watch) -> Found:
+        """Finalized blocks with logs that may concern us, and the last of all, in order."""
+        return await with_headers(self, await self.logs_between(first, last, watch), last)
 
     async def logs_between(self, first: int, last: int, watch: Watch) -> list[Log]:
         """The logs of finalized blocks that may concern us, in as many pieces as the node wants."""

@@ -13,6 +13,7 @@ from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, 
 from random import Random
 from typing import TypeVar
 
+from indexer.chain.backfill import Found
 from indexer.chain.errors import BadAnswer, BlockGone, ChainError, RpcError, Unreachable, WrongNode
 from indexer.chain.health import Report
 from indexer.chain.node import Connect, Node
@@ -176,8 +177,8 @@ class Providers:
     async def logs_of(self, block: Block, watch: Watch) -> list[Log]:
         return await self._ask(lambda node: node.logs_of(block, watch))
 
-    async def logs_between(self, first: int, last: int, watch: Watch) -> list[Log]:
-        return await self._ask(lambda node: node.logs_between(first, last, watch))
+    async def blocks_between(self, first: int, last: int, watch: Watch) -> Found:
+        return await self._ask(lambda node: node.blocks_between(first, last, watch))
 
     async def token(self, address: Address, at: Block) -> Token:
         return await self._ask(lambda node: node.token(address, at))

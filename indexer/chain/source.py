@@ -88,8 +88,13 @@ class Source(Protocol):
     async def logs_of(self, block: Block, watch: Watch) -> list[Log]:
         """Logs of one block that may concern us, by its hash. Raises BlockGone."""
 
-    async def logs_between(self, first: int, last: int, watch: Watch) -> list[Log]:
-        """Logs of finalized blocks that may concern us; RpcError where the range is too long."""
+    async def blocks_between(
+        self, first: int, last: int, watch: Watch
+    ) -> list[tuple[Block, list[Log]]]:
+        """Finalized blocks with logs that may concern us, and the last of all, in order.
+
+        One node's word: headers and logs fit. RpcError where the range is too long.
+        """
 
     async def token(self, address: Address, at: Block) -> Token:
         """What a token says of itself at a block."""

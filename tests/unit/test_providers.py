@@ -16,7 +16,7 @@ from indexer.chain.rpc import Busy, Transport
 from indexer.chain.source import Watch
 from indexer.chain.steps import Follower
 from indexer.domain.canon import Canon
-from indexer.domain.step import Advance, Rollback
+from indexer.domain.step import Advance, Finalize, Rollback
 from tests.unit.scripted import DEPLOYMENT, OURS, Chain, Peer, Refused, play
 
 KEY = "v2/0123456789abcdef0123"
@@ -224,7 +224,7 @@ def test_a_new_leader_that_stays_behind_is_believed_in_the_end() -> None:
             telling.cancel()
 
     play(story())
-    assert found == [chain["a7"].hash, chain["a5"].hash]
+    assert list(dict.fromkeys(found)) == [chain["a7"].hash, chain["a5"].hash]
 
 
 def test_a_leader_that_stands_still_is_left() -> None:
@@ -380,5 +380,43 @@ def test_reports_come_with_every_change_of_state() -> None:
             peer.before = lambda method, params: None
             assert (await anext(reports))[0].state == "ok"
             await asking
+
+    play(story())
+
+
+def test_a_node_whose_past_contradicts_itself_is_quarantined_and_another_tells_it() -> None:
+    chain = logs_chain()
+    one, two = Peer(chain, "a9"), Peer(chain, "a9")
+
+    def torn(method: str, params: Any) -> Any:
+        """Logs of blocks that its own headers do not know."""
+        if method == "eth_getLogs" and "fromBlock" in params[0]:
+            wrong = "0x" + "77" * 32
+            return [{**log, "blockHash": wrong} for log in two.answer(method, params)]
+        return None
+
+    one.before = torn
+
+    async def story() -> list[int]:
+        async with over(one, two) as providers:
+            found = await providers.blocks_between(1, 9, watch())
+            assert states(providers) == ["quarantined", "ok"]
+            return [len(logs) for _, logs in found]
+
+    assert play(story()) == [2]
+
+
+def test_what_becomes_final_while_the_head_stands_still_is_told() -> None:
+    peer = Peer(Chain())
+
+    async def story() -> None:
+        async with over(peer) as providers:
+            follower = Follower(providers, Canon(), DEPLOYMENT, ())
+            async with asyncio.timeout(120):
+                async for batch in follower.batches():
+                    assert isinstance(batch[-1], Advance | Finalize)
+                    peer.final = "a5" if batch[-1].block.number == 8 else peer.final
+                    if Finalize(peer.chain["a5"].ref) in batch:
+                        return
 
     play(story())

@@ -7,6 +7,7 @@ import msgspec
 import pytest
 
 from indexer.chain import steps as steps_module
+from indexer.chain.backfill import Found, with_headers
 from indexer.chain.errors import BadAnswer, BlockGone, ReorgTooDeep
 from indexer.chain.recording import Recording
 from indexer.chain.source import Watch
@@ -99,8 +100,8 @@ class ScriptedNode:
             raise BlockGone(block.hash)
         return self.logs.get(block.hash, [])
 
-    async def logs_between(self, first: int, last: int, watch: Watch) -> list[Log]:
-        return []
+    async def blocks_between(self, first: int, last: int, watch: Watch) -> Found:
+        return await with_headers(self, [], last)
 
     async def token(self, address: Address, at: Block) -> Token:
         assert self.tokens, "no market is created here"
