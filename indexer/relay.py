@@ -20,7 +20,7 @@ from indexer.store import lock, postgres
 from indexer.store.errors import NothingIndexed
 from indexer.store.statements import NOTIFY_CHANNEL
 from indexer.store.writer import check_schema
-from indexer.wire import STREAMS, Stream, stream_key
+from indexer.wire import STREAMS, Stream, relay_key, stream_key
 
 if TYPE_CHECKING:
     from redis.asyncio.client import Pipeline
@@ -209,7 +209,7 @@ class RedisStreams:
 
     @property
     def _position_key(self) -> str:
-        return f"tidebook:{self._chain_id}:relay"
+        return relay_key(self._chain_id)
 
     async def _guard(self, pipe: "Pipeline", seq: int) -> Mapping[bytes, bytes]:
         """Raise RedisChanged if somebody emptied Redis or wrote to it; else guard what follows."""
@@ -236,7 +236,7 @@ async def published(redis_url: str, chain_id: int) -> tuple[int, dict[Stream, in
     """
     client = await connect_redis(redis_url)
     try:
-        seq = await client.hget(f"tidebook:{chain_id}:relay", "seq")
+        seq = await client.hget(relay_key(chain_id), "seq")
         newest = {}
         for stream in STREAMS:
             found: Any = await client.xrevrange(stream_key(chain_id, stream), count=1)

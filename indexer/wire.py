@@ -54,6 +54,11 @@ def stream_key(chain_id: int, stream: Stream) -> str:
     return f"tidebook:{chain_id}:{stream}"
 
 
+def relay_key(chain_id: int) -> str:
+    """The Redis key of the hash that says where the streams stand: `epoch` and `seq`."""
+    return f"tidebook:{chain_id}:relay"
+
+
 class BlockInfo(msgspec.Struct, frozen=True):
     number: int
     hash: Hash

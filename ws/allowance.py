@@ -2,7 +2,7 @@
 
 
 class Allowance:
-    """`take` is True as long as there was one left; `now_s` is any clock that only goes forward."""
+    """`take` is True as long as there was one left; a clock that is set back gives nothing."""
 
     __slots__ = ("_at_s", "_left", "_per_s")
 
@@ -12,7 +12,7 @@ class Allowance:
         self._at_s = 0.0
 
     def take(self, now_s: float, amount: float = 1) -> bool:
-        refilled = self._left + (now_s - self._at_s) * self._per_s
+        refilled = self._left + max(0.0, now_s - self._at_s) * self._per_s
         self._left = min(float(self._per_s), refilled)
         self._at_s = now_s
         if self._left < amount:

@@ -1,7 +1,5 @@
 """One connection, from its handshake to its end, in either dialect."""
 
-from time import monotonic
-
 from starlette.responses import JSONResponse
 from starlette.websockets import WebSocket
 
@@ -32,7 +30,7 @@ async def in_binances_words(
         line.last_words = lambda: _announce_shutdown(client)
         _apply(gateway, client, session, effects)
         while not client.leaving and (heard := await _hear(websocket)) is not None:
-            _apply(gateway, client, session, session.receive(heard, monotonic()))
+            _apply(gateway, client, session, session.receive(heard, now_ms() / 1000))
     except Refused as refused:
         refusal = {"code": refused.code, "msg": refused.words}
         await websocket.send_denial_response(JSONResponse(refusal, 400))

@@ -83,7 +83,7 @@ class Session:
         return self._subscribe(list(streams))
 
     def receive(self, message: str | bytes, now_s: float) -> list[Effect]:
-        """Answer one message. `now_s` is any clock that only goes forward."""
+        """Answer one message. `now_s` is the clock of all sessions: addresses share budgets."""
         for budget in (self._budget, self._guest.budget):
             if words := budget.hear(message, now_s):
                 return [HangUp(POLICY, words)]

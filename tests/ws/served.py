@@ -15,7 +15,7 @@ from indexer.domain.block import Finality
 from indexer.domain.units import Address, Hash
 from indexer.store import tables as t
 from indexer.store.tables import markets, tokens
-from indexer.wire import BlockInfo, Message, Op, Stream, stream_key
+from indexer.wire import BlockInfo, Message, Op, Stream, relay_key, stream_key
 from tidebook.serving import serve
 from ws.app import Config, build, server_options
 
@@ -110,6 +110,8 @@ class Chain:
                 fields: Any = {"m": msgspec.json.encode(message)}
                 key = stream_key(CHAIN_ID, message.stream)
                 pipe.xadd(key, fields, id=f"{message.seq}-0")
+            place: Any = {"epoch": self.epoch, "seq": self.seq}
+            pipe.hset(relay_key(CHAIN_ID), mapping=place)
             await pipe.execute()
         self._unrelayed.clear()
 

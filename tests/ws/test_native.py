@@ -13,7 +13,9 @@ from sqlalchemy import insert
 from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import ConnectionClosed
 
+from indexer.domain.units import Hash
 from indexer.store import tables as t
+from indexer.wire import BlockInfo, relay_key, stream_key
 from tests.ws.served import BLOCK, CHAIN_ID, MARKET, TX, Chain, serving
 from ws.app import Config
 from ws.client import VerifiedBook, follow
@@ -165,6 +167,25 @@ async def test_a_long_past_comes_from_the_outbox_when_redis_has_lost_it(
     assert (live["prev_seq"], live["seq"]) == (5, 6)
 
 
+async def test_a_redis_that_is_being_filled_again_does_not_pass_for_whole(
+    gateway: str, kept: Chain
+) -> None:
+    """It was emptied and holds the beginning: our tail has read beyond, so neither would tell."""
+    for price in range(1, 6):
+        await kept.bid(price, ONE)
+    async with connect(f"ws://{gateway}/v1") as client:
+        begin = await subscribed(client, "depth:WETH-USDC")
+        while begin["seq"] < 5:
+            begin = (await hear(client, "event"))["data"]
+        for seq in (4, 5):
+            await kept.redis.xdel(stream_key(CHAIN_ID, "depth"), f"{seq}-0")
+        await kept.redis.hset(relay_key(CHAIN_ID), "seq", "3")
+        await ask(client, "unsubscribe", channel="depth:WETH-USDC")
+        await subscribed(client, "depth:WETH-USDC", from_={"epoch": "e1", "seq": 1})
+        replayed = [(await hear(client, "event"))["data"]["seq"] for _ in range(4)]
+    assert replayed == [2, 3, 4, 5]
+
+
 async def test_what_is_gone_from_both_is_answered_with_a_snapshot(
     gateway: str, kept: Chain
 ) -> None:
@@ -241,6 +262,24 @@ async def test_conflation_says_less_and_means_the_same(gateway: str, kept: Chain
             heard += 1
     assert heard < 10
     assert len(book.sides["bids"]) == 29
+
+
+async def test_blocks_of_one_batch_are_told_one_by_one(gateway: str, kept: Chain) -> None:
+    """Each with the checksum of the book behind it, not behind the batch."""
+    async with connect(f"ws://{gateway}/v1") as client:
+        book = VerifiedBook("WETH-USDC")
+        begin = await subscribed(client, "depth:WETH-USDC", conflate="block")
+        book.hear({"type": "subscribed", "data": begin})
+        for number in (1, 2, 3):
+            block = BlockInfo(number, Hash(f"0x{number:064x}"), BLOCK.timestamp + number)
+            for price in (number, number + 10):
+                level = {"bids": [[str(price), str(ONE), 1]], "asks": []}
+                await kept.publish("depth", "apply", level, relayed=False, block=block)
+        await kept.relay_all()
+        for number in (1, 2, 3):
+            frame = await hear(client, "event")
+            assert frame["data"]["block"]["number"] == number
+            book.hear(frame)
 
 
 async def test_another_epoch_is_told_with_fresh_snapshots(gateway: str, kept: Chain) -> None:

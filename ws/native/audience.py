@@ -99,6 +99,10 @@ class Audience:
         pending = self.pending.first
         return max(seat.link, link if pending is None else pending.prev_seq)
 
+    def unsettled(self, seq: int) -> bool:
+        """Whether somebody has this seq by other means, or may yet."""
+        return any(seat.waiting is not None or seat.floor >= seq for seat in self.late.values())
+
     def leave(self, listener: Listener) -> None:
         self.live.discard(listener)
         self.late.pop(listener, None)

@@ -39,6 +39,7 @@ class Live:
         if topic is None:
             self._words(message, of_stream=True)
             return
+        self._close_blocks(topic, message)
         if topic.stream == "depth":
             feed.keep(message)
         if topic in self._audiences:
@@ -61,6 +62,12 @@ class Live:
                 if books or topic.stream not in ("depth", "system"):
                     self.reopen(listener, topic, reason)
 
+    def _close_blocks(self, topic: Topic, message: Message) -> None:
+        """End windows of a block before another one's first message moves the book."""
+        audience = self._audiences.get(topic, {}).get("block")
+        if audience is not None and closes_window(audience.pending, message):
+            self.feed.flush(audience)
+
     def _link(self, topic: Topic, message: Message) -> None:
         """One link of a channel, to each of its audiences in its cadence."""
         payload = b""
@@ -69,10 +76,8 @@ class Live:
                 payload = payload or self._event(audience, message, message.prev_seq)
                 audience.publish(Position(message.epoch, message.seq), payload)
                 continue
-            if conflate == "block" and closes_window(audience.pending, message):
-                self.feed.flush(audience)
             audience.pending.add(message)
-            if audience.late:  # a window must not span where somebody's past ends
+            if audience.unsettled(message.seq):  # a window must not span where a past ends
                 self.feed.flush(audience)
 
     def _words(self, message: Message, *, of_stream: bool) -> None:

@@ -18,7 +18,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 from indexer.domain.units import Address
 from indexer.store import tables as t
 from indexer.topics import Topic, concerns, topic_of
-from indexer.wire import Message, stream_key
+from indexer.wire import Message, relay_key, stream_key
 from ws.native.book import Book
 from ws.native.snapshots import read_items
 
@@ -115,7 +115,7 @@ class Past:
         """
         if seq <= newest:
             with contextlib.suppress(RedisError, OSError):
-                if found := await self._since_in_redis(topic, epoch, seq):
+                if found := await self._since_in_redis(topic, epoch, seq, newest):
                     return found
         return await self._since_in_outbox(topic, epoch, seq)
 
@@ -163,16 +163,23 @@ class Past:
         levels = (("finalized", head.finalized), ("safe", head.safe))
         return [_matured(fate, levels) for fate in fates]
 
-    async def _since_in_redis(self, topic: Topic, epoch: str, seq: int) -> Replay | None:
-        """None if Redis does not hold it whole."""
+    async def _since_in_redis(
+        self, topic: Topic, epoch: str, seq: int, newest: int
+    ) -> Replay | None:
+        """None if Redis does not hold it whole.
+
+        It may have been emptied and stand before what our tail has read: then what lies between
+        would be told by neither. The relay's position moves with the entries.
+        """
         key = stream_key(self._chain_id, topic.stream)
         keys = dict.fromkeys((key, stream_key(self._chain_id, "system")))
         async with self._redis.pipeline(transaction=True) as pipe:
+            pipe.hget(relay_key(self._chain_id), "seq")
             pipe.xrange(key, count=1)
             for one in keys:
                 pipe.xrange(one, min=f"({seq}-0", count=self._most + 1)
-            (oldest, *ranges) = await pipe.execute()
-        if any(len(entries) > self._most for entries in ranges):
+            (relayed, oldest, *ranges) = await pipe.execute()
+        if int(relayed or 0) < newest or any(len(entries) > self._most for entries in ranges):
             return None
         messages = [_decode(fields[b"m"]) for entries in ranges for _, fields in entries]
         if any(message.epoch != epoch for message in messages):
