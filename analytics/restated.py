@@ -1,4 +1,7 @@
-"""Reorgs, as what they mean to a reader: which blocks' figures were told and then restated."""
+"""Reorgs, as what they mean to a reader: which blocks' figures were told and then restated.
+
+Whose figures they were is told by a stream (announce.py) as it happens.
+"""
 
 from analytics import arguments as a
 from analytics import reads

@@ -13,6 +13,7 @@ import pytest
 import redis.asyncio as redis
 
 from analytics import market_reads, reads
+from analytics.announce import Announcer, Restatement, restatements_key
 from analytics.app import Config
 from analytics.books import TopRow
 from analytics.consumer import GROUP, Consumer
@@ -177,9 +178,68 @@ async def test_the_consumer_group_keeps_up_and_takes_over_what_a_killed_one_held
         while (await streams.xpending(key, GROUP))["pending"]:
             await asyncio.sleep(0.01)
     kept = await rows(database_url)
+    published = await restatements(streams, chain, last)
     keeping.cancel()
     moving.cancel()
     await asyncio.wait({keeping, moving})
     await connection.close()
     await streams.aclose()
     assert kept == await rebuilt(database_url)
+    assert published == await retracted(database_url)
+
+
+async def restatements(streams: Any, chain: Chain, last: int) -> list[tuple[Any, ...]]:
+    """What the stream says, also when the reorg is told to it once more."""
+    key = restatements_key(chain.deployment.chain_id)
+    async with asyncio.timeout(10):
+        while (await streams.xpending(stream_key(chain.deployment.chain_id, "system"), GROUP))[
+            "pending"
+        ] or not await streams.exists(key):
+            await asyncio.sleep(0.01)
+    found = [
+        msgspec.json.decode(one[b"m"], type=Restatement) for _, one in await streams.xrange(key)
+    ]
+    assert all(one.new == chain.advances[FORK].block.ref for one in found)
+    assert len({one.epoch for one in found}) == 1
+    return sorted(
+        (one.figure, one.market or one.account, one.first, one.old and one.old.number)
+        for one in found
+    )
+
+
+async def retracted(database_url: str) -> list[tuple[Any, ...]]:
+    """What the blocks that went had told, channel by channel."""
+    connection = await postgres.connect(database_url)
+    query = "select channel, message from tidebook.outbox order by seq"
+    blocks: dict[tuple[str, str], list[int]] = {}
+    figures = {"depth": "book", "trades": "trades", "balances": "portfolio", "orders": "orders"}
+    for row in await connection.fetch(query):
+        message = msgspec.json.decode(row["message"], type=Message)
+        if message.op == "retract" and message.stream in figures:
+            name = row["channel"].partition(":")[2]
+            blocks.setdefault((figures[message.stream], name), []).append(message.block.number)
+    await connection.close()
+    assert len({figure for figure, _ in blocks}) == len(figures)
+    return sorted((*of, min(numbers), max(numbers)) for of, numbers in blocks.items())
+
+
+async def test_a_reorg_told_twice_is_announced_once(
+    database_url: str, redis_url: str, chain: Chain
+) -> None:
+    await begin(database_url, chain)
+    streams: Any = redis.from_url(redis_url, protocol=2)
+    await streams.flushdb()
+    connection = await postgres.connect(database_url)
+    query = "select message from tidebook.outbox where stream = 'system' order by seq"
+    told_ = [
+        msgspec.json.decode(row["message"], type=Message) for row in await connection.fetch(query)
+    ]
+    announcer = Announcer(connection, streams, chain.deployment.chain_id)
+    key = restatements_key(chain.deployment.chain_id)
+    await announcer.apply(told_)
+    once = await streams.xrange(key)
+    await announcer.apply(told_)
+    assert await streams.xrange(key) == once
+    assert once
+    await connection.close()
+    await streams.aclose()
