@@ -1,143 +1,19 @@
-"""The command: one function each, options declared once with their TIDEBOOK_* variables.
+"""The command: one function each; what several take is declared once, in `options`.
 
 Exit codes: 0 done, 1 it failed, 2 it was asked for something impossible (one line says what).
 """
 
 import asyncio
-import functools
-import inspect
 import os
 import sys
-from collections.abc import Callable, Coroutine
+from collections.abc import Coroutine
 from pathlib import Path
-from typing import Any, TypeVar, cast
+from typing import Any
 
 import click
 
+from tidebook import options
 from tidebook.settings import Chain, Flow, Listen, Storage
-
-F = TypeVar("F", bound=Callable[..., Any])
-
-
-def _gather(name: str, make: Callable[..., Any], *options: Callable[[F], F]) -> Callable[[F], F]:
-    """Options that reach a command as one value: `make` is called with what they parsed."""
-    keys = [parameter.name for parameter in inspect.signature(make).parameters.values()]
-
-    def decorate(function: F) -> F:
-        @functools.wraps(function)
-        def command(*args: Any, **kwargs: Any) -> Any:
-            value = make(**{key: kwargs.pop(key) for key in keys})
-            return function(*args, **{name: value}, **kwargs)
-
-        decorated: Any = command
-        for option in reversed(options):
-            decorated = option(decorated)
-        return cast(F, decorated)
-
-    return decorate
-
-
-_storage = _gather(
-    "storage",
-    Storage,
-    click.option(
-        "--data-dir",
-        type=click.Path(file_okay=False, path_type=Path),
-        default=Path(".tidebook"),
-        envvar="TIDEBOOK_DATA_DIR",
-        show_default=True,
-        help="Home of the embedded servers.",
-    ),
-    click.option(
-        "--database-url",
-        envvar="TIDEBOOK_DATABASE_URL",
-        help="A Postgres of your own instead of the embedded one.",
-    ),
-    click.option(
-        "--redis-url",
-        envvar="TIDEBOOK_REDIS_URL",
-        help="A Redis or Valkey of your own instead of the embedded one.",
-    ),
-)
-
-_chain = _gather(
-    "chain",
-    Chain,
-    click.option(
-        "--rpc",
-        "rpc_urls",
-        multiple=True,
-        envvar="TIDEBOOK_RPC_URLS",
-        help="A node's JSON-RPC, http:// or ws://.",
-    ),
-    click.option(
-        "--deployment",
-        "deployment_file",
-        type=click.Path(dir_okay=False, path_type=Path),
-        envvar="TIDEBOOK_DEPLOYMENT",
-        help="File that names the contracts to follow; a devnet serves its own.",
-    ),
-    click.option(
-        "--confirmations",
-        type=click.IntRange(min=1),
-        default=64,
-        envvar="TIDEBOOK_CONFIRMATIONS",
-        show_default=True,
-        help="Blocks until one is final, where the node has no finalized tag.",
-    ),
-    click.option(
-        "--compare-every",
-        type=click.IntRange(min=0),
-        default=1000,
-        envvar="TIDEBOOK_COMPARE_EVERY",
-        show_default=True,
-        help="Finalized blocks between comparisons with the contracts' getters; 0 for none.",
-    ),
-)
-
-_flow = _gather(
-    "flow",
-    Flow,
-    click.option("--seed", type=int, default=1, show_default=True, help="Of the order flow."),
-    click.option(
-        "--rate",
-        type=click.FloatRange(min=0),
-        default=8.0,
-        show_default=True,
-        help="Orders per second; 0 for a quiet chain.",
-    ),
-    click.option(
-        "--block-time",
-        "block_time_s",
-        type=click.FloatRange(min=0),
-        default=1.0,
-        show_default=True,
-        help="Seconds between blocks; 0 mines each transaction at once.",
-    ),
-)
-
-
-_port = click.IntRange(1, 65535)
-
-
-def _listen(service: str, port: int) -> Callable[[F], F]:
-    return _gather(
-        "listen",
-        Listen,
-        click.option(
-            "--host",
-            default="127.0.0.1",
-            envvar=f"TIDEBOOK_{service}_HOST",
-            show_default=True,
-        ),
-        click.option(
-            "--port",
-            type=click.IntRange(0, 65535),
-            default=port,
-            envvar=f"TIDEBOOK_{service}_PORT",
-            show_default=True,
-        ),
-    )
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
@@ -147,13 +23,13 @@ def tidebook() -> None:
 
 
 @tidebook.command()
-@_storage
-@_chain
-@_flow
-@click.option("--devnet-port", type=_port, default=8545, show_default=True)
-@click.option("--api-port", type=_port, default=42069, show_default=True)
-@click.option("--ws-port", type=_port, default=42080, show_default=True)
-@click.option("--analytics-port", type=_port, default=3001, show_default=True)
+@options.storage
+@options.chain
+@options.flow
+@click.option("--devnet-port", type=options.port, default=8545, show_default=True)
+@click.option("--api-port", type=options.port, default=42069, show_default=True)
+@click.option("--ws-port", type=options.port, default=42080, show_default=True)
+@click.option("--analytics-port", type=options.port, default=3001, show_default=True)
 def up(storage: Storage, chain: Chain, flow: Flow, **ports: int) -> None:
     """Everything at once: a living market on this machine, until Ctrl-C."""
     from tidebook.up import Plan, run
@@ -162,8 +38,8 @@ def up(storage: Storage, chain: Chain, flow: Flow, **ports: int) -> None:
 
 
 @tidebook.group(invoke_without_command=True)
-@_flow
-@_listen("DEVNET", 8545)
+@options.flow
+@options.listening("DEVNET", 8545)
 @click.option(
     "--data-dir",
     type=click.Path(file_okay=False, path_type=Path),
@@ -260,8 +136,8 @@ def _disturb(url: str, knob: str, **values: Any) -> None:
 
 
 @tidebook.command()
-@_storage
-@_chain
+@options.storage
+@options.chain
 def index(storage: Storage, chain: Chain) -> None:
     """The writer: follow a node's chain into Postgres."""
     from tidebook import services
@@ -270,7 +146,7 @@ def index(storage: Storage, chain: Chain) -> None:
 
 
 @tidebook.command()
-@_storage
+@options.storage
 def relay(storage: Storage) -> None:
     """Move the outbox into Redis Streams."""
     from tidebook import services
@@ -279,8 +155,8 @@ def relay(storage: Storage) -> None:
 
 
 @tidebook.command()
-@_storage
-@_listen("API", 42069)
+@options.storage
+@options.listening("API", 42069)
 @click.option(
     "--feed-url",
     envvar="TIDEBOOK_FEED_URL",
@@ -310,8 +186,8 @@ def api(
 
 
 @tidebook.command()
-@_storage
-@_listen("WS", 42080)
+@options.storage
+@options.listening("WS", 42080)
 @click.option(
     "--origin",
     "origins",
@@ -327,8 +203,8 @@ def ws(storage: Storage, listen: Listen, origins: tuple[str, ...]) -> None:
 
 
 @tidebook.command()
-@_storage
-@_listen("ANALYTICS", 3001)
+@options.storage
+@options.listening("ANALYTICS", 3001)
 @click.option(
     "--origin",
     "origins",
@@ -360,7 +236,7 @@ def analytics(
 
 
 @tidebook.command()
-@_storage
+@options.storage
 def migrate(storage: Storage) -> None:
     """Bring the database's schema to this version's."""
     from tidebook import tasks
@@ -369,7 +245,7 @@ def migrate(storage: Storage) -> None:
 
 
 @tidebook.command()
-@_storage
+@options.storage
 @click.option("--json", "as_json", is_flag=True, help="For programs.")
 def status(storage: Storage, as_json: bool) -> None:
     """Where the indexer stands."""
@@ -379,7 +255,7 @@ def status(storage: Storage, as_json: bool) -> None:
 
 
 @tidebook.command()
-@_storage
+@options.storage
 @click.option("--history", is_flag=True, help="Also how levels and balances came about.")
 def export(storage: Storage, history: bool) -> None:
     """The state at the last indexed block, as canonical JSON."""
@@ -393,8 +269,8 @@ def export(storage: Storage, history: bool) -> None:
 @click.option("--to", "last", type=click.IntRange(min=0), help="Last block to judge.")
 @click.option("--against-chain", is_flag=True, help="Compare state with the contracts' getters.")
 @click.option("--block", type=click.IntRange(min=0), help="For --against-chain: a past block.")
-@_storage
-@_chain
+@options.storage
+@options.chain
 def verify(
     storage: Storage,
     chain: Chain,
@@ -421,7 +297,7 @@ def verify(
 @tidebook.command()
 @click.argument("market", required=False)
 @click.option("--all", "everything", is_flag=True, help="Of every market.")
-@_storage
+@options.storage
 def acknowledge(storage: Storage, market: str | None, everything: bool) -> None:
     """Take note of a MARKET's divergences (symbol or address): it is not marked any more."""
     from tidebook import witness
@@ -444,7 +320,7 @@ def acknowledge(storage: Storage, market: str | None, everything: bool) -> None:
 )
 @click.option("--account", help="Whose funds and own orders count; without, nobody's.")
 @click.option("--block", type=click.IntRange(min=0), help="A past block instead of the head.")
-@_storage
+@options.storage
 def simulate(storage: Storage, market: str, block: int | None, **intent: Any) -> None:
     """What would come of an order, as JSON; nothing is sent."""
     from indexer.domain.execution import Intent
@@ -463,7 +339,7 @@ def match() -> None:
 
 @tidebook.command()
 @click.argument("file", type=click.Path(path_type=Path))
-@_storage
+@options.storage
 def replay(file: Path, storage: Storage) -> None:
     """Index a recording instead of a node."""
     from tidebook import tasks
@@ -475,7 +351,7 @@ def replay(file: Path, storage: Storage) -> None:
 @click.argument("file", type=click.Path(path_type=Path))
 @click.option("--from", "first", type=click.IntRange(min=0), required=True)
 @click.option("--to", "last", type=click.IntRange(min=0), required=True)
-@_chain
+@options.chain
 def record(file: Path, first: int, last: int, chain: Chain) -> None:
     """Make a recording of a node's blocks."""
     from tidebook import tasks
