@@ -61,7 +61,13 @@ _POSITION = Query(_select_position())
 async def position(snapshot: Snapshot) -> Position | None:
     """The cursor and its block; None where no writer has begun. One row by primary keys."""
     rows = await snapshot.read(_POSITION)
-    return Position(*tuple(rows[0])) if rows else None
+    return Position(*rows[0]) if rows else None
+
+
+async def newest_position(snapshot: Snapshot) -> Position | None:
+    """The same at this moment, which the snapshot, if it is opened at all, may find passed."""
+    rows = await snapshot.glance(_POSITION)
+    return Position(*rows[0]) if rows else None
 
 
 # -- markets and tokens ----------------------------------------------------------------------------

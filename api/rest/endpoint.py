@@ -13,6 +13,7 @@ from starlette.routing import Route
 
 from api import reads
 from api.errors import Internal, explain
+from api.limits import MAX_KEPT_BYTES
 from api.reads import Position
 from api.rest import errors
 from api.rest.errors import Refused
@@ -28,20 +29,45 @@ JSON = "application/json"
 EXPOSED_HEADERS = ("ETag", "X-Tidebook-Block", "X-Tidebook-Block-Hash")
 
 
-class Markets:
-    """The directory of the newest block seen, kept until a request sees another."""
+class Kept:
+    """What was found out where the writer stands: the markets, and answers as they were sent.
+
+    An answer is a function of what was asked and of the writer's position, which is what an ETag
+    says too. So it is kept until a request sees another position; there everything goes.
+    """
 
     def __init__(self) -> None:
         self._key: tuple[str, int, str | None] | None = None
-        self._directory = Directory()
+        self._directory: Directory | None = None
+        self._bodies: dict[str, bytes] = {}
+        self._bytes = 0
 
-    async def at(self, snapshot: Snapshot, position: Position) -> Directory:
-        """All markets as the snapshot has them."""
+    def _turn_to(self, position: Position) -> None:
         key = (position.epoch, position.seq, position.hash)
         if key != self._key:
-            found = await reads.listings(snapshot, None)
-            self._key, self._directory = key, Directory(found)
-        return self._directory
+            self._key, self._directory, self._bodies, self._bytes = key, None, {}, 0
+
+    async def directory(self, snapshot: Snapshot, position: Position) -> Directory:
+        """All markets as the snapshot has them."""
+        self._turn_to(position)
+        if self._directory is not None:
+            return self._directory
+        found = Directory(await reads.listings(snapshot, None))
+        self._turn_to(position)
+        self._directory = found
+        return found
+
+    def body(self, position: Position, asked: str) -> bytes | None:
+        """What was answered to this at this position."""
+        self._turn_to(position)
+        return self._bodies.get(asked)
+
+    def keep(self, position: Position, asked: str, body: bytes) -> None:
+        self._turn_to(position)
+        self._bytes += len(body)
+        if self._bytes > MAX_KEPT_BYTES:
+            self._bodies, self._bytes = {}, len(body)
+        self._bodies[asked] = body
 
 
 class Call:
@@ -105,45 +131,49 @@ class Endpoint(msgspec.Struct, frozen=True):
 
 def routes(pool: Pool, endpoints: Sequence[Endpoint]) -> list[Route]:
     """The endpoints over a database."""
-    markets = Markets()
-    return [Route(one.path, _serve(pool, markets, one), methods=["GET"]) for one in endpoints]
+    kept = Kept()
+    return [Route(one.path, _serve(pool, kept, one), methods=["GET"]) for one in endpoints]
 
 
-def _serve(
-    pool: Pool, markets: Markets, endpoint: Endpoint
-) -> Callable[[Request], Awaitable[Response]]:
+def _serve(pool: Pool, kept: Kept, endpoint: Endpoint) -> Callable[[Request], Awaitable[Response]]:
     async def serve(request: Request) -> Response:
+        asked = f"{endpoint.path}?{request.scope['query_string'].decode('latin-1')}"
         snapshot = Snapshot(pool)
         try:
             values = parse(endpoint.params, request.query_params)
-            position = await _position(snapshot)
-            headers = _headers(position, request)
+            position = _known(await reads.newest_position(snapshot))
+            headers = _headers(position, asked)
             if _matches(request.headers.get("if-none-match", ""), headers["ETag"]):
                 return Response(status_code=304, headers=headers)
-            directory = await markets.at(snapshot, position)
-            found = await endpoint.answer(Call(values, snapshot, position, directory))
+            body = kept.body(position, asked)
+            if body is None:
+                position = _known(await reads.position(snapshot))
+                headers = _headers(position, asked)
+                directory = await kept.directory(snapshot, position)
+                found = await endpoint.answer(Call(values, snapshot, position, directory))
+                body = msgspec.json.encode(found)
+                kept.keep(position, asked, body)
         except Refused as refused:
             return _refusal(endpoint.tag, refused)
         except Exception as cause:
             return _refusal(endpoint.tag, _explained(endpoint.path, cause))
         finally:
             await snapshot.close()
-        return Response(msgspec.json.encode(found), media_type=JSON, headers=headers)
+        return Response(body, media_type=JSON, headers=headers)
 
     return serve
 
 
-async def _position(snapshot: Snapshot) -> Position:
-    position = await reads.position(snapshot)
+def _known(position: Position | None) -> Position:
     if position is None or position.timestamp is None:
         raise errors.unavailable("nothing is indexed yet")
     return position
 
 
-def _headers(position: Position, request: Request) -> dict[str, str]:
+def _headers(position: Position, asked: str) -> dict[str, str]:
     """`ETag` is of the block, the seq there (promotions move it alone) and what was asked."""
-    asked = f"{position.epoch}/{position.seq}{request.url.path}?{request.url.query}"
-    digest = hashlib.blake2b(asked.encode(errors="replace"), digest_size=8).hexdigest()
+    of = f"{position.epoch}/{position.seq}{asked}".encode(errors="replace")
+    digest = hashlib.blake2b(of, digest_size=8).hexdigest()
     assert position.hash is not None, "a timestamp without its block"
     return {
         "ETag": f'"{position.hash[2:18]}-{digest}"',

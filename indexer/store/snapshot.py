@@ -149,6 +149,15 @@ class Snapshot:
             self.statements += 1
             return await self._connection.fetch(query.text, *arguments)
 
+    async def glance(self, query: Query) -> list[Row]:
+        """All rows of one statement by itself, outside of the snapshot, which it may spare."""
+        connection = await self._pool.take()
+        try:
+            self.statements += 1
+            return await connection.fetch(query.text)
+        finally:
+            self._pool.give(connection)
+
     async def close(self) -> None:
         """End the transaction and give the connection back."""
         async with self._lock:

@@ -1,0 +1,71 @@
+"""Plain HTTP's answers are kept where the writer stands, and no longer."""
+
+from dataclasses import replace
+
+import aiohttp
+import pytest
+
+from api import market_reads
+from api.limits import MAX_KEPT_BYTES
+from api.reads import Position
+from api.rest.endpoint import Kept
+from indexer.domain.units import Hash
+from indexer.store import postgres
+from tests.api.served import Indexed
+from tests.api.test_graphql import first_market
+
+HERE = Position(1, "epoch", 7, 100, Hash("0x" + "ab" * 32), 1000, 100, 90, 95)
+
+
+def test_an_answer_holds_at_one_position() -> None:
+    kept = Kept()
+    kept.keep(HERE, "/a?", b"1")
+    assert (kept.body(HERE, "/a?"), kept.body(HERE, "/b?")) == (b"1", None)
+    for there in (
+        replace(HERE, seq=8),
+        replace(HERE, epoch="other"),
+        replace(HERE, hash=Hash("0x" + "cd" * 32)),
+    ):
+        kept.keep(HERE, "/a?", b"1")
+        assert kept.body(there, "/a?") is None
+        assert kept.body(HERE, "/a?") is None, "what was passed is gone"
+
+
+def test_what_is_kept_has_a_limit() -> None:
+    kept = Kept()
+    kept.keep(HERE, "/a?", b"x" * MAX_KEPT_BYTES)
+    assert kept.body(HERE, "/a?") is not None
+    kept.keep(HERE, "/b?", b"y")
+    assert (kept.body(HERE, "/a?"), kept.body(HERE, "/b?")) == (None, b"y")
+
+
+async def test_a_book_is_read_once_where_the_writer_stands(
+    base_url: str, http: aiohttp.ClientSession, indexed: Indexed, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    reads = []
+    general = market_reads.book
+
+    async def watch(*args: object) -> object:
+        reads.append(args)
+        return await general(*args)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(market_reads, "book", watch)
+    url = f"{base_url}/api/v3/depth?limit=17&symbol={first_market(indexed)}"
+
+    async def ask(**headers: str) -> tuple[int, bytes, str]:
+        async with http.get(url, headers=headers) as response:
+            return response.status, await response.read(), response.headers["ETag"]
+
+    first = await ask()
+    assert await ask() == first
+    status, body, _ = await ask(**{"If-None-Match": first[2]})
+    assert (status, body) == (304, b"")
+    assert len(reads) == 1
+    connection = await postgres.connect(indexed.database_url)
+    await connection.execute("update tidebook.cursors set seq = seq + 1")
+    moved = await ask()
+    await connection.execute("update tidebook.cursors set seq = seq - 1")
+    await connection.close()
+    assert moved[0] == 200
+    assert moved[2] != first[2]
+    assert len(reads) == 2
