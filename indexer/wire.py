@@ -59,13 +59,13 @@ def relay_key(chain_id: int) -> str:
     return f"tidebook:{chain_id}:relay"
 
 
-class BlockInfo(msgspec.Struct, frozen=True):
+class BlockInfo(msgspec.Struct, frozen=True, gc=False):
     number: int
     hash: Hash
     timestamp: int
 
 
-class Message(msgspec.Struct, frozen=True):
+class Message(msgspec.Struct, frozen=True, gc=False):
     """One entry of a stream. `seq` is contiguous over the chain's whole outbox."""
 
     stream: Stream
@@ -81,7 +81,7 @@ class Message(msgspec.Struct, frozen=True):
     data: dict[str, Any]
 
 
-class Draft(msgspec.Struct, frozen=True):
+class Draft(msgspec.Struct, frozen=True, gc=False):
     """A message before the writer has numbered it."""
 
     stream: Stream
@@ -95,7 +95,7 @@ class Draft(msgspec.Struct, frozen=True):
     finality: Finality = "latest"
 
 
-class OutboxRow(msgspec.Struct, frozen=True):
+class OutboxRow(msgspec.Struct, frozen=True, gc=False):
     """A numbered message, as Postgres keeps it and Redis gets it."""
 
     seq: int

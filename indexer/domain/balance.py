@@ -5,7 +5,7 @@ import msgspec
 from indexer.domain.units import Address, Amount
 
 
-class Balance(msgspec.Struct):
+class Balance(msgspec.Struct, gc=False):
     """One account's holding of one token.
 
     `deposited` and `withdrawn` only grow: their difference between two blocks is the flow,

@@ -12,7 +12,7 @@ Promotion = Literal["safe", "finalized"]
 """What a block becomes by and by. A safe one may still be retracted, if hardly ever."""
 
 
-class BlockRef(msgspec.Struct, frozen=True, order=True):
+class BlockRef(msgspec.Struct, frozen=True, order=True, gc=False):
     """A block's identity: a number alone never identifies a block."""
 
     number: int
@@ -22,7 +22,7 @@ class BlockRef(msgspec.Struct, frozen=True, order=True):
         return f"{self.number} ({self.hash[:10]}…)"
 
 
-class Block(msgspec.Struct, frozen=True):
+class Block(msgspec.Struct, frozen=True, gc=False):
     """A header, as far as we need it. `timestamp` is in seconds."""
 
     number: int

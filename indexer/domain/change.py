@@ -22,7 +22,7 @@ from indexer.domain.units import Address, Amount, Hash, Price, Quantity
 R = TypeVar("R")
 
 
-class Delta(msgspec.Struct, Generic[R], frozen=True):
+class Delta(msgspec.Struct, Generic[R], frozen=True, gc=False):
     """One record before and after a block."""
 
     before: R | None
@@ -42,7 +42,7 @@ class Delta(msgspec.Struct, Generic[R], frozen=True):
 OrderChangeKind = Literal["placed", "traded", "cancelled", "expired", "closed"]
 
 
-class OrderChange(msgspec.Struct, frozen=True):
+class OrderChange(msgspec.Struct, frozen=True, gc=False):
     """One event in the life of one order, with the order's state behind it.
 
     `trade_*` are set for `traded` only; `trade_fee` is in the token this order received.

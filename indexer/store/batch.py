@@ -42,7 +42,7 @@ _KEYS = {kind: _key(table) for kind, table in CURRENT.items()}
 """What tells a record's primary key, by kind."""
 
 
-class _BlockRow(msgspec.Struct):
+class _BlockRow(msgspec.Struct, gc=False):
     hash: str
     number: int
     parent_hash: str
@@ -51,7 +51,7 @@ class _BlockRow(msgspec.Struct):
     canonical: bool = True
 
 
-class _EventRow(msgspec.Struct):
+class _EventRow(msgspec.Struct, gc=False):
     block_number: int
     log_index: int
     tx: str
@@ -61,7 +61,7 @@ class _EventRow(msgspec.Struct):
     data: str
 
 
-class _LevelChangeRow(msgspec.Struct):
+class _LevelChangeRow(msgspec.Struct, gc=False):
     market: str
     side: str
     price: int
@@ -71,7 +71,7 @@ class _LevelChangeRow(msgspec.Struct):
     order_count: int
 
 
-class _BalanceChangeRow(msgspec.Struct):
+class _BalanceChangeRow(msgspec.Struct, gc=False):
     account: str
     token: str
     block_number: int
@@ -82,7 +82,7 @@ class _BalanceChangeRow(msgspec.Struct):
     withdrawn: int
 
 
-class _UndoRow(msgspec.Struct):
+class _UndoRow(msgspec.Struct, gc=False):
     block_number: int
     ordinal: int
     kind: str

@@ -16,12 +16,18 @@ from indexer.store.database import Row
 NOTIFY_CHANNEL = "tidebook_outbox"
 """Postgres tells the relay here, inside the step's own transaction."""
 
+STAGE_ROWS = 5_000
+"""Rows after which an upsert's stage is made new. Fewer are deleted, and stay as dead rows to be
+passed over: a new file costs twice as much as the rows of a block do."""
+
 
 class Postgres:
     """A connection with the stages that upserts need (`prepare` makes them)."""
 
     def __init__(self, connection: postgres.Connection) -> None:
         self._connection = connection
+        self._staged: dict[Table, int] = dict.fromkeys(_STAGED, 0)
+        """Rows that each stage has held since it was new."""
 
     async def prepare(self) -> None:
         await self._connection.execute(_STAGES)
@@ -116,10 +122,16 @@ class Postgres:
 
     async def upsert(self, table: Table, rows: Iterable[object]) -> None:
         """COPY into the table's stage, then merge: half the price of row-wise upserts."""
-        await self._connection.copy_to_table(
-            _stage(table), columns=columns(table), source=chunks(table, rows), format="text"
+        stage = _stage(table)
+        told = await self._connection.copy_to_table(
+            stage, columns=columns(table), source=chunks(table, rows), format="text"
         )
-        await self._connection.execute(_merge(table))
+        self._staged[table] += int(told.split()[-1])
+        empty = f"delete from {stage}"
+        if self._staged[table] > STAGE_ROWS:
+            empty = f"truncate {stage}"
+            self._staged[table] = 0
+        await self._connection.execute(f"{_merge(table)}; {empty}")
 
     async def delete(self, table: Table, keys: Sequence[tuple[object, ...]]) -> None:
         condition = " and ".join(f"{c.name} = ${n}" for n, c in enumerate(table.primary_key, 1))
@@ -194,12 +206,9 @@ def _merge(table: Table) -> str:
     )
     return (
         f"insert into {table} ({names}) select {names} from {_stage(table)}"
-        f" on conflict ({key}) do update set {values};"
-        f" truncate {_stage(table)}"
+        f" on conflict ({key}) do update set {values}"
     )
 
 
-_STAGES = ";".join(
-    f"create temp table {_stage(table)} (like {table})"
-    for table in (tables.blocks, tables.recalled, *CURRENT.values())
-)
+_STAGED = (tables.blocks, tables.recalled, *CURRENT.values())
+_STAGES = ";".join(f"create temp table {_stage(table)} (like {table})" for table in _STAGED)

@@ -1,0 +1,250 @@
+"""A block from the node's announcement to its row and to its message, hop by hop.
+
+    .venv/bin/python -m tests.benchmarks.bench_realtime --blocks 40 --block-time 1
+    make bench
+
+The player announces a block of 200 events now and then. `tidebook index` and `tidebook relay` run
+in processes of their own on an embedded Postgres and Valkey. A row is committed when Postgres tells
+a listener so, a message is there when a reader of the streams has the last one of its block. Then
+the same once more with the writer in this process, its parts under a clock: where the time goes.
+"""
+
+import argparse
+import asyncio
+import contextlib
+import os
+import signal
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections import defaultdict
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import asyncpg
+import msgspec
+import redis.asyncio as redis
+
+from indexer.chain.providers import Providers
+from indexer.chain.steps import Follower
+from indexer.follow import follow
+from indexer.store.writer import open_store
+from indexer.wire import STREAMS, stream_key
+from tests.benchmarks.bench_backfill import tree_cpu_s, until
+from tests.benchmarks.chains import DEPLOYMENT
+from tests.benchmarks.player import playing
+from tidebook import embedded
+
+EVENTS, PER_BLOCK = 40_000, 200
+FIRST_BLOCK = 60
+BLOCKS, BLOCK_S = 12, 0.5
+"""Of the quick run."""
+MOST_MS = 1_000
+"""Above it something is broken, whatever else runs on the machine."""
+
+Times = dict[int, int]
+"""When, in nanoseconds, by block."""
+
+
+@contextlib.contextmanager
+def player(blocks: int, block_s: float, socket: bool) -> Iterator[tuple[str, Any]]:
+    """A node that begins to mine, and its lines."""
+    options = ["--per-block", str(PER_BLOCK), "--head", str(FIRST_BLOCK)]
+    with playing(EVENTS, *options, "--block-time", str(block_s)) as (url, process):
+        yield (url.replace("http", "ws") if socket else url), process
+
+
+async def mined(process: subprocess.Popen[bytes], last: int) -> Times:
+    """When each block was announced, up to the last."""
+    assert process.stdout is not None
+    times: Times = {}
+    while last not in times:
+        said = msgspec.json.decode(await asyncio.to_thread(process.stdout.readline))
+        times[said["mined"]] = said["ns"]
+    return times
+
+
+async def committed(url: str, last: int, times: Times) -> None:
+    """When Postgres told of each block's commit."""
+    connection: Any = await asyncpg.connect(url)
+    told: asyncio.Queue[int] = asyncio.Queue()
+    await connection.add_listener("tidebook_outbox", lambda *_: told.put_nowait(time.time_ns()))
+    while last not in times:
+        ns = await told.get()
+        number = await connection.fetchval("select block_number from tidebook.cursors")
+        if number is not None:
+            times.setdefault(number, ns)
+    await connection.close()
+
+
+async def delivered(url: str, last: int, times: Times) -> None:
+    """When the last message of each block was read from the streams."""
+    client: redis.Redis = redis.from_url(url, protocol=2)
+    position = {stream_key(DEPLOYMENT.chain_id, stream): "0-0" for stream in STREAMS}
+    while last + 1 not in times:
+        read: Any = await client.xread(position, block=5_000)
+        ns = time.time_ns()
+        for stream, entries in read:
+            position[stream.decode()] = entries[-1][0]
+            for _, fields in entries:
+                message = msgspec.json.decode(fields[b"m"])
+                if message["op"] == "apply":
+                    times[message["block"]["number"]] = ns
+    await client.aclose()
+
+
+def said(name: str, after: Times, before: Times, blocks: range) -> list[float]:
+    """Milliseconds between two hops."""
+    found = sorted((after[n] - before[n]) / 1e6 for n in blocks if n in after and n in before)
+    at = [found[int(len(found) * share)] for share in (0.5, 0.95, 0.99)]
+    sys.stdout.write(
+        f"  {name}: p50 {at[0]:.1f}, p95 {at[1]:.1f}, p99 {at[2]:.1f} ms ({len(found)} blocks)\n"
+    )
+    return at
+
+
+async def measure(
+    urls: embedded.Urls, blocks: int, block_s: float, *, socket: bool = True
+) -> list[float]:
+    """Announce to row and to message, with the real processes; the row's percentiles."""
+    environment = {
+        **os.environ,
+        "TIDEBOOK_DATABASE_URL": urls.database_url,
+        "TIDEBOOK_REDIS_URL": urls.redis_url,
+    }
+    with tempfile.TemporaryDirectory() as folder, player(blocks, block_s, socket) as (url, node):
+        file = Path(folder) / "deployment.json"
+        file.write_bytes(msgspec.json.encode(DEPLOYMENT))
+
+        def command(*arguments: str) -> subprocess.Popen[bytes]:
+            return subprocess.Popen(
+                [sys.executable, "-m", "tidebook", *arguments],
+                env=environment,
+                stderr=subprocess.DEVNULL,
+            )
+
+        writer = command("index", "--rpc", url, "--deployment", str(file), "--compare-every", "0")
+        connection: Any = await asyncpg.connect(urls.database_url)
+        await until(connection, f"block_number >= {FIRST_BLOCK - 10}", writer)
+        number = await connection.fetchval("select head_number from tidebook.cursors")
+        relay = command("relay")
+        first, last = number + 6, number + 6 + blocks
+        rows: Times = {}
+        messages: Times = {}
+        try:
+            announced, *_ = await asyncio.gather(
+                mined(node, last + 1),
+                committed(urls.database_url, last + 1, rows),
+                delivered(urls.redis_url, last, messages),
+            )
+        finally:
+            for process in (writer, relay):
+                process.send_signal(signal.SIGTERM)
+                process.wait()
+        await connection.close()
+    sys.stdout.write(
+        f"\nrealtime by {'websocket' if socket else 'polling'}: {PER_BLOCK} events a block, "
+        f"{block_s:g} s; load {os.getloadavg()[0]:.1f} on {os.cpu_count()} cores\n"
+    )
+    row = said("announced to committed row", rows, announced, range(first, last))
+    said("announced to message in Redis", messages, announced, range(first, last))
+    return row
+
+
+class Clocked:
+    """Anything, with the time that its methods take."""
+
+    def __init__(self, inner: Any, spent: dict[str, list[float]]) -> None:
+        self._inner = inner
+        self._spent = spent
+
+    def __getattr__(self, name: str) -> Any:
+        found = getattr(self._inner, name)
+        if not asyncio.iscoroutinefunction(found):
+            return found
+
+        async def timed(*arguments: Any, **named: Any) -> Any:
+            began = time.perf_counter()
+            try:
+                return await found(*arguments, **named)
+            finally:
+                table = getattr(arguments[0], "name", "") if arguments else ""
+                self._spent[f"{name} {table}".strip()].append(time.perf_counter() - began)
+
+        return timed
+
+
+async def hops(database_url: str, blocks: int, block_s: float) -> None:
+    """The writer in this process: what each of its waits costs a block."""
+    spent: dict[str, list[float]] = defaultdict(list)
+    with player(blocks, block_s, True) as (url, node):
+        source = await Providers.open([url], DEPLOYMENT)
+        store = await open_store(database_url, DEPLOYMENT)
+        inner: Any = store
+        inner._database = Clocked(inner._database, spent)
+        inner._checkpoints._database = inner._database
+        clocked: Any = Clocked(source, spent)
+        backend = await inner._database._inner._connection.fetchval("select pg_backend_pid()")
+        seen, cpu, began = 0, 0.0, 0.0
+
+        def told(canon: Any, added: int, events: int, head: int) -> None:
+            nonlocal seen, cpu, began
+            seen += bool(added)
+            if seen == 8 and added:
+                spent.clear()
+                cpu, began = time.process_time(), tree_cpu_s(backend)
+            if seen >= 8 + blocks:
+                raise StopAsyncIteration
+
+        with contextlib.suppress(RuntimeError, StopAsyncIteration):
+            await follow(
+                store,
+                lambda canon, mirror: Follower(clocked, canon, DEPLOYMENT, mirror.books),
+                told,
+            )
+        cpu, began = time.process_time() - cpu, tree_cpu_s(backend) - began
+        sys.stdout.write(
+            f"  CPU ms a block: writer {cpu / blocks * 1e3:.1f}, its Postgres backend "
+            f"{began / blocks * 1e3:.1f}\n"
+        )
+        await store.close()
+        await source.close()
+    sys.stdout.write("  waits of the writer, ms a block:\n")
+    total = {name: sum(times) / blocks * 1e3 for name, times in spent.items()}
+    for name, ms in sorted(total.items(), key=lambda one: -one[1])[:16]:
+        calls = len(spent[name]) / blocks
+        sys.stdout.write(f"    {ms:6.2f}  {name} ({calls:.1f} times)\n")
+
+
+async def test_realtime(servers: embedded.Urls, database_url: str, redis_url: str) -> None:
+    urls = embedded.Urls(database_url, redis_url)
+    row = await measure(urls, BLOCKS, BLOCK_S)
+    assert row[0] < MOST_MS
+
+
+def main() -> None:
+    import migrations
+
+    parse = argparse.ArgumentParser(description=__doc__)
+    parse.add_argument("--blocks", type=int, default=BLOCKS)
+    parse.add_argument("--block-time", type=float, default=BLOCK_S)
+    parse.add_argument("--polling", action="store_true")
+    parse.add_argument("--hops", action="store_true")
+    asked = parse.parse_args()
+
+    async def run(urls: embedded.Urls) -> None:
+        await migrations.upgrade(urls.database_url)
+        if asked.hops:
+            await hops(urls.database_url, asked.blocks, asked.block_time)
+        else:
+            await measure(urls, asked.blocks, asked.block_time, socket=not asked.polling)
+
+    with tempfile.TemporaryDirectory() as folder, embedded.servers(Path(folder)) as urls:
+        asyncio.run(run(urls))
+
+
+if __name__ == "__main__":
+    main()
