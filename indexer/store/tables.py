@@ -319,8 +319,8 @@ undo = Table(
     _key("block_number", BigInteger),
     _key("ordinal", Integer),
     Column("kind", Text, nullable=False),
-    Column("before", JSONB),
-    Column("after", JSONB),
+    Column("before", Text, info=FREE_TEXT),
+    Column("after", Text, info=FREE_TEXT),
     comment="Images of what each block above finalized did to each record.",
 )
 
