@@ -82,7 +82,7 @@ async def committed(url: str, last: int, times: Times) -> None:
 async def delivered(url: str, last: int, times: Times) -> None:
     """When the last message of each block was read from the streams."""
     client: redis.Redis = redis.from_url(url, protocol=2)
-    position = {stream_key(DEPLOYMENT.chain_id, stream): "0-0" for stream in STREAMS}
+    position: Any = {stream_key(DEPLOYMENT.chain_id, stream): "0-0" for stream in STREAMS}
     while last + 1 not in times:
         read: Any = await client.xread(position, block=5_000)
         ns = time.time_ns()
@@ -179,7 +179,7 @@ class Clocked:
 async def hops(database_url: str, blocks: int, block_s: float) -> None:
     """The writer in this process: what each of its waits costs a block."""
     spent: dict[str, list[float]] = defaultdict(list)
-    with player(blocks, block_s, True) as (url, node):
+    with player(blocks, block_s, True) as (url, _):
         source = await Providers.open([url], DEPLOYMENT)
         store = await open_store(database_url, DEPLOYMENT)
         inner: Any = store
@@ -187,15 +187,15 @@ async def hops(database_url: str, blocks: int, block_s: float) -> None:
         inner._checkpoints._database = inner._database
         clocked: Any = Clocked(source, spent)
         backend = await inner._database._inner._connection.fetchval("select pg_backend_pid()")
-        seen, cpu, began = 0, 0.0, 0.0
+        seen, cpu, began, wanted = 0, 0.0, 0.0, blocks
 
-        def told(canon: Any, added: int, events: int, head: int) -> None:
+        def told(canon: Any, blocks: int, events: int, node_head: int) -> None:
             nonlocal seen, cpu, began
-            seen += bool(added)
-            if seen == 8 and added:
+            seen += bool(blocks)
+            if seen == 8 and blocks:
                 spent.clear()
                 cpu, began = time.process_time(), tree_cpu_s(backend)
-            if seen >= 8 + blocks:
+            if seen >= 8 + wanted:
                 raise StopAsyncIteration
 
         with contextlib.suppress(RuntimeError, StopAsyncIteration):
