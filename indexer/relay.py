@@ -60,7 +60,7 @@ class Entry:
 
 
 class Outbox(Protocol):
-    """Where messages come from. `memory.MemoryDatabase` is a double."""
+    """Where messages come from."""
 
     async def after(self, seq: int, limit: int) -> Sequence[Entry]:
         """The next messages behind `seq`, in order."""
@@ -70,7 +70,7 @@ class Outbox(Protocol):
 
 
 class Streams(Protocol):
-    """Where messages go. `memory_streams.MemoryStreams` is a double."""
+    """Where messages go."""
 
     async def position(self) -> int | None:
         """The newest seq of our epoch that is there; None if it is not our epoch's."""

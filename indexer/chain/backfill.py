@@ -11,6 +11,7 @@ from operator import attrgetter
 from typing import Protocol
 
 from indexer.chain.errors import BadAnswer, RpcError
+from indexer.chain.headers import unlinked
 from indexer.chain.source import Source, Watch
 from indexer.domain.block import Block
 from indexer.domain.log import Log
@@ -36,6 +37,8 @@ async def backfill(node: Source, watch: Watch, start: Block, final: Block) -> As
     try:
         while True:
             found, last, size = await fetch
+            _require_linked(start, found, final)
+            start = found[-1][0]
             if last < final.number:
                 fetch = asyncio.create_task(_range(node, watch, last + 1, size, final))
             yield found
@@ -44,6 +47,21 @@ async def backfill(node: Source, watch: Watch, start: Block, final: Block) -> As
     finally:
         fetch.cancel()
         await asyncio.gather(fetch, return_exceptions=True)
+
+
+def _require_linked(start: Block, found: Found, final: Block) -> None:
+    """Raise BadAnswer for blocks that are not on the branch between `start` and `final`.
+
+    Neighbours must be linked, and the last be the one that was final: the node may have moved to
+    another branch meanwhile.
+    """
+    blocks = [start, *(block for block, _ in found)]
+    torn = unlinked(blocks)
+    if torn is None and blocks[-1].number == final.number and blocks[-1].hash != final.hash:
+        torn = blocks[-1], final
+    if torn is not None:
+        expected = f"block {torn[1].ref} on the branch of {torn[0].ref}"
+        raise BadAnswer("eth_getBlockByNumber", expected, "another branch")
 
 
 async def _range(

@@ -76,6 +76,10 @@ class Headers:
                 kept.popitem(last=False)
         return block
 
+    def has_told(self, hash_: Hash) -> bool:
+        """Whether the node told the block itself, and not only a child of it."""
+        return hash_ in self._told
+
     def bloom(self, hash_: Hash) -> int | None:
         """The bloom that counts for a block; None where there is none to go by."""
         _, told = self._told.get(hash_, (None, None))

@@ -39,6 +39,9 @@ BACKWARDS_ASKS = 3
 Behind one URL there may be many nodes, of which some are late.
 """
 
+FAR_BELOW = 256
+"""Blocks below the head from which on a block is not followed up to it parent by parent."""
+
 _UNKNOWN_BLOCK = re.compile(
     r"unknown block|(?:block|header|resource|hash)\b.*\bnot (?:be )?found|not found.*block"
     r"|missing (?:block|header)|is not available",
@@ -267,7 +270,7 @@ class Node:
 
     async def logs_of(self, block: Block, watch: Watch) -> list[Log]:
         """The logs of one block that may concern us, by its hash. Raises BlockGone."""
-        if self._headers.height(block.hash) is None:  # another node told of it
+        if not self._headers.has_told(block.hash):  # another node did
             await self.by_hash(block.hash)
         logs = await self._logs_at(block, watch)
         promised = self._headers.bloom(block.hash)
@@ -373,8 +376,27 @@ class Node:
         return together(answers)
 
     async def token(self, address: Address, at: Block) -> Token:
-        """What a token says of itself at a block."""
-        return await token_words.token(self._rpc, address, at)
+        """What a token says of itself at a block, or at the head, of a node that has pruned it.
+
+        Raises BlockGone.
+        """
+        try:
+            return await token_words.token(self._rpc, address, at)
+        except RpcError:
+            await self.by_hash(at.hash)  # if it is gone, that is the reason
+            now = await self.head()
+            if not await self._descends(now, at):
+                raise BlockGone(at.hash) from None
+        return await token_words.token(self._rpc, address, now)
+
+    async def _descends(self, block: Block, ancestor: Block) -> bool:
+        """Whether one comes after the other; what is far below the head, by its height alone."""
+        if block.number - ancestor.number > FAR_BELOW:
+            at = await self.by_number(ancestor.number)
+            return at is not None and at.hash == ancestor.hash
+        while block.number > ancestor.number:
+            block = await self.by_hash(block.parent_hash)
+        return block.hash == ancestor.hash
 
 
 def _announced(notice: msgspec.Raw) -> Header:

@@ -9,6 +9,7 @@ import asyncio
 import msgspec
 
 from indexer.chain import bloom
+from indexer.chain.answers import together
 from indexer.chain.errors import BadAnswer, RpcError
 from indexer.chain.rpc import Rpc
 from indexer.domain.block import Block
@@ -33,7 +34,7 @@ async def every_log(rpc: Rpc, block: Block, promised: int) -> list[Log] | None:
     for pause_s in (*LAG_PAUSES_S, None):
         for ask in (_by_filter, _by_receipts):
             try:
-                logs = await ask(rpc, block)
+                logs = together([await ask(rpc, block)])
             except RpcError:
                 continue
             missing = bloom.unexplained(promised, logs)

@@ -84,13 +84,14 @@ class Busy(Exception):
         self.retry_after_s = retry_after_s
 
 
-_RATE_LIMITED = re.compile(
+_BUSY = re.compile(
     r"rate.?limit|too many requests|request limit reached|compute units per second"
     r"|request count exceeded|throughput|capacity exceeded|no backend is currently healthy"
-    r"|server (?:is )?busy|overloaded",
+    r"|server (?:is )?busy|overloaded"
+    r"|^internal (?:server |json-rpc )?error\.?$",
     re.IGNORECASE,
 )
-"""Busy, said by an error in an answer that is otherwise well."""
+"""Worth asking again, said by an error in an answer that is otherwise well."""
 
 
 class Transport(Protocol):
@@ -316,7 +317,7 @@ def _match(ids: Sequence[int], text: bytes) -> list[_Answer]:
     answers = decoded if isinstance(decoded, list) else [decoded]
     for answer in answers:
         error = answer.error
-        if error is not None and (error.code == 429 or _RATE_LIMITED.search(error.message)):
+        if error is not None and (error.code == 429 or _BUSY.search(error.message)):
             raise Busy(f"{error.code} {error.message}")
     if len(answers) == 1 and answers[0].error is not None:
         return answers * len(ids)  # the batch as a whole was refused

@@ -30,11 +30,19 @@ STEPS_AT_ONCE = 64
 
 
 async def surviving(node: Source, grounds: Iterable[BlockRef]) -> BlockRef | None:
-    """The first of these that is still on the node's chain; None: it is another chain."""
+    """The first of these that is still on the node's chain; None: it is another chain.
+
+    Raises BadAnswer where that cannot be told, for the node does not have one of them yet, or now.
+    """
+    missing = None
     for ground in grounds:
         block = await node.by_number(ground.number)
-        if block is not None and block.hash == ground.hash:
+        if block is None:
+            missing = missing or ground
+        elif block.hash == ground.hash:
             return ground
+    if missing is not None:
+        raise BadAnswer("eth_getBlockByNumber", f"block {missing.number}", "none")
     return None
 
 
@@ -128,6 +136,7 @@ class Follower:
 
     async def _toward(self, head: Block) -> AsyncIterator[list[Step]]:
         """Steps from our head to the node's; fewer, if the branch goes away meanwhile."""
+        self._tokens.clear()  # on another branch they may be others behind the same addresses
         try:
             branch = await self._branch(head)
             steps: list[Step] = []
@@ -209,7 +218,7 @@ class Follower:
     async def _tokens_of(self, block: Block, logs: Iterable[Log]) -> tuple[Token, ...]:
         """Words about the tokens that markets created in this block trade.
 
-        Told with every creation, for a rollback may have taken them back; asked for once.
+        Told with every creation, for a rollback may have taken them back.
         """
         told = []
         for address in created_tokens(logs, self._deployment):

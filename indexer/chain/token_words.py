@@ -1,5 +1,7 @@
 """What a token says of itself."""
 
+import re
+
 from eth_abi.abi import decode as decode_abi
 from eth_abi.exceptions import DecodingError
 
@@ -9,6 +11,8 @@ from indexer.domain.block import Block
 from indexer.domain.market import Token
 from indexer.domain.units import Address
 
+REVERTED, NO_SUCH_METHOD = 3, -32601
+"""JSON-RPC's codes for a call that the contract refused, and for a node that makes none."""
 MAX_WORDS = 64
 """Characters kept of a token's symbol or name."""
 
@@ -16,8 +20,9 @@ MAX_WORDS = 64
 async def token(rpc: Rpc, address: Address, at: Block) -> Token:
     """Symbol, name and decimals at a block.
 
-    Anybody can create a market of anything, so nothing here is fatal: a token that will not say
-    its symbol is called by its address, one without decimals counts as having 18.
+    Anybody can create a market of anything, so nothing a contract does is fatal: a token that will
+    not say its symbol is called by its address, one without decimals counts as having 18. Raises
+    RpcError where the node did not ask it.
     """
     symbol, name, decimals = [
         await _word(rpc, address, selector, at)
@@ -33,15 +38,24 @@ async def token(rpc: Rpc, address: Address, at: Block) -> Token:
     )
 
 
+_CONTRACTS_FAULT = re.compile(
+    r"revert|execution|invalid opcode|bad instruction|invalid jump|out of gas|stack|^vm ",
+    re.IGNORECASE,
+)
+"""The node has asked, and the contract would not answer."""
+
+
 async def _word(rpc: Rpc, address: Address, selector: str, at: Block) -> bytes:
     call = {"to": address, "data": selector}
-    for block in ({"blockHash": at.hash}, "latest"):  # a pruned node knows only now
-        try:
-            answer = await rpc.call(str, "eth_call", call, block)
-            return bytes.fromhex(answer[2:])
-        except (RpcError, ValueError):
-            continue
-    return b""
+    try:
+        answer = await rpc.call(str, "eth_call", call, {"blockHash": at.hash})
+        return bytes.fromhex(answer[2:])
+    except ValueError:
+        return b""
+    except RpcError as error:
+        if error.code in (REVERTED, NO_SUCH_METHOD) or _CONTRACTS_FAULT.search(error.message):
+            return b""
+        raise
 
 
 def _text(answer: bytes) -> str:

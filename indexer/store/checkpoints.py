@@ -14,7 +14,7 @@ from typing import Any
 
 import msgspec
 
-from indexer.decode import decode
+from indexer.decode import created_tokens, decode
 from indexer.domain.block import Block, BlockRef
 from indexer.domain.canon import Canon
 from indexer.domain.change import Delta, Deltas
@@ -149,14 +149,17 @@ class Checkpoints:
             raise Damaged(f"its block {row.block_hash} is not canonical")
         mirror = Mirror(deployment, blocks[0])
         mirror.put(deltas)
-        tokens = [Token(**one) for one in await self._database.read(tables.tokens, _TOKEN)]
+        stored_tokens = await self._database.read(tables.tokens, _TOKEN)
+        tokens = {one["address"]: Token(**one) for one in stored_tokens}
         logs = await self._logs_from(blocks[0].number + 1)
         memory, known = Memory(mirror), await recalled_since(self._database, blocks[0].ref)
         for block in blocks[1:]:
             its = [log_of(block, one["log_index"], one) for one in logs[block.number]]
             events = decode(block, its)
             await recall(self._database, memory, events, known)
-            mirror.apply(block, events, tokens, final=block.number <= anchor.number)
+            # each where it came to be: a rollback takes it back with its block
+            made = [tokens[address] for address in created_tokens(its, deployment)]
+            mirror.apply(block, events, made, final=block.number <= anchor.number)
             self._events += len(its)
         mirror.safe = canon.safe.number if canon.safe else -1
         return mirror

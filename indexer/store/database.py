@@ -47,6 +47,9 @@ class Database(Protocol):
     async def canonical_blocks(self, columns: Sequence[str], least: int) -> Sequence[Row]:
         """Canonical blocks from a height on, in order."""
 
+    async def newest_block(self, at_most: int) -> BlockRef | None:
+        """The highest canonical block that is kept up to a height."""
+
     async def first_block(self) -> BlockRef | None:
         """The lowest canonical block."""
 
@@ -84,6 +87,12 @@ class Database(Protocol):
 
     async def delete_below(self, table: Table, number: int) -> None:
         """Delete the rows of blocks below a height."""
+
+    async def trim_outbox(self, number: int) -> None:
+        """Delete the messages about blocks below a height, and every older one.
+
+        By seq: what is kept has no gap, also where a retracted branch was higher.
+        """
 
     async def retract_blocks(self, number: int) -> None:
         """Blocks above a height are canonical no more."""

@@ -98,4 +98,4 @@ async def _divergences(database: Database, anchor: int) -> dict[int, list[Diverg
 
 def _names(type_: type[Any]) -> list[str]:
     """The fields of a record, which are columns."""
-    return [field.name for field in msgspec.structs.fields(type_)]
+    return list(type_.__struct_fields__)

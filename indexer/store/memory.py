@@ -64,6 +64,14 @@ class Disk:
         """Told when the outbox has grown."""
         self._last_id = 0
 
+    def copy(self) -> "Disk":
+        """The same rows, to be changed apart."""
+        found = Disk()
+        for name, rows in self.tables.items():
+            found.tables[name] = {key: dict(row) for key, row in rows.items()}
+        found._last_id = self._last_id
+        return found
+
     def rows(self, table: Table) -> dict[tuple[Any, ...], Stored]:
         return self.tables[table.name]
 
@@ -146,6 +154,13 @@ class MemoryDatabase:
             tables.blocks, (*columns, "canonical"), ("number", least), ("number",)
         )
         return [{name: row[name] for name in columns} for row in rows if row["canonical"]]
+
+    async def newest_block(self, at_most: int) -> BlockRef | None:
+        await self._pause("read blocks")
+        blocks = self.disk.rows(tables.blocks).values()
+        kept = [row for row in blocks if row["canonical"] and row["number"] <= at_most]
+        found = [(row["number"], row["hash"]) for row in kept]
+        return BlockRef(*max(found)) if found else None
 
     async def first_block(self) -> BlockRef | None:
         await self._pause("read blocks")
@@ -240,6 +255,16 @@ class MemoryDatabase:
     async def delete_below(self, table: Table, number: int) -> None:
         await self._pause(f"delete below {table.name}")
         self._write(lambda: self.disk.delete_where(table, lambda r: r["block_number"] < number))
+
+    async def trim_outbox(self, number: int) -> None:
+        await self._pause("trim outbox")
+
+        def write() -> None:
+            rows = self.disk.rows(tables.outbox)
+            below = [key[0] for key, row in rows.items() if row["block_number"] < number]
+            self.disk.delete_where(tables.outbox, lambda row: row["seq"] <= max(below, default=0))
+
+        self._write(write)
 
     async def retract_blocks(self, number: int) -> None:
         await self._pause("retract blocks")

@@ -68,6 +68,14 @@ class Postgres:
             least,
         )
 
+    async def newest_block(self, at_most: int) -> BlockRef | None:
+        row = await self._connection.fetchrow(
+            "select number, hash from tidebook.blocks"
+            " where canonical and number <= $1 order by number desc limit 1",
+            at_most,
+        )
+        return None if row is None else BlockRef(**row)
+
     async def first_block(self) -> BlockRef | None:
         row = await self._connection.fetchrow(
             "select number, hash from tidebook.blocks where canonical order by number limit 1"
@@ -149,6 +157,13 @@ class Postgres:
 
     async def delete_below(self, table: Table, number: int) -> None:
         await self._connection.execute(f"delete from {table} where block_number < $1", number)
+
+    async def trim_outbox(self, number: int) -> None:
+        await self._connection.execute(
+            "delete from tidebook.outbox where seq <="
+            " (select max(seq) from tidebook.outbox where block_number < $1)",
+            number,
+        )
 
     async def retract_blocks(self, number: int) -> None:
         await self._connection.execute(

@@ -110,6 +110,10 @@ class Store:
         first = await self._database.first_block()
         return [*await self._checkpoints.refs(), *([] if first is None else [first])]
 
+    async def newest_block(self, at_most: int) -> BlockRef | None:
+        """The highest canonical block that is kept up to a height."""
+        return await self._database.newest_block(at_most)
+
     async def restart(self, ground: BlockRef) -> int:
         """Go back to one of `grounds`, in one transaction; returns how many blocks that was.
 
@@ -286,7 +290,7 @@ class Transaction:
         if change.finality != "finalized":
             return
         await self._database.delete_below(tables.undo, number + 1)
-        await self._database.delete_below(tables.outbox, number - OUTBOX_KEEP_BLOCKS)
+        await self._database.trim_outbox(number - OUTBOX_KEEP_BLOCKS)
 
     # -- rows -----------------------------------------------------------------------------------
 

@@ -12,7 +12,11 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="make sim", description=__doc__)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--runs", type=int, default=1)
+    parser.add_argument("--traces", type=int, nargs="+", default=())
     asked = parser.parse_args()
+    if asked.traces:
+        print(*(simulate(seed).trace for seed in asked.traces))  # noqa: T201
+        return 0
     seen: Counter[str] = Counter()
     failed = []
     began = time.monotonic()

@@ -1,74 +1,217 @@
-"""Faults planted in the product, each of which the simulation must find: the test of the test."""
+"""Faults planted in the product, each of which the simulation must find: the test of the test.
 
-from collections.abc import Callable, Iterable
+A mutant is a function of the product with some of its text replaced. Whoever changes that function
+writes its mutant anew: a text that is not there any more fails loudly.
+"""
+
+import inspect
+import textwrap
+from dataclasses import dataclass
+from types import ModuleType
 from typing import Any
 
-import msgspec
 import pytest
-from sqlalchemy import Table
 
-from indexer.chain.node import Node
-from indexer.chain.source import Watch
-from indexer.domain.block import Block
-from indexer.domain.change import Deltas
-from indexer.domain.log import Log
-from indexer.store import tables
-from indexer.store.memory import MemoryDatabase
+from indexer import follow, relay, wire
+from indexer.chain import node, steps
+from indexer.domain import change
+from indexer.mirror import fold
+from indexer.store import batch, checkpoints, writer
 
-Plant = Callable[[pytest.MonkeyPatch], None]
+Edit = tuple[str, str]
 
 
-def skips_the_undo_of_one_table(patch: pytest.MonkeyPatch) -> None:
-    inverse = Deltas.inverse
-    patch.setattr(
-        Deltas, "inverse", lambda self: msgspec.structs.replace(inverse(self), balances=())
-    )
+@dataclass(frozen=True)
+class Mutant:
+    """`of` is the class or module that holds the function."""
+
+    name: str
+    of: Any
+    function: str
+    edits: tuple[Edit, ...]
+    caught_by: int = 0
+    """A seed to begin with: one that once found it."""
+
+    def plant(self, patch: pytest.MonkeyPatch) -> None:
+        original = vars(self.of)[self.function]
+        text = textwrap.dedent(inspect.getsource(original))
+        for before, after in self.edits:
+            assert text.count(before) == 1, f"{self.name}: {before!r} is not in {text}"
+            text = text.replace(before, after)
+        module = self.of if isinstance(self.of, ModuleType) else inspect.getmodule(self.of)
+        made: dict[str, Any] = {}
+        exec(compile(text, f"<{self.name}>", "exec"), vars(module), made)
+        patch.setattr(self.of, self.function, made[self.function])
 
 
-def publishes_before_the_commit(patch: pytest.MonkeyPatch) -> None:
-    append = MemoryDatabase.append
-
-    async def early(self: MemoryDatabase, table: Table, rows: Iterable[object]) -> None:
-        before = len(self._writes)
-        await append(self, table, rows)
-        if table is tables.outbox:
-            for write in self._writes[before:]:
-                write()
-            del self._writes[before:]
-            for listener in self.disk.listeners:
-                listener()
-
-    patch.setattr(MemoryDatabase, "append", early)
-
-
-def forgets_prev_seq_at_a_start(patch: pytest.MonkeyPatch) -> None:
-    read = MemoryDatabase.read
-
-    async def forgetful(self: MemoryDatabase, table: Table, *args: Any, **more: Any) -> Any:
-        rows = await read(self, table, *args, **more)
-        return [] if table is tables.channels else rows
-
-    patch.setattr(MemoryDatabase, "read", forgetful)
-
-
-def takes_logs_by_number_at_the_head(patch: pytest.MonkeyPatch) -> None:
-    async def by_number(self: Node, block: Block, watch: Watch) -> list[Log]:
-        asked = {"fromBlock": hex(block.number), "toBlock": hex(block.number)}
-        found: list[Log] = []
-        filters = watch.filters()
-        while filters:
-            for filter_ in filters:
-                found += await self._rpc.call(list[Log], "eth_getLogs", {**asked, **filter_})
-            new = watch.discover(found)
-            filters = [{"address": sorted(new)}] if new else []
-        return sorted(found, key=lambda log: log.index)
-
-    patch.setattr(Node, "logs_of", by_number)
-
-
-MUTANTS: tuple[Plant, ...] = (
-    skips_the_undo_of_one_table,
-    publishes_before_the_commit,
-    forgets_prev_seq_at_a_start,
-    takes_logs_by_number_at_the_head,
+MUTANTS = (
+    Mutant(
+        "skips the undo of one table",
+        writer.Transaction,
+        "_rewind",
+        (("in Batch().facts():", "in list(Batch().facts())[1:]:"),),
+    ),
+    Mutant(
+        "publishes before the commit",
+        follow,
+        "follow",
+        (
+            ("                for run in", "                done = []\n                for run in"),
+            ("await tx.record(step, change)", "done.append((step, change))"),
+            (
+                "                await tx.move_cursor(",
+                "            async with store.transaction() as tx:\n"
+                "                for step, change in done:\n"
+                "                    await tx.record(step, change)\n"
+                "                await tx.move_cursor(",
+            ),
+        ),
+    ),
+    Mutant(
+        "drops prev_seq",
+        wire.Numbering,
+        "number",
+        (("self.channels.get(draft.channel, 0)", "0"),),
+    ),
+    Mutant(
+        "drops prev_seq at a start",
+        writer.Store,
+        "load",
+        (('{row["channel"]: row["seq"] for row in channels}', "{}"),),
+    ),
+    Mutant(
+        "takes logs by number at the head",
+        node.Node,
+        "logs_of",
+        (
+            (
+                "    logs = await self._logs_at(block, watch)\n",
+                "    at = hex(block.number)\n"
+                '    return await self._logs({"fromBlock": at, "toBlock": at}, watch)\n',
+            ),
+        ),
+        caught_by=2,
+    ),
+    Mutant(
+        "does not ask whether logs are missing",
+        node.Node,
+        "logs_of",
+        (("if watch.misses(promised, logs):", "if False:"),),
+        caught_by=2,
+    ),
+    Mutant(
+        "a rollback forgets the balances",
+        change.Deltas,
+        "inverse",
+        (("balances=_inverses(self.balances),", ""),),
+    ),
+    Mutant(
+        "retracts the oldest first",
+        wire,
+        "encode",
+        (("in change.retracted\n", "in change.retracted[::-1]\n"),),
+    ),
+    Mutant(
+        "promotes what was promoted",
+        fold.Mirror,
+        "settle",
+        (("if one.block.number > self.safe", ""),),
+        caught_by=5,
+    ),
+    Mutant(
+        "keeps the epoch at a restart",
+        writer.Store,
+        "restart",
+        (("Numbering(self._new_epoch(),", 'Numbering(cursor["epoch"],'),),
+        caught_by=26,
+    ),
+    Mutant(
+        "restarts without its checkpoint's state",
+        writer.Store,
+        "restart",
+        (("await self._checkpoints.state(ground)", "Deltas()"),),
+        caught_by=76,
+    ),
+    Mutant(
+        "trims the outbox by block",
+        writer.Transaction,
+        "_settle",
+        (("trim_outbox(", "delete_below(tables.outbox, "),),
+        caught_by=14,
+    ),
+    Mutant(
+        "forgets how to undo one block too many",
+        writer.Transaction,
+        "_settle",
+        (("tables.undo, number + 1", "tables.undo, number + 2"),),
+    ),
+    Mutant(
+        "tells no snapshot after a backfill",
+        follow,
+        "follow",
+        (("tx.enqueue(wire.snapshot(_depth(mirror), mirror.head))", "pass"),),
+        caught_by=2,
+    ),
+    Mutant(
+        "a checkpoint's fold makes every token at once",
+        checkpoints.Checkpoints,
+        "_go_on",
+        (
+            (
+                "[tokens[address] for address in created_tokens(its, deployment)]",
+                "[*tokens.values()]",
+            ),
+        ),
+        caught_by=39,
+    ),
+    Mutant(
+        "one table's current state is not written back",
+        batch.Batch,
+        "set",
+        (("in _KEYS.items():", "in list(_KEYS.items())[:-1]:"),),
+    ),
+    Mutant(
+        "remembers tokens across branches",
+        steps.Follower,
+        "_toward",
+        (("self._tokens.clear()", "pass"),),
+        caught_by=68,
+    ),
+    Mutant(
+        "a reorg while a branch is read is passed over",
+        steps.Follower,
+        "_toward",
+        (("            break\n", "            logs, tokens = [], ()\n"),),
+    ),
+    Mutant(
+        "the relay publishes again what Redis has",
+        relay.Relay,
+        "run",
+        (("    self.seq = position", "    self.seq = 0"),),
+    ),
+    Mutant(
+        "the relay does not look where Redis stands",
+        relay.RedisStreams,
+        "_guard",
+        (("if (stored.get", "if False and (stored.get"),),
+        caught_by=14,
+    ),
+    Mutant(
+        "the relay does not notice an evicted stream",
+        relay,
+        "_ends",
+        (("return found ==", "return True or found =="),),
+    ),
+    Mutant(
+        "the relay publishes only the newest",
+        relay.Relay,
+        "run",
+        (("publish(entries, self.seq)", "publish(entries[-1:], self.seq)"),),
+    ),
+    Mutant(
+        "old streams stay when an epoch begins",
+        relay.RedisStreams,
+        "start_anew",
+        (("pipe.delete(stream_key(self._chain_id, stream))", "pass"),),
+    ),
 )

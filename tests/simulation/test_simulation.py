@@ -1,37 +1,26 @@
 """The whole pipeline under faults, seed by seed; and proof that it looks where it should."""
 
+import os
 import random
+import subprocess
+import sys
 from collections import Counter
 from pathlib import Path
 
 import pytest
 
-from tests.simulation.mutants import MUTANTS, Plant
+from tests.simulation.cases import SOMETIMES
+from tests.simulation.mutants import MUTANTS, Mutant
 from tests.simulation.run import simulate
 
+ROOT = Path(__file__).parents[2]
 NOTABLE = [
-    int(line.split()[0])
+    tuple(part.strip() for part in line.split("|"))
     for line in (Path(__file__).parent / "notable_seeds.txt").read_text().splitlines()
     if not line.startswith("#")
 ]
-FIXED = 100
+FIXED = 70
 FRESH = 5
-SOMETIMES = (
-    "a backfill",
-    "a commit of unknown outcome",
-    "a reorg deeper than 3",
-    "fails at commit",
-    "fails at published",
-    "logs of a block that is gone",
-    "no logs of a block that has some",
-    "Redis emptied",
-    "Redis failed over",
-    "the chain moves between two calls",
-    "the head goes backwards",
-    "truncated JSON",
-    "_write ends: Killed",
-    "_relay ends: Killed",
-)
 CAUGHT_WITHIN = 200
 
 
@@ -42,9 +31,13 @@ def test_seeds_end_as_a_clean_run_and_meet_every_interesting_case() -> None:
     assert [case for case in SOMETIMES if not seen[case]] == []
 
 
-@pytest.mark.parametrize("seed", NOTABLE)
-def test_a_seed_that_once_failed(seed: int) -> None:
-    simulate(seed)
+@pytest.mark.parametrize("line", NOTABLE, ids=[line[0] for line in NOTABLE])
+def test_a_seed_that_once_failed(line: tuple[str, str, str]) -> None:
+    seed, held_by, _ = line
+    file, _, name = held_by.partition("::")
+    assert f"def {name}(" in (ROOT / file).read_text(), "a test holds the case"
+    if int(seed) >= FIXED:
+        simulate(int(seed))
 
 
 def test_fresh_seeds(capsys: pytest.CaptureFixture[str]) -> None:
@@ -55,16 +48,26 @@ def test_fresh_seeds(capsys: pytest.CaptureFixture[str]) -> None:
         simulate(seed)
 
 
-def test_a_seed_decides_everything() -> None:
-    for seed in (3, 12, 58):
-        assert simulate(seed).trace == simulate(seed).trace
-    assert simulate(3).trace != simulate(4).trace
+def test_a_seed_decides_everything_in_every_process() -> None:
+    seeds = (3, 12, 58)
+    traces = [simulate(seed).trace for seed in seeds]
+    assert len(set(traces)) == len(seeds)
+    assert [simulate(seed).trace for seed in seeds] == traces
+    found = subprocess.run(
+        [sys.executable, "-m", "tests.simulation", "--traces", *map(str, seeds)],
+        cwd=ROOT,
+        env={**os.environ, "PYTHONHASHSEED": str(random.SystemRandom().randrange(1, 1 << 32))},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert found.stdout.split() == traces
 
 
-@pytest.mark.parametrize("plant", MUTANTS)
-def test_a_planted_fault_is_found(plant: Plant, monkeypatch: pytest.MonkeyPatch) -> None:
-    plant(monkeypatch)
-    for seed in range(CAUGHT_WITHIN):
+@pytest.mark.parametrize("mutant", MUTANTS, ids=[mutant.name for mutant in MUTANTS])
+def test_a_planted_fault_is_found(mutant: Mutant, monkeypatch: pytest.MonkeyPatch) -> None:
+    mutant.plant(monkeypatch)
+    for seed in (mutant.caught_by, *range(CAUGHT_WITHIN)):
         try:
             simulate(seed)
         except BaseException as error:

@@ -1,153 +1,194 @@
-"""A scripted chain: blocks that grow, fork, shrink, come back and become final, as a seed says.
+"""A chain that grows, forks, shrinks, comes back and becomes final, as a seed says.
 
-Its logs are a recording's, in their order: a block takes the next few bundles behind its parent's.
-So every branch is a history the contracts could have had, and branches differ in where they cut it.
+Every branch is a history of its own: what is mined on it depends on its own state, takes the
+transactions of the branch it replaces in another order, and leaves some out.
 """
 
 import hashlib
 import random
+from collections import Counter
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from functools import cache
-from pathlib import Path
-
-import msgspec
 
 from indexer.chain import bloom
-from indexer.chain.recording import Recording
-from indexer.decode import created_markets, select
 from indexer.domain.block import Block
-from indexer.domain.deployment import Deployment
 from indexer.domain.log import Log
-from indexer.domain.units import Address, Hash
+from indexer.domain.units import Hash
+from tests.simulation.exchange import STRANGER, State, Tx, sign, written
 
-RECORDING = Path(__file__).parents[1] / "golden" / "recordings" / "gtx_chaos.jsonl.gz"
-LAST_RECORDED = 260
-FIRST_TRADES = 46
-"""Bundles before it only deposit; blocks take many of them at once."""
+GENESIS_TIME = 1_735_689_600
+GAPS_S = (1, 2, 7, 12, 12, 30, 61)
+"""Between two blocks: some close a candle each, some share one."""
+DEPTHS = (1, 1, 1, 2, 2, 3, 5, 8)
+MAX_TXS = 5
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class Mined:
+    """A block with everything in it, and the line of its ancestors, itself the last."""
+
     block: Block
-    parent: "Mined | None"
+    line: tuple["Mined", ...]
+    txs: tuple[Tx, ...]
     logs: tuple[Log, ...]
     bloom: int
-    taken: int
-    """Bundles of the tape up to here."""
+    state: State
 
+    @property
+    def number(self) -> int:
+        return self.block.number
 
-@cache
-def tape() -> tuple[Deployment, list[list[Log]]]:
-    """Whose contracts, and their logs block by block, blocks without any left out."""
-    recording = Recording(RECORDING)
-    markets: set[Address] = set()
-    bundles: list[list[Log]] = []
-    for recorded in recording.blocks():
-        if recorded.number > LAST_RECORDED:
-            break
-        logs = select(recorded.logs, recording.deployment, markets)
-        markets |= created_markets(logs, recording.deployment)
-        if logs:
-            bundles.append(logs)
-    return recording.deployment, bundles
+    @property
+    def parent(self) -> "Mined":
+        return self.line[-2]
+
+    def at(self, number: int) -> "Mined | None":
+        """The block of that height on this one's branch."""
+        line = (*self.line, self)
+        return line[number] if 0 <= number < len(line) else None
+
+    def descends_from(self, other: "Mined") -> bool:
+        return self.at(other.number) is other
 
 
 class World:
     """The chain as it is now, and every block there ever was."""
 
-    def __init__(self, draw: random.Random) -> None:
+    def __init__(self, draw: random.Random, seen: Counter[str], deep: float = 0.0) -> None:
         self._draw = draw
+        self._seen = seen
         self._salt = draw.getrandbits(64)
+        self._deep = deep
+        """How often a fork goes below what is final."""
+        self._waiting: list[Tx] = []
+        self._tips: list[Mined] = []
+        """Heads that were left."""
         self.known: dict[str, Mined] = {}
-        self.head = self._mine(None, 0)
-        self.final = self.head
-        self.abandoned: list[Mined] = []
-        self.reorgs: list[int] = []
-        """Depths of the forks so far."""
+        self.heard: list[Callable[[], None]] = []
+        """Called when the head, or what is final, has moved."""
+        self.head = self.mine(None, ())
+        self.final = self.safe = self.head
+        self.forks: list[int] = []
+        """Depth of each so far."""
+        self.grow(1, [sign(draw, "create"), sign(draw, "deposit")])
+        self.grow(1, [sign(draw, "deposit") for _ in range(6)])
 
-    def _mine(self, parent: Mined | None, bundles: int) -> Mined:
-        number = 0 if parent is None else parent.block.number + 1
-        above = "0x" + "0" * 64 if parent is None else parent.block.hash
-        name = f"{self._salt} {len(self.known)} {above}".encode()
-        hash_ = Hash("0x" + hashlib.sha256(name).hexdigest())
-        time = 1_735_689_600 + 7 * number
-        start = 0 if parent is None else parent.taken
-        _, recorded = tape()
-        taken = [log for bundle in recorded[start : start + bundles] for log in bundle]
-        logs = tuple(
-            msgspec.structs.replace(
-                log, block_hash=hash_, block_number=hex(number), log_index=hex(index)
-            )
-            for index, log in enumerate(taken)
-        )
-        end = min(start + bundles, len(recorded))
-        mined = Mined(Block(number, hash_, Hash(above), time), parent, logs, bloom.of(logs), end)
-        self.known[hash_] = mined
-        return mined
-
-    def canonical(self, number: int) -> Mined | None:
-        at: Mined | None = self.head
-        while at is not None and at.block.number > number:
-            at = at.parent
-        return at if at is not None and at.block.number == number else None
-
-    def is_canonical(self, mined: Mined) -> bool:
-        return self.canonical(mined.block.number) is mined
-
-    def branch(self) -> list[Mined]:
+    def branch(self) -> tuple[Mined, ...]:
         """The winning branch, oldest first."""
-        found = [self.head]
-        while (parent := found[-1].parent) is not None:
-            found.append(parent)
-        return found[::-1]
+        return (*self.head.line, self.head)
+
+    # -- mining -----------------------------------------------------------------------------------
+
+    def mine(self, parent: Mined | None, txs: Iterable[Tx]) -> Mined:
+        """A block on any other; nobody follows it yet."""
+        number = 0 if parent is None else parent.number + 1
+        above = Hash("0x" + "0" * 64) if parent is None else parent.block.hash
+        branch = len(self.known)
+        name = f"{self._salt} {branch} {above}".encode()
+        hash_ = Hash("0x" + hashlib.sha256(name).hexdigest())
+        time = GENESIS_TIME if parent is None else parent.block.timestamp + self._gap_s()
+        state = State() if parent is None else parent.state.copy()
+        mined = tuple(txs)
+        logs: list[Log] = []
+        for tx in mined:
+            for spoken in state.execute(tx, time, branch):
+                logs.append(written(spoken, tx.hash, hash_, number, len(logs)))
+            if tx.dice[5] % 4 == 0:  # somebody else's
+                stranger = (STRANGER, ("Approval", tx.who, STRANGER, 1))
+                logs.append(written(stranger, tx.hash, hash_, number, len(logs)))
+        block = Block(number, hash_, above, time)
+        line = () if parent is None else (*parent.line, parent)
+        found = Mined(block, line, mined, tuple(logs), bloom.of(logs), state)
+        self.known[hash_] = found
+        return found
+
+    def _gap_s(self) -> int:
+        return self._draw.choice(GAPS_S)
+
+    def grow(self, blocks: int, txs: Iterable[Tx] = ()) -> None:
+        self.head = self.grown(self.head, blocks, list(txs))
+        self._tell()
+
+    def grown(self, head: Mined, blocks: int, txs: list[Tx] | None = None) -> Mined:
+        """Blocks on top of a head, with what waits and what is new."""
+        for _ in range(blocks):
+            head = self.mine(head, txs or self._pick())
+            txs = None
+        return head
+
+    def _pick(self) -> list[Tx]:
+        picked = []
+        for _ in range(self._draw.choice((0, 1, 1, 2, 3, MAX_TXS))):
+            if self._waiting and self._draw.random() < 0.7:
+                picked.append(self._waiting.pop(self._draw.randrange(len(self._waiting))))
+            else:
+                picked.append(sign(self._draw))
+        return picked
 
     # -- what happens -----------------------------------------------------------------------------
 
     def happen(self) -> str:
         """One thing, as the dice say; in words."""
         kinds = ("grow", "fork", "back", "finalize")
-        match self._draw.choices(kinds, (60, 22, 6, 12))[0]:
+        kind = self._draw.choices(kinds, (60, 22, 6, 12))[0]
+        match kind:
             case "grow":
                 self.grow(self._draw.choice((1, 1, 1, 2, 4)))
             case "fork":
-                self._fork()
+                self.fork()
             case "back":
                 self._back()
             case _:
-                self._finalize()
-        return f"head {self.head.block.ref} final {self.final.block.number}"
+                self.finalize(self.head.number - self._draw.choice((2, 4, 6, 9)))
+        return f"{kind}: head {self.head.block.ref} final {self.final.number}"
 
-    def grow(self, blocks: int) -> None:
-        for _ in range(blocks):
-            setting_up = self.head.taken < FIRST_TRADES
-            bundles = self._draw.choice((4, 9) if setting_up else (0, 1, 1, 2))
-            self.head = self._mine(self.head, bundles)
-
-    def _fork(self) -> None:
-        room = self.head.block.number - self.final.block.number
-        if not room:
+    def fork(self, depth: int | None = None, blocks: int | None = None) -> None:
+        """Take blocks back and mine others: fewer, none, as many or more."""
+        room = self.head.number - self.final.number
+        if self._draw.random() < self._deep:
+            room = self.head.number
+        depth = min(self._draw.choice(DEPTHS) if depth is None else depth, room)
+        if blocks is None:
+            blocks = max(depth + self._draw.choice((-9, -2, -1, 0, 1, 1, 2)), 0)
+        if not depth:
             return
-        depth = min(self._draw.choice((1, 1, 2, 2, 3, 5, 8)), room)
-        self.abandoned.append(self.head)
-        self.reorgs.append(depth)
-        for _ in range(depth):
-            assert self.head.parent is not None, "genesis is final"
-            self.head = self.head.parent
-        self.grow(max(depth + self._draw.choice((-2, -1, 0, 1, 1, 2)), 0))
+        root = self.head.at(self.head.number - depth)
+        assert root is not None, "a fork has a root"
+        left = (*self.head.line, self.head)[root.number + 1 :]
+        self._waiting += [tx for one in left for tx in one.txs if self._draw.random() < 0.8]
+        self._leave(self.grown(root, blocks), depth)
 
     def _back(self) -> None:
-        """An abandoned branch wins again, if it still can."""
-        if self.abandoned:
-            tip = self._draw.choice(self.abandoned)
-            at: Mined | None = tip
-            while at is not None and at.block.number > self.final.block.number:
-                at = at.parent
-            if at is self.final:
-                self.abandoned.append(self.head)
-                self.head = tip
+        """A branch that was left wins again, if it still can."""
+        tips = [tip for tip in self._tips if tip.descends_from(self.final)]
+        if tips:
+            tip = self._draw.choice(tips)
+            shared = max(one.number for one in self.branch() if tip.at(one.number) is one)
+            self._leave(tip, self.head.number - shared)
 
-    def _finalize(self) -> None:
-        number = self.head.block.number - self._draw.choice((2, 4, 6, 9))
-        mined = self.canonical(number)
-        if mined is not None and number > self.final.block.number:
+    def _leave(self, head: Mined, depth: int) -> None:
+        if depth:
+            self._tips.append(self.head)
+            self.forks.append(depth)
+        self.head = head
+        if not head.descends_from(self.final):
+            self._seen["a fork below what was final"] += 1
+            shared = (one for one in (*self.final.line, self.final) if head.at(one.number) is one)
+            self.final = max(shared, key=lambda one: one.number)
+        if not head.descends_from(self.safe):
+            self.safe = self.final
+        self._tell()
+
+    def finalize(self, number: int) -> None:
+        mined = self.head.at(number)
+        if mined is not None and number > self.final.number:
             self.final = mined
+        between = range(self.final.number, self.head.number + 1)
+        safe = self.head.at(self._draw.choice(between))
+        assert safe is not None, "between final and head"
+        self.safe = max(self.safe, safe, self.final, key=lambda one: one.number)
+        self._tell()
+
+    def _tell(self) -> None:
+        for listener in self.heard:
+            listener()

@@ -144,6 +144,35 @@ def test_a_log_told_twice_counts_once() -> None:
     assert len(play(logs_of_head(peer))) == 2
 
 
+def test_a_log_told_twice_by_a_node_that_kept_it_back_counts_once() -> None:
+    peer = Peer(chain_with_logs(), "a9")
+
+    def twice(method: str, params: Any) -> Any:
+        if method != "eth_getLogs":
+            return None
+        return [] if "address" in params[0] else peer.answer(method, params) * 2
+
+    peer.before = twice
+    assert [log.log_index for log in play(logs_of_head(peer))] == ["0x0", "0x2"]
+
+
+def test_a_block_known_by_its_child_alone_is_asked_for_its_bloom() -> None:
+    chain = chain_with_logs()
+    chain.grow("a10", on="a9")
+    peer = Peer(chain, "a10")
+    peer.before = lambda method, params: (
+        [] if method in ("eth_getLogs", "eth_getBlockReceipts") else None
+    )
+
+    async def story() -> None:
+        node = Node(peer.rpc(), None, 64)
+        await node.head()
+        await node.logs_of(chain["a9"], watch())  # its header was told by another node
+
+    with pytest.raises(BadAnswer, match="logs that explain the bloom of block 9"):
+        play(story())
+
+
 def test_two_different_logs_in_one_place_are_a_lie() -> None:
     peer = Peer(chain_with_logs(), "a9")
 
@@ -390,6 +419,7 @@ def test_a_node_that_wants_to_be_left_alone_for_an_hour_is_unreachable() -> None
         (-32007, "15/second request limit reached - reduce calls per second"),
         (-32090, "Too many requests, reason: call rate limit exhausted"),
         (-32011, "no backend is currently healthy to serve traffic"),
+        (-32603, "Internal error"),
     ],
 )
 def test_a_rate_limit_told_as_an_error_is_waited_for(code: int, words: str) -> None:

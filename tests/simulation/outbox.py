@@ -1,0 +1,32 @@
+"""The outbox table of a `Disk`, as the relay reads it."""
+
+from collections.abc import Sequence
+
+from indexer.relay import Entry, EpochChanged
+from indexer.store import tables
+from indexer.store.memory import Disk, News, Pause
+
+
+class MemoryOutbox:
+    """One relay's connection."""
+
+    def __init__(self, disk: Disk, epoch: str, pause: Pause) -> None:
+        self._disk = disk
+        self._epoch = epoch
+        self._pause = pause
+        self._news = News(disk)
+
+    async def after(self, seq: int, limit: int) -> Sequence[Entry]:
+        await self._pause("read outbox")
+        stored = self._disk.rows(tables.outbox)
+        rows = [stored[key] for key in sorted(key for key in stored if key[0] > seq)[:limit]]
+        cursor = self._disk.cursor
+        if rows and cursor is not None and cursor["epoch"] != self._epoch:
+            raise EpochChanged
+        return [Entry(row["seq"], row["stream"], row["message"]) for row in rows]
+
+    async def wait(self, timeout_s: float) -> None:
+        await self._news.wait(timeout_s)
+
+    def close(self) -> None:
+        self._news.close()

@@ -1,0 +1,283 @@
+"""What seeds once found, as small scripts: these hold also when a seed's draws have moved on."""
+
+import asyncio
+import random
+from collections import Counter
+from collections.abc import Callable, Coroutine
+from itertools import count
+from typing import Any
+from unittest.mock import patch
+
+from indexer.chain.providers import Providers
+from indexer.chain.steps import Follower
+from indexer.follow import follow_whatever_comes
+from indexer.store import tables, writer
+from indexer.store.memory import Disk, MemoryDatabase
+from indexer.store.writer import Store
+from tests.simulation import clock, model
+from tests.simulation.exchange import DEPLOYMENT, Tx, sign
+from tests.simulation.node import FaultyNode, Habits
+from tests.simulation.transports import Network
+from tests.simulation.world import World
+
+URL = "http://node"
+WAIT_S = 500.0
+
+
+class Scripted(FaultyNode):
+    """Honest, but for what `before` answers in its place; it may also move the chain."""
+
+    def before(self, method: str, params: list[Any]) -> Any:
+        return ...
+
+    def _result(self, method: str, params: list[Any]) -> Any:
+        told = self.before(method, params)
+        return super()._result(method, params) if told is ... else told
+
+
+class Stage:
+    """A world, one node, and a writer that lives while a `with` lasts."""
+
+    def __init__(self, confirmations: int = 64, checkpoint_events: int = 100_000) -> None:
+        self.draw = random.Random(1)
+        self.world = World(self.draw, Counter())
+        tags = confirmations == 64
+        habits = Habits(tags=tags, confirmations=confirmations)
+        self.node = Scripted(URL, self.world, random.Random(2), Counter(), habits)
+        self.node.rate = self.node._lag = 0.0
+        self.node.calm = True
+        self.world.heard.append(self.node.catch_up)
+        self.disk = Disk()
+        self.said: list[str] = []
+        self._confirmations = confirmations
+        self._checkpoint_events = checkpoint_events
+        self._epochs = iter(range(100))
+
+    async def index(self, then: Callable[[], None] = lambda: None) -> None:
+        """One life of a writer, until it has reached the head; and the one that `then` makes."""
+        network = Network({URL: self.node}, random.Random(3), Counter(), lambda method: None)
+        providers = await Providers.open(
+            [URL], DEPLOYMENT, self._confirmations, connect=network.connect, random=random.Random(4)
+        )
+        store = Store(
+            MemoryDatabase(self.disk),
+            DEPLOYMENT,
+            self._checkpoint_events,
+            lambda: f"epoch {next(self._epochs)}",
+        )
+        life = asyncio.create_task(
+            follow_whatever_comes(
+                store,
+                providers,
+                lambda canon, mirror: Follower(providers, canon, DEPLOYMENT, mirror.books),
+                lambda canon, blocks, events, node_head: None,
+                self.said.append,
+            )
+        )
+        try:
+            async with asyncio.timeout(WAIT_S):
+                for move in (then, lambda: None):
+                    while not life.done() and not self._is_level():
+                        await asyncio.sleep(0.1)
+                    await asyncio.sleep(1.0)  # what is final is asked behind the head
+                    move()
+            if life.done():
+                life.result()
+        finally:
+            life.cancel()
+            await asyncio.gather(life, return_exceptions=True)
+            await providers.close()
+
+    def _is_level(self) -> bool:
+        return bool(
+            self.disk.cursor and self.disk.cursor["block_hash"] == self.world.head.block.hash
+        )
+
+    async def check(self) -> None:
+        """Everything is as if there had been one branch."""
+        clean = model.Clean(self.world.branch())
+        await clean.live()
+        await model.check_tables(self.disk, clean, self.world.branch())
+        await model.check_recovery(self.disk)
+        model.check_outbox(self.disk)
+
+    def create(self) -> Tx:
+        """A market of new tokens, which are other tokens on every branch."""
+        tx = sign(self.draw, "create")
+        return Tx(tx.hash, tx.kind, tx.who, (0, *tx.dice[1:]))
+
+    def trade(self, blocks: int) -> None:
+        for _ in range(blocks):
+            self.world.grow(1, [sign(self.draw, "limit") for _ in range(3)])
+
+    def loses(self, number: int, first: int, last: int) -> None:
+        """The node answers null for a height, from one time it is asked to another."""
+        asked = count(1)
+
+        def before(method: str, params: list[Any]) -> Any:
+            if method == "eth_getBlockByNumber" and params[0] == hex(number):
+                return None if first <= next(asked) <= last else ...
+            return ...
+
+        self.node.before = before  # type: ignore[method-assign]
+
+
+async def deep() -> Stage:
+    """A stage whose writer knows block 18 as final; then the chain forks at block 5."""
+    stage = Stage()
+    stage.trade(20)
+    stage.world.finalize(18)
+    await stage.index()
+    stage.world.final = stage.world.branch()[0]
+    return stage
+
+
+def simulated(story: Callable[[], Coroutine[Any, Any, None]]) -> Callable[[], None]:
+    """A story as a test, in virtual time."""
+
+    def test() -> None:
+        clock.run(story())
+
+    return test
+
+
+@simulated
+async def test_a_deep_reorg_to_a_head_below_what_was_final_is_taken_back_at_once() -> None:
+    stage = await deep()
+    stage.world.fork(depth=17, blocks=3)
+    began = asyncio.get_running_loop().time()
+    await stage.index()
+    assert asyncio.get_running_loop().time() - began < 30
+    assert "the streams begin a new epoch" in stage.said[-1]
+    await stage.check()
+
+
+@simulated
+async def test_a_node_that_is_merely_below_what_was_final_is_waited_for() -> None:
+    stage = await deep()
+    stage.trade(4)
+    stage.node.head = stage.world.branch()[5]
+    asyncio.get_running_loop().call_later(200.0, stage.node.catch_up)
+    await stage.index()
+    assert ["waiting for it" in line for line in stage.said] == [True]
+    await stage.check()
+
+
+@simulated
+async def test_a_first_block_that_is_not_found_for_a_moment_ends_nothing() -> None:
+    stage = Stage()
+    stage.trade(20)
+    stage.loses(0, first=1, last=3)
+    await stage.index()
+    assert "block 0 before start_block, found none" in stage.said[0]
+    await stage.check()
+
+
+@simulated
+async def test_a_final_block_that_is_not_found_for_a_moment_ends_nothing() -> None:
+    stage = Stage()
+    stage.trade(20)
+    stage.world.finalize(18)
+    stage.loses(18, first=1, last=2)
+    await stage.index()
+    assert "found others, or fewer" in stage.said[0]
+    await stage.check()
+
+
+@simulated
+async def test_ground_that_is_not_found_for_a_moment_makes_no_other_chain() -> None:
+    stage = await deep()
+    stage.world.fork(depth=17, blocks=20)
+    stage.loses(0, first=1, last=1)
+    await stage.index()
+    assert "the streams begin a new epoch" in stage.said[-1]
+    await stage.check()
+
+
+@simulated
+async def test_a_backfill_does_not_change_branches_on_the_way() -> None:
+    stage = Stage(confirmations=3)
+    stage.trade(5)
+    await stage.index()
+    stage.trade(12)
+    moves = iter([True])
+
+    def before(method: str, params: list[Any]) -> Any:
+        if method == "eth_getLogs" and "fromBlock" in params[0] and next(moves, False):
+            stage.world.fork(depth=10, blocks=14)
+        return ...
+
+    stage.node.before = before  # type: ignore[method-assign]
+    await stage.index()
+    assert "another branch" in stage.said[0]
+    await stage.check()
+
+
+@simulated
+async def test_the_outbox_is_trimmed_without_a_gap_after_a_reorg() -> None:
+    stage = Stage()
+    stage.trade(12)
+    await stage.index()
+    stage.world.fork(depth=6, blocks=1)
+    await stage.index()
+    stage.trade(3)
+    with patch.object(writer, "OUTBOX_KEEP_BLOCKS", 1):
+        stage.world.finalize(stage.world.head.number - 1)
+        stage.trade(1)
+        await stage.index()
+    assert stage.disk.rows(tables.outbox)
+    await stage.check()
+
+
+@simulated
+async def test_a_start_from_a_checkpoint_makes_each_token_where_it_came_to_be() -> None:
+    stage = Stage(checkpoint_events=1)
+    stage.trade(8)
+    stage.world.finalize(6)
+    await stage.index()
+    stage.trade(2)
+    stage.world.grow(1, [stage.create()])
+    await stage.index()
+    stage.world.fork(depth=1, blocks=0)
+    await stage.index()
+    assert stage.disk.rows(tables.checkpoints)
+    await stage.check()
+
+
+@simulated
+async def test_behind_a_tokens_address_may_be_another_on_another_branch() -> None:
+    stage = Stage()
+    stage.trade(3)
+    stage.world.grow(1, [stage.create()])
+    before = stage.world.head.state.tokens
+
+    def then() -> None:
+        stage.world.fork(depth=1, blocks=0)
+        stage.world.grow(1, [stage.create()])
+
+    await stage.index(then)
+    assert stage.world.head.state.tokens.keys() == before.keys()
+    assert stage.world.head.state.tokens != before
+    await stage.check()
+
+
+@simulated
+async def test_a_tokens_words_are_not_taken_from_another_branch() -> None:
+    stage = Stage()
+    stage.trade(3)
+    stage.world.grow(1, [stage.create()])
+    here, calls = stage.world.head, count()
+
+    def before(method: str, params: list[Any]) -> Any:
+        """While a token is asked for, the node is on another branch, and then it is back."""
+        if method != "eth_call":
+            return ...
+        if next(calls) < 3:
+            stage.node.head = here.parent
+            asyncio.get_running_loop().call_later(0.01, stage.node.catch_up)
+            raise LookupError(-32000, "header not found")
+        return ...
+
+    stage.node.before = before  # type: ignore[method-assign]
+    await stage.index()
+    await stage.check()
