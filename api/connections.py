@@ -1,13 +1,15 @@
 """Lists as relay connections."""
 # mypy: disable-error-code="untyped-decorator"
 
+from collections.abc import Callable
 from typing import Annotated, Any, Generic, TypeVar
 
 import strawberry
 
-from api import arguments, lists, types, view
+from api import arguments, filtered, lists, types, view
+from api.filters import OrderFilter, TradeFilter
 from api.limits import DEFAULT_ROWS, MAX_ROWS
-from api.scalars import OrderStatus, Side
+from api.scalars import Long, OrderStatus, Side
 from api.view import AfterTx, Final, Pin
 
 Info = strawberry.Info[Any, None]
@@ -33,9 +35,20 @@ class Edge(Generic[T]):
 class Connection(Generic[T]):
     edges: list[Edge[T]]
     page_info: PageInfo
+    all_rows: strawberry.Private[Callable[[], filtered.Listing]]
+
+    @strawberry.field(description="Rows on all pages. They are counted only for who asks.")
+    async def total_count(self, info: Info) -> Long:
+        return Long(await filtered.count(info.context.snapshot, self.all_rows()))
 
     @classmethod
-    def of(cls, rows: list[Any], first: int, after: str | None) -> "Connection[T]":
+    def of(
+        cls,
+        rows: list[Any],
+        first: int,
+        after: str | None,
+        all_rows: Callable[[], filtered.Listing],
+    ) -> "Connection[T]":
         """The page of `first` rows out of one more than that."""
         edges = [Edge(cursor=str(row.origin), node=row) for row in rows[:first]]
         info = PageInfo(
@@ -44,7 +57,7 @@ class Connection(Generic[T]):
             start_cursor=edges[0].cursor if edges else None,
             end_cursor=edges[-1].cursor if edges else None,
         )
-        return cls(edges=edges, page_info=info)
+        return cls(edges=edges, page_info=info, all_rows=all_rows)
 
 
 @strawberry.type
@@ -59,16 +72,24 @@ class ConnectionQuery:
         after: str | None = None,
         market: str | None = None,
         account: str | None = None,
+        where: TradeFilter | None = None,
         block: Pin = None,
         finality: Final = None,
         after_tx: AfterTx = None,
     ) -> Connection[types.Trade]:
         rows = arguments.rows("first", first)
         at = await view.resolve(info.context.snapshot, block, finality, after_tx)
+        asked = await lists.asked_trades(info.context, market, account, at, where)
         found = await lists.trades(
-            info.context, market=market, account=account, after=after, limit=rows + 1, at=at
+            info.context,
+            market=market,
+            account=account,
+            after=after,
+            limit=rows + 1,
+            at=at,
+            where=where,
         )
-        return Connection[types.Trade].of(found, rows, after)
+        return Connection[types.Trade].of(found, rows, after, lambda: filtered.trade_rows(asked))
 
     @strawberry.field(description="Orders as a relay connection, newest first.")
     async def orders_connection(
@@ -80,12 +101,14 @@ class ConnectionQuery:
         account: str | None = None,
         status: list[OrderStatus] | None = None,
         side: Side | None = None,
+        where: OrderFilter | None = None,
         block: Pin = None,
         finality: Final = None,
         after_tx: AfterTx = None,
     ) -> Connection[types.Order]:
         rows = arguments.rows("first", first)
         at = await view.resolve(info.context.snapshot, block, finality, after_tx)
+        asked = await lists.asked_orders(info.context, market, account, status, side, at, where)
         found = await lists.orders(
             info.context,
             market=market,
@@ -95,5 +118,6 @@ class ConnectionQuery:
             after=after,
             limit=rows + 1,
             at=at,
+            where=where,
         )
-        return Connection[types.Order].of(found, rows, after)
+        return Connection[types.Order].of(found, rows, after, lambda: filtered.order_rows(asked))

@@ -33,6 +33,9 @@ MAX_SPREADS = 200
 MAX_REQUEST_ROWS = 5000
 """Rows that all lists of one document may ask for together."""
 
+MAX_CONDITIONS = 100
+"""Parts of one filter, and values of one `in`."""
+
 MAX_WAIT_S = 10.0
 """Seconds that a request waits for a block or a tx."""
 

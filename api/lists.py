@@ -3,7 +3,8 @@
 from collections.abc import Callable
 from typing import Any, Protocol, TypeVar
 
-from api import account_reads, arguments, past, reads, types
+from api import account_reads, arguments, filtered, past, reads, types
+from api.filters import OrderFilter, TradeFilter
 from api.loaders import Loaders
 from api.scalars import OrderStatus, Side
 from indexer.domain.listing import Listing
@@ -57,22 +58,45 @@ async def orders(
     after: str | None = None,
     limit: int,
     at: int | None = None,
+    where: OrderFilter | None = None,
 ) -> list[types.Order]:
     """Orders as they were after block `at` (None: as they are), newest first."""
-    asked: dict[str, Any] = {
-        "market": await market_address(context, market),
-        "account": account_address("account", account),
-        "statuses": None if status is None else [one.value for one in status],
-        "side": None if side is None else side.value,
-        "after": arguments.cursor("after", after),
-        "limit": limit,
-    }
-    if at is None:
-        found = await reads.orders(context.snapshot, **asked)
+    asked = await asked_orders(context, market, account, status, side, at, where)
+    cursor = arguments.cursor("after", after)
+    if at is None and where is None:
+        found = await reads.orders(
+            context.snapshot,
+            market=asked.market,
+            account=asked.account,
+            statuses=asked.statuses,
+            side=asked.side,
+            after=cursor,
+            limit=limit,
+        )
     else:
-        found = await past.orders_at(context.snapshot, at=at, **asked)
+        found = await filtered.orders(context.snapshot, asked, cursor, limit)
     listed = await Listed.of(context, {order.market for order in found})
     return [listed.tell(types.Order, order) for order in found]
+
+
+async def asked_orders(
+    context: Reading,
+    market: str | None,
+    account: str | None,
+    status: list[OrderStatus] | None,
+    side: Side | None,
+    at: int | None,
+    where: OrderFilter | None,
+) -> filtered.Asked:
+    """A caller's words, read."""
+    return filtered.Asked(
+        market=await market_address(context, market),
+        account=account_address("account", account),
+        statuses=None if status is None else [one.value for one in status],
+        side=None if side is None else side.value,
+        at=at,
+        where=where,
+    )
 
 
 async def open_orders(context: Reading, *, account: str, limit: int) -> list[types.Order]:
@@ -94,18 +118,40 @@ async def trades(
     after: str | None = None,
     limit: int,
     at: int | None = None,
+    where: TradeFilter | None = None,
 ) -> list[types.Trade]:
     """Trades up to block `at`, newest first."""
-    found = await reads.trades(
-        context.snapshot,
-        market=await market_address(context, market),
-        account=account_address("account", account),
-        after=arguments.cursor("after", after),
-        limit=limit,
-        at=at,
-    )
+    asked = await asked_trades(context, market, account, at, where)
+    cursor = arguments.cursor("after", after)
+    if where is None:
+        found = await reads.trades(
+            context.snapshot,
+            market=asked.market,
+            account=asked.account,
+            after=cursor,
+            limit=limit,
+            at=at,
+        )
+    else:
+        found = await filtered.trades(context.snapshot, asked, cursor, limit)
     listed = await Listed.of(context, {trade.market for trade in found})
     return [listed.tell(types.Trade, trade) for trade in found]
+
+
+async def asked_trades(
+    context: Reading,
+    market: str | None,
+    account: str | None,
+    at: int | None,
+    where: TradeFilter | None,
+) -> filtered.Asked:
+    """A caller's words, read."""
+    return filtered.Asked(
+        market=await market_address(context, market),
+        account=account_address("account", account),
+        at=at,
+        where=where,
+    )
 
 
 async def balances(

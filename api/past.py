@@ -4,15 +4,12 @@ Every answer takes the newest change at or below the block for each record it re
 an index each, however long the chain or the record's own history is.
 """
 
-from collections.abc import Collection
 from typing import Any
 
-import msgspec
-from sqlalchemy import bindparam, func, select, text, true, tuple_
+from sqlalchemy import bindparam, func, select, text, true
 
-from api.arguments import Cursor
 from indexer.domain.balance import Balance
-from indexer.domain.order import Level, Order, Side
+from indexer.domain.order import Level, Side
 from indexer.domain.units import Address
 from indexer.store import tables as t
 from indexer.store.snapshot import Snapshot
@@ -113,59 +110,6 @@ async def balances_at(
         )
         for row in await snapshot.read(statement)
     ]
-
-
-async def orders_at(
-    snapshot: Snapshot,
-    *,
-    market: Address | None,
-    account: Address | None,
-    statuses: Collection[str] | None,
-    side: Side | None,
-    after: Cursor | None,
-    at: int,
-    limit: int,
-) -> list[Order]:
-    """Orders placed up to block `at` as they were then, newest first."""
-    o, c = t.orders.c, t.order_changes.c
-    state = (
-        select(c.status, c.filled, c.quote_filled, c.block_number, c.log_index)
-        .where(c.market == o.market, c.order_id == o.order_id, c.block_number <= at)
-        .order_by(c.block_number.desc(), c.ordinal.desc())
-        .limit(1)
-        .lateral("state")
-    )
-    s = state.c
-    statement = (
-        select(*o, *(s[name].label(f"at_{name}") for name in s.keys()))  # noqa: SIM118
-        .select_from(t.orders.join(state, true()))
-        .where(o.placed_block <= at)
-    )
-    for column, value in ((o.market, market), (o.account, account), (o.side, side)):
-        if value is not None:
-            statement = statement.where(column == value)
-    if statuses is not None:
-        statement = statement.where(s.status.in_(statuses))
-    if after is not None:
-        statement = statement.where(tuple_(o.placed_block, o.placed_log_index) < after)
-    newest = (o.placed_block.desc(), o.placed_log_index.desc())
-    names = list(t.orders.c.keys())
-    found = []
-    for row in await snapshot.read(statement.order_by(*newest).limit(limit)):
-        values = tuple(row)
-        status, filled, quote_filled, block, log = values[len(names) :]
-        now = Order(**dict(zip(names, values[: len(names)], strict=True)))
-        found.append(
-            msgspec.structs.replace(
-                now,
-                status=status,
-                filled=filled,
-                quote_filled=quote_filled,
-                updated_block=block,
-                updated_log_index=log,
-            )
-        )
-    return found
 
 
 async def oldest_block(snapshot: Snapshot) -> int | None:

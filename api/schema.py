@@ -21,6 +21,7 @@ from api.cost import Admission
 from api.documents import Documents, Judge
 from api.errors import BadInput, Internal, addressed
 from api.feed import Feed
+from api.filters import OrderFilter, TradeFilter
 from api.limits import DEFAULT_ROWS, MAX_ROWS
 from api.loaders import Loaders
 from api.projection import ProjectingContext
@@ -153,6 +154,7 @@ class Query(WitnessQuery, ChainQuery, ConnectionQuery):
         account: str | None = None,
         status: list[OrderStatus] | None = None,
         side: Side | None = None,
+        where: OrderFilter | None = None,
         limit: Limit = DEFAULT_ROWS,
         after: After = None,
         block: Pin = None,
@@ -166,6 +168,7 @@ class Query(WitnessQuery, ChainQuery, ConnectionQuery):
             account=account,
             status=status,
             side=side,
+            where=where,
             after=after,
             limit=limit,
             at=await view.resolve(info.context.snapshot, block, finality, after_tx),
@@ -177,6 +180,7 @@ class Query(WitnessQuery, ChainQuery, ConnectionQuery):
         info: Info,
         market: OptionalNamed = None,
         account: str | None = None,
+        where: TradeFilter | None = None,
         limit: Limit = DEFAULT_ROWS,
         after: After = None,
         block: Pin = None,
@@ -188,6 +192,7 @@ class Query(WitnessQuery, ChainQuery, ConnectionQuery):
             info.context,
             market=market,
             account=account,
+            where=where,
             after=after,
             limit=limit,
             at=await view.resolve(info.context.snapshot, block, finality, after_tx),

@@ -60,6 +60,7 @@ ANYTHING = st.recursive(
 ROOTS = {
     "trades": "$market: String, $account: String, $limit: Int!, $after: String, $block: BlockPin",
     "orders": "$market: String, $status: [OrderStatus!], $side: Side, $after: String",
+    "ordersConnection": "$first: Int!, $where: OrderFilter, $block: BlockPin",
     "depth": "$market: String!, $limit: Int!, $block: BlockPin, $finality: Finality",
     "book": "$market: String!, $block: BlockPin",
     "balances": "$account: String!, $token: String, $block: BlockPin, $afterTx: String",
@@ -127,6 +128,8 @@ def test_any_variables_are_answered(tell: Any, root: str, examples: int, chosen_
     names = [one.split(":")[0][1:] for one in ROOTS[root].split(", ")]
     given_all = ", ".join(f"{name}: ${name}" for name in names)
     query = f"query({ROOTS[root]}) {{ {root}({given_all}) {{ __typename }} }}"
+    names_of = ["rawPrice_gt", "AND", "OR", "status_in", "orderId_lte", "account", "tx_not"]
+    filters = st.dictionaries(st.sampled_from(names_of), ANYTHING, max_size=3)
     pins = st.dictionaries(st.sampled_from(["number", "hash", "numberGte"]), ANYTHING, max_size=2)
     good = {
         "market": st.just("WETH-USDC"),
@@ -135,6 +138,7 @@ def test_any_variables_are_answered(tell: Any, root: str, examples: int, chosen_
         "first": st.just(5),
         "interval": st.sampled_from(["1m", "1M"]),
         "block": pins,
+        "where": filters,
         "orders": st.lists(
             st.fixed_dictionaries({"side": st.just("buy"), "quantity": st.sampled_from(NASTY)}),
             max_size=2,
