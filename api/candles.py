@@ -1,8 +1,20 @@
 """Candles of every interval: sums of stored minutes, or of trades, in one SQL statement."""
 
+from collections.abc import Collection
+from functools import partial
 from typing import Any, cast
 
-from sqlalchemy import BigInteger, ColumnElement, extract, func, literal, select, union_all
+from sqlalchemy import (
+    BigInteger,
+    BindParameter,
+    ColumnElement,
+    Select,
+    bindparam,
+    extract,
+    func,
+    select,
+    union_all,
+)
 from sqlalchemy import cast as sql_cast
 from sqlalchemy.dialects.postgresql import ARRAY, aggregate_order_by
 from sqlalchemy.sql.base import ReadOnlyColumnCollection
@@ -11,18 +23,24 @@ from indexer.domain.interval import FIRST_MONDAY_S, INTERVALS, MONTH
 from indexer.domain.order import CANDLE_SECONDS, Candle
 from indexer.domain.units import Address
 from indexer.store import tables as t
+from indexer.store.queries import Shaped
 from indexer.store.snapshot import Snapshot
 
 Columns = ReadOnlyColumnCollection[str, Any]
 
 
-def _open_time(interval: str, time: ColumnElement[int], offset_s: int) -> ColumnElement[int]:
+def _open_time(interval: str, time: ColumnElement[int]) -> ColumnElement[int]:
     """The opening time of the candle that holds `time`, as SQL: `interval.open_time` again."""
+    offset_s = _number("offset_s")
     if interval == MONTH:
         month = func.date_trunc("month", func.to_timestamp(time + offset_s), "UTC")
         return sql_cast(extract("epoch", month), BigInteger) - offset_s
-    start = (FIRST_MONDAY_S if interval == "1w" else 0) - offset_s
-    return time - (time - start) % INTERVALS[interval]
+    start = FIRST_MONDAY_S if interval == "1w" else 0
+    return time - (time + offset_s - start) % INTERVALS[interval]
+
+
+def _number(name: str) -> BindParameter[int]:
+    return bindparam(name, type_=BigInteger)
 
 
 async def read_candles(
@@ -44,48 +62,64 @@ async def read_candles(
     everything longer of stored minutes. No more than `limit` candles' worth of minutes is read:
     that many of the nearest ones cannot leave any of the candles asked for incomplete.
     """
-    ascending = since is not None
+    number, now = at or (None, None)
+    query, values = _CANDLES[interval](
+        market=market,
+        since=since,
+        until=until,
+        limit=limit,
+        minutes=limit * max(INTERVALS[interval] // CANDLE_SECONDS, 1),
+        offset_s=offset_s,
+        number=number,
+        minute=None if now is None else now - now % CANDLE_SECONDS,
+    )
+    found = [Candle(market, *row) for row in await snapshot.read(query, values)]
+    return found if since is not None else found[::-1]
+
+
+def _select_candles(interval: str, given: Collection[str]) -> Select[Any]:
+    ascending, past = "since" in given, "number" in given
     source: Any
     if interval == "1s":
         source, sums = t.trades, _sums_of_trades
         time = t.trades.c.timestamp
     else:
-        source, sums = t.candles if at is None else _minutes_at(market, *at), _sums_of_minutes
+        source, sums = _select_minutes() if past else t.candles, _sums_of_minutes
         time = source.c.open_time
-    bucket = _open_time(interval, time, offset_s)
-    nearest = select(bucket.label("bucket"), *source.c).where(source.c.market == market)
-    if since is not None:
-        nearest = nearest.where(time >= since, bucket >= since)
-    if until is not None:
+    bucket = _open_time(interval, time)
+    nearest = select(bucket.label("bucket"), *source.c)
+    nearest = nearest.where(source.c.market == bindparam("market"))
+    if ascending:
+        nearest = nearest.where(time >= _number("since"), bucket >= _number("since"))
+    if "until" in given:
+        until = _number("until")
         nearest = nearest.where(time < until + INTERVALS[interval], bucket < until)
-    if at is not None and source is t.trades:
-        nearest = nearest.where(source.c.block_number <= at[0])
+    if past and source is t.trades:
+        nearest = nearest.where(source.c.block_number <= _number("number"))
     if source is not t.trades:
-        minutes = limit * max(INTERVALS[interval] // CANDLE_SECONDS, 1)
-        nearest = nearest.order_by(time.asc() if ascending else time.desc()).limit(minutes)
+        nearest = nearest.order_by(time.asc() if ascending else time.desc())
+        nearest = nearest.limit(bindparam("minutes"))
     part = nearest.subquery("part").c
-    statement = (
+    return (
         select(part.bucket.label("open_time"), *sums(part))
         .group_by(part.bucket)
         .order_by(part.bucket.asc() if ascending else part.bucket.desc())
-        .limit(limit)
+        .limit(bindparam("limit"))
     )
-    found = [Candle(market, *tuple(row)) for row in await snapshot.read(statement)]
-    return found if ascending else found[::-1]
 
 
-def _minutes_at(market: Address, number: int, now: int) -> Any:
+def _select_minutes() -> Any:
     """A market's minutes after a past block: the last one from its trades so far."""
     c, tr = t.candles.c, t.trades.c
-    minute = now - now % CANDLE_SECONDS
+    market, minute = bindparam("market", type_=t.Hex), _number("minute")
     whole = select(*c).where(c.market == market, c.open_time < minute)
     trades = (
         select(t.trades)
-        .where(tr.market == market, tr.timestamp >= minute, tr.block_number <= number)
+        .where(tr.market == market, tr.timestamp >= minute, tr.block_number <= _number("number"))
         .subquery("since")
         .c
     )
-    opened = literal(minute, BigInteger).label("open_time")
+    opened = minute.label("open_time")
     last = select(trades.market, opened, *_sums_of_trades(trades)).group_by(trades.market)
     return union_all(whole, last).subquery("minutes")
 
@@ -125,3 +159,6 @@ def _first(value: ColumnElement[int], *order: ColumnElement[Any]) -> ColumnEleme
     """The value of the group's first row in an order."""
     values = func.array_agg(aggregate_order_by(value, *order), type_=ARRAY(t.Units()))
     return cast("ColumnElement[int]", values[1])
+
+
+_CANDLES = {interval: Shaped(partial(_select_candles, interval)) for interval in INTERVALS}

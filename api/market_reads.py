@@ -4,7 +4,7 @@ from collections.abc import Collection
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import Select, bindparam, func, select, true, tuple_
+from sqlalchemy import BigInteger, Select, bindparam, func, select, true, tuple_
 from sqlalchemy.sql.selectable import LateralFromClause
 
 from api.arguments import Cursor
@@ -12,7 +12,7 @@ from indexer.domain.order import Level, Side, Trade
 from indexer.domain.trade_ids import trade_id
 from indexer.domain.units import Address
 from indexer.store import tables as t
-from indexer.store.queries import Query
+from indexer.store.queries import Query, Shaped, one_of
 from indexer.store.snapshot import Snapshot
 
 
@@ -63,13 +63,18 @@ def _best(side: Side, name: str) -> LateralFromClause:
 async def tickers(
     snapshot: Snapshot, *, since: int, markets: Collection[Address] | None
 ) -> dict[Address, Ticker]:
-    """Every market's ticker from `since`, which begins a minute. One statement for all of them.
+    """Every market's ticker from `since`, which begins a minute. One statement for all of them."""
+    query, values = _TICKERS(since=since, markets=None if markets is None else list(markets))
+    return {row[0]: ticker_of(tuple(row)) for row in await snapshot.read(query, values)}
 
-    Minutes are summed from stored candles: at most 1440 rows a market for a day. The other values
-    are the first row of an index each.
+
+def _select_tickers(given: Collection[str]) -> Select[Any]:
+    """Minutes are summed from stored candles: at most 1440 rows a market for a day.
+
+    The other values are the first row of an index each.
     """
     m, tr, c = t.markets.c, t.trades.c, t.candles.c
-    ours = tr.market == m.address
+    ours, since = tr.market == m.address, bindparam("since", type_=BigInteger)
     last = (
         select(tr.price, tr.quantity, tr.timestamp, tr.block_number, tr.log_index)
         .where(ours)
@@ -121,9 +126,10 @@ async def tickers(
         *bid.c,
         *ask.c,
     ).select_from(source)
-    if markets is not None:
-        statement = statement.where(m.address.in_(markets))
-    return {row[0]: ticker_of(tuple(row)) for row in await snapshot.read(statement)}
+    return statement.where(one_of(m.address, "markets")) if "markets" in given else statement
+
+
+_TICKERS = Shaped(_select_tickers)
 
 
 def ticker_of(row: tuple[Any, ...]) -> Ticker:
@@ -143,14 +149,18 @@ def ticker_of(row: tuple[Any, ...]) -> Ticker:
 
 async def best_levels(snapshot: Snapshot, markets: Collection[Address]) -> dict[Address, Any]:
     """The best bid and ask of markets, None where a side is empty: (price, quantity) twice."""
+    rows = await snapshot.read(_BEST_LEVELS, {"markets": list(markets)})
+    return {row[0]: tuple(row)[1:] for row in rows}
+
+
+def _select_best_levels() -> Select[Any]:
     bid, ask = _best("buy", "bid"), _best("sell", "ask")
     source = t.markets.outerjoin(bid, true()).outerjoin(ask, true())
-    statement = (
-        select(t.markets.c.address, *bid.c, *ask.c)
-        .select_from(source)
-        .where(t.markets.c.address.in_(markets))
-    )
-    return {row[0]: tuple(row)[1:] for row in await snapshot.read(statement)}
+    statement = select(t.markets.c.address, *bid.c, *ask.c).select_from(source)
+    return statement.where(one_of(t.markets.c.address, "markets"))
+
+
+_BEST_LEVELS = Query(_select_best_levels())
 
 
 # -- trades ----------------------------------------------------------------------------------------
@@ -166,9 +176,19 @@ async def _read(snapshot: Snapshot, statement: Select[Any]) -> list[Trade]:
 
 async def newest_trades(snapshot: Snapshot, market: Address, limit: int) -> list[Trade]:
     """The last trades, oldest first."""
+    rows = await snapshot.read(_NEWEST_TRADES, {"of": market, "rows": limit})
+    return [Trade(*row) for row in reversed(rows)]
+
+
+def _select_newest_trades() -> Select[Any]:
     c = t.trades.c
-    newest = _trades(market).order_by(c.block_number.desc(), c.log_index.desc()).limit(limit)
-    return (await _read(snapshot, newest))[::-1]
+    columns = (c[name] for name in Trade.__struct_fields__)
+    statement = select(*columns).where(c.market == bindparam("of"))
+    newest = (c.block_number.desc(), c.log_index.desc())
+    return statement.order_by(*newest).limit(bindparam("rows"))
+
+
+_NEWEST_TRADES = Query(_select_newest_trades())
 
 
 async def trades_from(
