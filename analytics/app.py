@@ -25,6 +25,7 @@ from analytics import (
     crowd_answers,
     journal_answers,
     market_answers,
+    mood_answers,
     pictures,
     portfolio_answers,
     reads,
@@ -47,6 +48,7 @@ ENDPOINTS: tuple[Endpoint, ...] = (
     *market_answers.ENDPOINTS,
     *book_answers.ENDPOINTS,
     *crowd_answers.ENDPOINTS,
+    *mood_answers.ENDPOINTS,
     *restated.ENDPOINTS,
     *pictures.ENDPOINTS,
 )

@@ -7,6 +7,7 @@ from analytics import arguments as a
 from analytics import micro, text
 from analytics.endpoint import Answer, Ask, Endpoint
 from analytics.market_figures import (
+    HORIZONS,
     band,
     deals,
     levels,
@@ -29,7 +30,7 @@ async def spread(ask: Ask) -> Answer:
     rows = window(every, ask.since)
     spreads = samples(rows, lambda row: micro.spread_bps(row.top), ask.since)
     effective: list[Fraction] = []
-    marks: dict[int, list[Fraction]] = {1: [], 10: [], 100: []}
+    marks, realised, impact = ({n: list[Fraction]() for n in HORIZONS} for _ in range(3))
     mids = mids_of(every)
     for trade in await deals(ask, one):
         before = mid_at(mids, trade.block_number - 1)
@@ -41,18 +42,25 @@ async def spread(ask: Ask) -> Answer:
             if after is not None and trade.block_number + blocks <= ask.at.number:
                 gain = micro.markout(trade.price, after, trade.taker_side)
                 found.append(gain * micro.BPS / trade.price)
+                kept = micro.realised_spread_bps(trade.price, before, after, trade.taker_side)
+                realised[blocks].append(kept)
+                impact[blocks].append(effective[-1] - kept)
     return {
         "symbol": one.market.symbol,
         "period": ask["period"],
         "quoted_bps": text.ratio(spreads[-1][1]) if spreads else None,
         "mean_quoted_bps": text.ratio(micro.time_mean(spreads, ask.at.timestamp)),
         "mean_effective_bps": text.ratio(mean(effective)),
-        "taker_markout_bps": {
-            f"{blocks}_blocks": text.ratio(mean(found)) for blocks, found in marks.items()
-        },
+        "mean_realised_bps": _by_horizon(realised),
+        "mean_price_impact_bps": _by_horizon(impact),
+        "taker_markout_bps": _by_horizon(marks),
         "trades": len(effective),
         "reason": None if effective else "no trade in the period with a mid in the block before",
     }
+
+
+def _by_horizon(found: dict[int, list[Fraction]]) -> dict[str, str | None]:
+    return {f"{blocks}_blocks": text.ratio(mean(values)) for blocks, values in found.items()}
 
 
 async def liquidity(ask: Ask) -> Answer:

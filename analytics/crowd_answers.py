@@ -1,112 +1,93 @@
-"""Who makes a market, who leads it, and in what mood it is."""
+"""Who makes a market, and who leads."""
 
+from collections.abc import Sequence
 from fractions import Fraction
-from typing import Any
 
 from analytics import account_reads, market_reads, micro, reads, text
 from analytics import arguments as a
 from analytics.account import load_marks, quote_token
 from analytics.endpoint import Answer, Ask, Endpoint
 from analytics.journal import Entry, journal
-from analytics.market_figures import deals, levels, listing, top_of, tops, window
+from analytics.market_figures import (
+    HORIZONS,
+    Mids,
+    deals,
+    listing,
+    mean,
+    mid_at,
+    mids_of,
+    tops,
+)
 from analytics.portfolio import equity
+from analytics.quoting import Orders, Quoted, QuoteRow, lives, quoted, uptime
 from analytics.tape import Deal
 from indexer.domain.order import Trade
 from indexer.domain.units import Address
 
-WEIGHTS = {
-    "taker_buys": Fraction(30, 100),
-    "order_flow": Fraction(25, 100),
-    "depth_skew": Fraction(20, 100),
-    "momentum": Fraction(25, 100),
-}
-"""Of the components of sentiment; what is unknown is left out, and the rest weighs more."""
-MOMENTUM_BPS = 100
-"""The move of a period that counts as the whole of its component."""
-SKEW_BAND = micro.BANDS_BPS.index(100)
-FORMULA = (
-    "score = 50 + 50 * sum(weight * component) / sum(weight), each component from -1 to 1: "
-    "taker_buys = (taker buys - taker sells) / volume; order_flow = sum(e_n) / sum(|e_n|); "
-    "depth_skew = (bids - asks) / both within 100 bps; momentum = (last / first - 1) / 1%, capped"
-)
+NO_SCORE = "never on both sides within 100 bps of mid"
+TOO_MANY = "too many quotes to look at: ask for a quieter market or an earlier block"
 
 
 async def makers(ask: Ask) -> Answer:
-    """Makers of a market by what they made; uptime is of the book, since the chain tells orders."""
+    """Makers of a market by what they made, and how they quoted while they did."""
     one = listing(ask)
-    market = one.market.address
-    trades = await deals(ask, one)
-    counts = await market_reads.order_counts(ask.snapshot, market, ask.since, ask.at.number)
-    uptime = await market_reads.maker_uptime(ask.snapshot, market, ask.since, ask.at)
+    every, trades = mids_of(await tops(ask, one)), await deals(ask, one)
+    rows = await market_reads.quote_rows(ask.snapshot, one.market.address, ask.at.number)
+    first, last = await _blocks(ask, rows), ask.at.number
+    counts = await market_reads.order_counts(
+        ask.snapshot, one.market.address, ask.since, ask.at.number
+    )
+    up, lived = uptime(rows, first, last), lives(rows, first, last)
+    offers = quoted(rows, every, one.base.unit, first, last)
     total = sum(trade.quote_amount for trade in trades)
     made: dict[Address, list[Deal]] = {}
     for trade in trades:
         made.setdefault(trade.maker, []).append(trade)
-    accounts = made.keys() | uptime.keys()
-    rows: list[dict[str, Any]] = []
-    for account in accounts:
-        mine = made.get(account, [])
-        volume = sum(trade.quote_amount for trade in mine)
-        kinds = counts.get(account, {})
-        placed = kinds.get("placed", 0)
-        rows.append(
+    volumes = {who: sum(trade.quote_amount for trade in mine) for who, mine in made.items()}
+    ordered = sorted(made.keys() | up.keys(), key=lambda who: (-volumes.get(who, 0), who))
+    told = []
+    for account in ordered[: ask["limit"]]:
+        volume, kinds = volumes.get(account, 0), counts.get(account, {})
+        placed, cancelled = kinds.get("placed", 0), kinds.get("cancelled", 0)
+        life, offer = lived.get(account, Orders()), (offers or {}).get(account, Quoted())
+        score = offer.score(last + 1 - first, one.quote.unit)
+        told.append(
             {
                 "account": account,
-                "trades": len(mine),
+                "trades": len(made.get(account, ())),
                 "quote_volume": text.amount(volume, one.quote.decimals),
                 "share": text.ratio(Fraction(volume, total)) if total else None,
-                "uptime": text.ratio(uptime.get(account, Fraction(0))),
+                "uptime": text.ratio(up.get(account, Fraction(0))),
                 "placed": placed,
-                "cancel_ratio": text.ratio(Fraction(kinds.get("cancelled", 0), placed))
-                if placed
-                else None,
-                "_volume": volume,
+                "cancel_ratio": text.ratio(Fraction(cancelled, placed)) if placed else None,
+                "fill_ratio": text.ratio(life.fill_ratio),
+                "quote_life_blocks": text.ratio(life.mean_life, 2),
+                "markout_bps": _markouts(ask, made.get(account, []), every),
+                "score": text.ratio(score),
+                "score_reason": TOO_MANY if offers is None else None if score else NO_SCORE,
             }
         )
-    rows.sort(key=lambda row: (-row.pop("_volume"), row["account"]))
-    return {"symbol": one.market.symbol, "period": ask["period"], "makers": rows[: ask["limit"]]}
+    return {"symbol": one.market.symbol, "period": ask["period"], "makers": told}
 
 
-async def sentiment(ask: Ask) -> Answer:
-    one = listing(ask)
-    trades = await deals(ask, one)
-    rows = window(await tops(ask, one), ask.since)
-    book = await levels(ask, one)
-    flows = [row.order_flow for row in rows[1:]]
-    bought = sum(trade.quantity for trade in trades if trade.taker_side == "buy")
-    sold = sum(trade.quantity for trade in trades) - bought
-    mid, bps = top_of(book).mid, micro.BANDS_BPS[SKEW_BAND]
-    depths = [
-        0 if mid is None else micro.depth(book[side], mid, bps, one.base.unit)
-        for side in ("buy", "sell")
-    ]
-    components: dict[str, Fraction | None] = {
-        "taker_buys": micro.imbalance(bought, sold),
-        "order_flow": Fraction(sum(flows), sum(map(abs, flows))) if any(flows) else None,
-        "depth_skew": micro.imbalance(depths[0], depths[1]),
-        "momentum": _momentum(trades),
-    }
-    known = {name: value for name, value in components.items() if value is not None}
-    weight = sum(WEIGHTS[name] for name in known)
-    score = None
-    if weight:
-        score = 50 + 50 * sum(WEIGHTS[name] * value for name, value in known.items()) / weight
-    return {
-        "symbol": one.market.symbol,
-        "period": ask["period"],
-        "score": text.ratio(score, 2),
-        "components": {name: text.ratio(value) for name, value in components.items()},
-        "weights": {name: text.ratio(value) for name, value in WEIGHTS.items()},
-        "formula": FORMULA,
-        "reason": None if known else "nothing was traded and nothing is in the book",
-    }
+async def _blocks(ask: Ask, rows: Sequence[QuoteRow]) -> int:
+    """The first block of the period, or of the market if that is later."""
+    first = await reads.block_at(ask.snapshot, ask.since, ask.at.number) + 1
+    return max(first, rows[0].block_number) if rows else first
 
 
-def _momentum(trades: list[Deal]) -> Fraction | None:
-    if len(trades) < 2:
-        return None
-    move = (Fraction(trades[-1].price, trades[0].price) - 1) * micro.BPS / MOMENTUM_BPS
-    return max(Fraction(-1), min(Fraction(1), move))
+def _markouts(ask: Ask, mine: Sequence[Deal], mids: Mids) -> dict[str, str | None]:
+    """What the maker gained a unit once the mid had moved, in bps of the price."""
+    told = {}
+    for blocks in HORIZONS:
+        gains = []
+        for trade in mine:
+            after = mid_at(mids, trade.block_number + blocks)
+            if after is not None and trade.block_number + blocks <= ask.at.number:
+                gain = micro.markout(trade.price, after, trade.taker_side)
+                gains.append(-gain * micro.BPS / trade.price)
+        told[f"{blocks}_blocks"] = text.ratio(mean(gains))
+    return told
 
 
 async def leaderboard(ask: Ask) -> Answer:
@@ -163,16 +144,10 @@ _KIND = a.one_of("type", "What leads.", None, "volume", "pnl")
 ENDPOINTS = (
     Endpoint(
         "/api/market/makers",
-        "Makers by volume made, with uptime and cancel ratio",
+        "Makers by volume made: uptime, score, markouts, what became of their orders",
         (a.SYMBOL, a.PERIOD, a.LIMIT),
         makers,
         "makers",
-    ),
-    Endpoint(
-        "/api/market/sentiment",
-        "A score from 0 to 100, its formula and its components",
-        (a.SYMBOL, a.PERIOD),
-        sentiment,
     ),
     Endpoint(
         "/api/leaderboard/{type}/{period}",

@@ -14,6 +14,7 @@ from analytics.portfolio import EquityPoint, equity
 from analytics.portfolio_answers import NO_GAS
 from analytics.returns import (
     PERIODS_A_YEAR,
+    calmar,
     deviation,
     max_drawdown,
     mean,
@@ -206,8 +207,13 @@ async def risk(ask: Ask) -> Answer:
         "sortino": sortino(returns),
         "sortino_annual": sortino(returns, periods),
         "max_drawdown": _number(max_drawdown(returns)),
+        "calmar": calmar(points) if whole else None,
+        "calmar_reason": None if whole and calmar(points) is not None else NO_CALMAR,
         "reason": _risk_reason(returns, whole),
     }
+
+
+NO_CALMAR = "nothing was lost from a peak, or no value is known, or a year of it is beyond numbers"
 
 
 def _risk_reason(returns: Sequence[float], whole: bool) -> str | None:

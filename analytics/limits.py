@@ -41,3 +41,6 @@ BURST_SECONDS = 2
 
 MAX_RESTATEMENTS = 10_000
 """Entries kept of the stream of restatements (roughly)."""
+
+MAX_QUOTE_STEPS = 500_000
+"""Orders that are looked at for the makers' scores of one answer: some half a second."""

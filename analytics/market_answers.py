@@ -7,10 +7,13 @@ from analytics import micro, text
 from analytics.endpoint import Answer, Ask, Endpoint
 from analytics.market_figures import (
     NO_TOP,
+    Mids,
     deals,
     levels,
     listing,
     listings,
+    mid_at,
+    mids_of,
     samples,
     tell_top,
     tell_traded,
@@ -18,6 +21,7 @@ from analytics.market_figures import (
     tops,
     window,
 )
+from analytics.reads import Listing
 from analytics.returns import DAY_S
 from analytics.tape import Deal, traded
 
@@ -108,7 +112,7 @@ async def slippage(ask: Ask) -> Answer:
 
 
 async def illiquidity(ask: Ask) -> Answer:
-    """Amihud over days, or over hours where `interval` says so, and Roll's spread."""
+    """Amihud over days or hours; Roll, Kyle and VPIN over the period's trades."""
     one = listing(ask)
     seconds = DAY_S if ask["interval"] == "day" else 3600
     trades = await deals(ask, one)
@@ -122,6 +126,10 @@ async def illiquidity(ask: Ask) -> Answer:
         if last is not None:
             days.append((found[-1].price / last - 1, traded))
         last = found[-1].price
+    moves = _moves(one, trades, mids_of(await tops(ask, one)))
+    slope = micro.kyle(moves)
+    signed = [t.quantity if t.taker_side == "buy" else -t.quantity for t in trades]
+    toxicity = micro.vpin(signed)
     rolled = micro.roll([trade.price for trade in trades])
     measured = micro.amihud(days)
     return {
@@ -132,7 +140,26 @@ async def illiquidity(ask: Ask) -> Answer:
         "amihud_per_million": None if measured is None else measured * 10**6,
         "roll_spread": None if rolled is None else rolled / one.quote.unit,
         "reason": None if measured is not None else f"{len(days)} returns with volume",
+        "kyle_lambda": slope,
+        "kyle_reason": None if slope is not None else f"{len(moves)} blocks that moved a mid",
+        "vpin": text.ratio(toxicity),
+        "vpin_buckets": micro.VPIN_BUCKETS,
+        "vpin_reason": None if toxicity is not None else f"{len(trades)} trades are too few",
     }
+
+
+def _moves(one: Listing, trades: list[Deal], mids: Mids) -> list[tuple[float, float]]:
+    """By block that traded: taker buys less sells, and what it did to the mid, in whole tokens."""
+    signed: dict[int, int] = {}
+    for deal in trades:
+        volume = deal.quantity if deal.taker_side == "buy" else -deal.quantity
+        signed[deal.block_number] = signed.get(deal.block_number, 0) + volume
+    moves = []
+    for number, volume in signed.items():
+        before, after = mid_at(mids, number - 1), mid_at(mids, number)
+        if before is not None and after is not None:
+            moves.append((volume / one.base.unit, float(after - before) / one.quote.unit))
+    return moves
 
 
 _OF_ONE = (a.SYMBOL, a.PERIOD)
@@ -162,7 +189,7 @@ ENDPOINTS = (
     ),
     Endpoint(
         "/api/market/illiquidity",
-        "Amihud's measure and Roll's spread",
+        "Amihud's measure, Roll's spread, Kyle's lambda, VPIN",
         (*_OF_ONE, _BUCKET),
         illiquidity,
     ),

@@ -16,6 +16,8 @@ from analytics.tape import Deal, Traded
 
 Samples = list[tuple[int, Fraction | None]]
 Book = dict[Any, list[tuple[int, int]]]
+HORIZONS = (1, 10, 100)
+"""Blocks after a trade at which its markout is taken."""
 NO_TOP = micro.Top(None, 0, None, 0)
 
 

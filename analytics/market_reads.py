@@ -1,7 +1,6 @@
 """What a market's answers are made of: its book block by block, and its trades."""
 
 from collections.abc import Collection, Iterable
-from fractions import Fraction
 from itertools import groupby
 from typing import Any
 
@@ -11,9 +10,9 @@ from sqlalchemy.dialects.postgresql import distinct_on
 from analytics.books import BookState, LevelRow, TopRow, fold_levels
 from analytics.limits import MAX_ENTRIES, MAX_REMEMBERED_ROWS, MAX_TOPS
 from analytics.micro import Top
-from analytics.reads import TRADE_COLUMNS, AsOf, Listing, block_at, require_few
+from analytics.quoting import QuoteRow
+from analytics.reads import TRADE_COLUMNS, Listing, require_few
 from analytics.tape import Deal
-from analytics.uptime import uptime
 from indexer.domain.order import Side, Trade
 from indexer.domain.units import Address
 from indexer.store import analytics_tables as k
@@ -207,21 +206,19 @@ async def order_counts(
     return found
 
 
-async def maker_uptime(
-    snapshot: Snapshot, market: Address, since: int, at: AsOf
-) -> dict[Address, Fraction]:
-    """The part of the period's blocks at whose end an account rested on both sides."""
+async def quote_rows(snapshot: Snapshot, market: Address, upto: int) -> list[QuoteRow]:
+    """Every event in the life of a market's limit orders, up to a block."""
     o, oc = t.orders.c, t.order_changes.c
     statement = (
-        select(o.account, o.side, o.order_id, oc.block_number, oc.status)
+        select(
+            *(o.account, o.side, o.order_id, oc.block_number, oc.status),
+            *(o.price, o.quantity, oc.filled),
+        )
         .join(t.orders, (o.market == oc.market) & (o.order_id == oc.order_id))
-        .where(oc.market == market, oc.block_number <= at.number, o.type == "limit")
+        .where(oc.market == market, oc.block_number <= upto, o.type == "limit")
         .order_by(oc.block_number, oc.ordinal)
         .limit(MAX_ENTRIES + 1)
     )
     rows = await snapshot.read(statement)
     require_few(rows, MAX_ENTRIES, "symbol")
-    first = await block_at(snapshot, since, at.number) + 1
-    if rows:
-        first = max(first, rows[0].block_number)
-    return uptime([tuple(row) for row in rows], first, at.number)
+    return [QuoteRow(*row) for row in rows]

@@ -86,6 +86,11 @@ def effective_spread_bps(price: int, mid: Fraction) -> Fraction:
     return 2 * BPS * abs(price - mid) / mid
 
 
+def realised_spread_bps(price: int, mid: Fraction, later: Fraction, taker_side: Side) -> Fraction:
+    """What of the effective spread was left to the maker at a later mid; the rest was impact."""
+    return -2 * BPS * markout(price, later, taker_side) / mid
+
+
 def markout(price: int, mid_after: Fraction, taker_side: Side) -> Fraction:
     """What the taker gained a unit once the mid had moved; the maker lost as much."""
     return mid_after - price if taker_side == "buy" else price - mid_after
@@ -120,6 +125,40 @@ def amihud(days: Sequence[tuple[float, int]]) -> float | None:
     """Mean of |return| by quote volume, of (return, whole quote tokens), over days that traded."""
     ratios = [abs(r) / volume for r, volume in days if volume]
     return math.fsum(ratios) / len(ratios) if ratios else None
+
+
+def kyle(moves: Sequence[tuple[float, float]]) -> float | None:
+    """Kyle's lambda: the slope of a least squares line through (signed volume, change of mid)."""
+    if len(moves) < 3:
+        return None
+    mean_x = math.fsum(x for x, _ in moves) / len(moves)
+    mean_y = math.fsum(y for _, y in moves) / len(moves)
+    variance = math.fsum((x - mean_x) ** 2 for x, _ in moves)
+    together = math.fsum((x - mean_x) * (y - mean_y) for x, y in moves)
+    return together / variance if variance else None
+
+
+VPIN_BUCKETS = 50
+
+
+def vpin(volumes: Sequence[int], buckets: int = VPIN_BUCKETS) -> Fraction | None:
+    """Mean imbalance of buckets of equal volume; a trade may fill several. None for too few trades.
+
+    `volumes` are signed by taker side, positive for buys. The sides are known here, so nothing has
+    to be guessed from prices.
+    """
+    size = sum(map(abs, volumes))  # of a bucket, in units of 1/buckets
+    if len(volumes) < buckets or not size:
+        return None
+    imbalances, net, room = 0, 0, size
+    for volume in volumes:
+        left, sign = abs(volume) * buckets, 1 if volume > 0 else -1
+        while left >= room:
+            imbalances += abs(net + sign * room)
+            left, net, room = left - room, 0, size
+        net += sign * left
+        room -= left
+    return Fraction(imbalances, size * buckets)
 
 
 def roll(prices: Sequence[int]) -> float | None:

@@ -129,6 +129,17 @@ def sortino(returns: Sequence[float], periods: int = 1, target: float = 0.0) -> 
     return (average - target) / math.sqrt(shortfall) * math.sqrt(periods) if shortfall else None
 
 
+def calmar(points: Sequence[Point]) -> float | None:
+    """The time-weighted return as a rate a year, by the deepest drawdown."""
+    returns = period_returns(points)
+    total, fall = time_weighted(points), max_drawdown(returns)
+    length = points[-1].timestamp - points[0].timestamp if points else 0
+    if total is None or not fall or not length:
+        return None
+    annual = _annual(float(1 + total), length)
+    return None if annual is None else annual / float(fall)
+
+
 def max_drawdown(returns: Sequence[Fraction | float]) -> Fraction | float | None:
     """The deepest fall from a peak of what one unit, invested at first, has become."""
     if not returns:

@@ -1,12 +1,10 @@
 """Markets of a recorded chain, against its trades and the mirror's books."""
 
 from decimal import Decimal
-from fractions import Fraction
 
 import pytest
 
 from analytics.app import ENDPOINTS
-from analytics.uptime import uptime
 from indexer.domain.market import Market
 from indexer.domain.units import Address
 from tests.analytics.served import Get, Indexed
@@ -75,29 +73,28 @@ async def test_spread_imbalance_illiquidity_sentiment_makers(get: Get) -> None:
     daily = await get("/api/market/illiquidity", **ask)
     assert (daily["amihud_per_million"], daily["observations"]) == (None, 0)
     assert daily["reason"]
+    assert hourly["kyle_lambda"] > 0
+    assert 0 < Decimal(hourly["vpin"]) < 1
+    for name in ("mean_realised_bps", "mean_price_impact_bps"):
+        assert set(spread[name]) == set(spread["taker_markout_bps"])
     mood = await get("/api/market/sentiment", **ask)
-    assert 0 <= float(mood["score"]) <= 100
-    weights, parts = mood["weights"], mood["components"]
-    by_hand = sum(float(weights[name]) * float(parts[name]) for name in weights)
-    assert float(mood["score"]) == pytest.approx(50 + 50 * by_hand, abs=0.011)
+    assert 0 <= mood["score"] <= 100
+    known = {name: one["z"] for name, one in mood["components"].items() if one["z"] is not None}
+    assert len(known) > 2
+    weighed = sum(mood["weights"][name] * z / 3 for name, z in known.items())
+    total = sum(mood["weights"][name] for name in known)
+    assert mood["score"] == pytest.approx(50 + 50 * weighed / total, abs=0.006)
     makers = (await get("/api/market/makers", **ask))["makers"]
     assert sum(float(one["share"]) for one in makers) == pytest.approx(1)
     assert max(float(one["uptime"]) for one in makers) <= 1
     assert any(float(one["uptime"]) > 0 for one in makers)
-
-
-def test_uptime_counts_blocks_on_both_sides() -> None:
-    one, two = Address("0x1"), Address("0x2")
-    rows = [
-        (one, "buy", 1, 10, "open"),
-        (two, "buy", 9, 10, "open"),
-        (one, "sell", 2, 12, "partially_filled"),
-        (one, "buy", 1, 15, "cancelled"),
-        (one, "buy", 3, 18, "open"),
-    ]
-    assert uptime(rows, 10, 19) == {one: Fraction(3 + 2, 10)}
-    assert uptime(rows, 14, 19) == {one: Fraction(1 + 2, 6)}
-    assert uptime([], 5, 4) == {}
+    for one in makers:
+        assert (one["score"] is None) == (one["score_reason"] is not None)
+        assert one["fill_ratio"] is None or 0 <= float(one["fill_ratio"]) <= 1
+    assert any(one["score"] and float(one["score"]) > 0 for one in makers)
+    per_trade = [(float(m["markout_bps"]["1_blocks"]), m["trades"]) for m in makers if m["trades"]]
+    lost = sum(gain * trades for gain, trades in per_trade) / sum(n for _, n in per_trade)
+    assert lost == pytest.approx(-float(spread["taker_markout_bps"]["1_blocks"]), rel=0.2)
 
 
 async def test_profit_leads_as_portfolios_say(get: Get) -> None:

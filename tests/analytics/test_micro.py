@@ -40,6 +40,28 @@ def test_illiquidity() -> None:
     assert micro.amihud([]) is None
 
 
+def test_the_effective_spread_is_what_the_maker_kept_and_the_impact() -> None:
+    mid, later = Fraction(10000), Fraction(10010)
+    assert micro.effective_spread_bps(10020, mid) == 40
+    assert micro.realised_spread_bps(10020, mid, later, "buy") == 20
+    assert micro.realised_spread_bps(9980, mid, later, "sell") == 60
+
+
+def test_kyles_lambda_is_the_slope() -> None:
+    moves = [(-2.0, -0.5), (0.0, 0.5), (2.0, 1.5), (4.0, 2.5)]
+    assert micro.kyle(moves) == pytest.approx(0.5)
+    assert micro.kyle(moves[:2]) is None
+    assert micro.kyle([(1.0, 0.1)] * 5) is None
+
+
+def test_vpin_fills_equal_buckets() -> None:
+    """Volume 12 in two buckets of 6: +4 -2 | -1 +3 +2 (the sell of 3 fills both)."""
+    assert micro.vpin([4, -3, 3, 2], 2) == Fraction(abs(4 - 2) + abs(-1 + 3 + 2), 12)
+    assert micro.vpin([5] * 10, 10) == 1
+    assert micro.vpin([5, -5] * 10, 10) == 0
+    assert micro.vpin([5], 2) is None
+
+
 def test_order_flow_imbalance() -> None:
     tops = [
         Top(10000, 5, 10010, 4),

@@ -32,6 +32,13 @@ def test_risk() -> None:
     assert r.max_drawdown([Fraction(str(one)) for one in DAILY]) == Fraction(2, 100)
 
 
+def test_calmar_is_a_years_return_by_the_deepest_fall() -> None:
+    points = [r.Point(0, 100), r.Point(100 * DAY, 80), r.Point(365 * DAY, 130)]
+    assert r.calmar(points) == pytest.approx(0.3 / 0.2)
+    assert r.calmar(points[:1]) is None
+    assert r.calmar([points[0], points[2]]) is None  # nothing was lost
+
+
 def test_what_is_not_defined_is_none() -> None:
     assert r.sharpe([0.01]) is None
     assert r.sharpe([0.01, 0.01]) is None
