@@ -18,12 +18,17 @@ class Branches:
         self._chain = chain
         self._pick = pick
         self._made = 0
-        self._line: list[tuple[Block, int]] = [(chain.advances[start].block, start)]
+        self._line: list[tuple[Advance, int]] = [(chain.advances[start], start)]
         """From the block that stays: each block, and the recorded one whose logs came last."""
 
     @property
     def head(self) -> Block:
-        return self._line[-1][0]
+        return self._line[-1][0].block
+
+    @property
+    def line(self) -> list[Step]:
+        """The blocks that are left, as a chain without reorgs would have brought them."""
+        return [step for step, _ in self._line[1:]]
 
     @property
     def depth(self) -> int:
@@ -34,7 +39,7 @@ class Branches:
         return [self._next() for _ in range(blocks)]
 
     def _next(self) -> Advance:
-        parent, taken = self._line[-1]
+        parent, taken = self.head, self._line[-1][1]
         late = self._pick.random() < 0.3 or taken + 1 == len(self._chain.advances)
         recorded = self._chain.advances[taken if late else taken + 1]
         self._made += 1
@@ -44,9 +49,10 @@ class Branches:
             parent.hash,
             parent.timestamp if late else max(recorded.block.timestamp, parent.timestamp),
         )
-        self._line.append((block, taken if late else taken + 1))
-        step = msgspec.structs.replace(recorded, block=block, finality="latest")
-        return msgspec.structs.replace(step, logs=()) if late else step
+        logs = () if late else recorded.logs
+        step = msgspec.structs.replace(recorded, block=block, logs=logs, finality="latest")
+        self._line.append((step, taken if late else taken + 1))
+        return step
 
     def back(self, blocks: int) -> list[Step]:
         """A rollback of some blocks; nothing for none."""
