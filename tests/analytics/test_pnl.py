@@ -2,12 +2,14 @@
 
 from decimal import Decimal
 from fractions import Fraction
+from pathlib import Path
 from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from analytics import pnl
 from analytics.lots import METHODS, Inventory, Method, Origin
 from analytics.pnl import Fees, Fill, Outcome, replay, unrealised
 
@@ -66,6 +68,16 @@ def test_a_fee_is_part_of_cost_and_proceeds_where_that_is_asked_for() -> None:
     assert outcomes[0].entry == Fraction(1000) / Fraction("9.99")
     assert outcomes[1].realised == Fraction("1097.8011") - 1000
     assert outcomes[1].position == 0
+
+
+def test_the_readmes_example_says_what_it_does() -> None:
+    text = Path(pnl.__file__).with_name("README.md").read_text()
+    code = text.partition("```python\n")[2].partition("```")[0].rstrip()
+    *lines, last = code.splitlines()
+    expression, _, expected = last.partition("#")
+    names: dict[str, Any] = {}
+    exec("\n".join(lines), names)
+    assert str(tuple(map(int, eval(expression, names)))) == f"({expected.strip()})"
 
 
 def test_what_is_not_exact_is_refused() -> None:
