@@ -13,6 +13,7 @@ from graphql import (
     FragmentSpreadNode,
     GraphQLError,
     GraphQLSchema,
+    NoSchemaIntrospectionCustomRule,
     Visitor,
     parse,
     specified_rules,
@@ -52,8 +53,9 @@ class Judged:
 class Documents:
     """The documents of one schema, the least recently used dropped."""
 
-    def __init__(self, kept: int = MAX_CACHED_DOCUMENTS) -> None:
+    def __init__(self, kept: int = MAX_CACHED_DOCUMENTS, *, introspection: bool = True) -> None:
         self._kept = kept
+        self._rules = RULES if introspection else (*RULES, NoSchemaIntrospectionCustomRule)
         self._judged: OrderedDict[str, Judged] = OrderedDict()
 
     def judge(self, schema: GraphQLSchema, text: str) -> Judged:
@@ -68,7 +70,7 @@ class Documents:
                 f"the fragments of this document open each other, at most {MAX_SPREADS} times",
                 limit=MAX_SPREADS,
             )
-        found = Judged(document, validate_document(schema, document, RULES))
+        found = Judged(document, validate_document(schema, document, self._rules))
         self._judged[text] = found
         if len(self._judged) > self._kept:
             self._judged.popitem(last=False)

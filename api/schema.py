@@ -2,10 +2,12 @@
 # mypy: disable-error-code="untyped-decorator"
 # strawberry.field(description=…) is typed Any; the resolvers themselves are checked.
 
+import contextlib
 import logging
 from collections.abc import AsyncIterator, Callable
 from typing import Annotated, Any
 
+import asyncpg
 import strawberry
 from graphql import GraphQLError
 from strawberry.extensions import SchemaExtension
@@ -54,6 +56,8 @@ class Context:
         self.feed = feed
         self.shared = hang_up is not None
         self._hang_up = hang_up
+        self.position: Position | None = None
+        """Where the writer stood in the snapshot, once the operation is done."""
         self.snapshot = Snapshot(pool)
         self.loaders = Loaders(self.snapshot)
 
@@ -67,6 +71,12 @@ class Context:
         """Close the websocket of a client that does not keep up."""
         if self._hang_up is not None:
             self._hang_up()
+
+    async def note_position(self) -> None:
+        """Remember which block was read, if any was."""
+        if self.snapshot.statements:
+            with contextlib.suppress(OSError, asyncpg.PostgresError, asyncpg.InterfaceError):
+                self.position = await reads.position(self.snapshot)
 
     async def renew(self) -> None:
         """Give the snapshot back; what is read next is newer."""
@@ -325,10 +335,12 @@ class _Request(SchemaExtension):
     async def on_operation(self) -> AsyncIterator[None]:
         if self.execution_context.context.shared:
             self.execution_context.context = self.execution_context.context.own()
+        context = self.execution_context.context
         try:
             yield
+            await context.note_position()
         finally:
-            await self.execution_context.context.snapshot.close()
+            await context.snapshot.close()
 
     async def on_stream_result(self, result: Any) -> AsyncIterator[None]:
         if result.errors:
@@ -348,9 +360,9 @@ class _Schema(strawberry.Schema):
                 _log.error("a resolver failed: %s", told.path, exc_info=error.original_error)
 
 
-def build_schema() -> strawberry.Schema:
+def build_schema(*, introspection: bool = True) -> strawberry.Schema:
     """The schema with its limits. One serves a process; requests bring their Context."""
-    documents = Documents()
+    documents = Documents(introspection=introspection)
     return _Schema(
         Query,
         subscription=Subscription,

@@ -176,13 +176,33 @@ def relay(storage: Storage) -> None:
     envvar="TIDEBOOK_DEVNET_URL",
     help="A devnet's node: the page then sends orders and makes chaos.",
 )
+@click.option(
+    "--documents",
+    type=click.Path(dir_okay=False, path_type=Path),
+    envvar="TIDEBOOK_DOCUMENTS",
+    help="A JSON file of the only GraphQL documents to run, by the SHA-256 of their text.",
+)
+@click.option(
+    "--introspection/--no-introspection",
+    envvar="TIDEBOOK_INTROSPECTION",
+    default=True,
+    show_default=True,
+    help="Whether GraphQL tells its schema; GraphiQL needs it.",
+)
 def api(
-    storage: Storage, listen: Listen, feed_url: str, analytics_url: str, devnet_url: str | None
+    storage: Storage,
+    listen: Listen,
+    feed_url: str,
+    analytics_url: str,
+    devnet_url: str | None,
+    documents: Path | None,
+    introspection: bool,
 ) -> None:
     """Serve GraphQL, REST and the page."""
     from tidebook import services
 
-    _run(services.api(storage, listen, feed_url, analytics_url, devnet_url))
+    asked = services.Asked(documents, introspection)
+    _run(services.api(storage, listen, feed_url, analytics_url, devnet_url, asked))
 
 
 @tidebook.command()

@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import signal
 from collections.abc import Callable, Coroutine
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -14,7 +15,7 @@ import click
 
 from tidebook.lives import live
 from tidebook.progress import BlockProgress, relay_standing_by, standing_by, warn
-from tidebook.settings import Chain, Flow, Listen, Storage, find_deployment
+from tidebook.settings import Chain, Flow, Listen, Storage, find_deployment, read_documents
 from tidebook.stores import Seat, servers
 from tidebook.tasks import ensure_schema
 
@@ -92,8 +93,21 @@ async def relay(storage: Storage) -> None:
         await _until_stopped(live(life))
 
 
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """What GraphQL may be asked: only documents of a file, if there is one; its own schema."""
+
+    documents: Path | None
+    introspection: bool
+
+
 async def api(
-    storage: Storage, listen: Listen, feed_url: str, analytics_url: str, devnet_url: str | None
+    storage: Storage,
+    listen: Listen,
+    feed_url: str,
+    analytics_url: str,
+    devnet_url: str | None,
+    asked: Asked,
 ) -> None:
     """Serve GraphQL, REST and the page."""
     from api.app import Config, build, server_options
@@ -101,9 +115,17 @@ async def api(
     from tidebook.serving import serve
 
     terminal = Terminal(feed_url, analytics_url, devnet_url)
+    documents = None if asked.documents is None else read_documents(asked.documents)
     async with servers(storage, redis=True) as urls:
         chain_id = await _chain_id(urls.database_url)
-        config = Config(urls.database_url, chain_id, urls.redis_url, terminal=terminal)
+        config = Config(
+            urls.database_url,
+            chain_id,
+            urls.redis_url,
+            terminal=terminal,
+            documents=documents,
+            introspection=asked.introspection,
+        )
         await serve(build(config), listen.host, listen.port, **server_options())
 
 

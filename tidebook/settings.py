@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import hashlib
+import json
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -70,6 +72,23 @@ class Listen:
 
     host: str
     port: int
+
+
+def read_documents(path: Path) -> dict[str, str]:
+    """GraphQL documents by the SHA-256 of their text. Raises BadSetting."""
+    name = f"--documents (TIDEBOOK_DOCUMENTS): {path}"
+    try:
+        found = json.loads(path.read_bytes())
+    except OSError as error:
+        raise BadSetting(f"{name}: {error.strerror}") from error
+    except ValueError as error:
+        raise BadSetting(f"{name}: {error}") from error
+    if not isinstance(found, dict) or not all(isinstance(one, str) for one in found.values()):
+        raise BadSetting(f"{name}: expected an object of SHA-256 to document")
+    for key, text in found.items():
+        if hashlib.sha256(text.encode()).hexdigest() != key:
+            raise BadSetting(f"{name}: {key} is not the SHA-256 of its document")
+    return found
 
 
 def read_deployment(path: Path) -> Deployment:

@@ -1,6 +1,5 @@
 """One endpoint: parameters in, one snapshot read, an answer that says at which block it holds."""
 
-import hashlib
 import logging
 import time
 from collections.abc import Awaitable, Callable, Sequence
@@ -18,6 +17,7 @@ from api.reads import Position
 from api.rest import errors
 from api.rest.errors import Refused
 from api.rest.params import Param, parse
+from api.tags import block_headers, matches
 from indexer.domain.listing import Directory, Listing
 from indexer.domain.market import Token
 from indexer.domain.units import Address
@@ -26,7 +26,6 @@ from indexer.store.snapshot import Pool, Snapshot
 _log = logging.getLogger("tidebook.api")
 
 JSON = "application/json"
-EXPOSED_HEADERS = ("ETag", "X-Tidebook-Block", "X-Tidebook-Block-Hash")
 
 
 class Kept:
@@ -142,13 +141,13 @@ def _serve(pool: Pool, kept: Kept, endpoint: Endpoint) -> Callable[[Request], Aw
         try:
             values = parse(endpoint.params, request.query_params)
             position = _known(await reads.newest_position(snapshot))
-            headers = _headers(position, asked)
-            if _matches(request.headers.get("if-none-match", ""), headers["ETag"]):
+            headers = block_headers(position, asked)
+            if matches(request.headers.get("if-none-match", ""), headers["ETag"]):
                 return Response(status_code=304, headers=headers)
             body = kept.body(position, asked)
             if body is None:
                 position = _known(await reads.position(snapshot))
-                headers = _headers(position, asked)
+                headers = block_headers(position, asked)
                 directory = await kept.directory(snapshot, position)
                 found = await endpoint.answer(Call(values, snapshot, position, directory))
                 body = msgspec.json.encode(found)
@@ -168,23 +167,6 @@ def _known(position: Position | None) -> Position:
     if position is None or position.timestamp is None:
         raise errors.unavailable("nothing is indexed yet")
     return position
-
-
-def _headers(position: Position, asked: str) -> dict[str, str]:
-    """`ETag` is of the block, the seq there (promotions move it alone) and what was asked."""
-    of = f"{position.epoch}/{position.seq}{asked}".encode(errors="replace")
-    digest = hashlib.blake2b(of, digest_size=8).hexdigest()
-    assert position.hash is not None, "a timestamp without its block"
-    return {
-        "ETag": f'"{position.hash[2:18]}-{digest}"',
-        "X-Tidebook-Block": str(position.number),
-        "X-Tidebook-Block-Hash": position.hash,
-        "Cache-Control": "no-cache",
-    }
-
-
-def _matches(sent: str, tag: str) -> bool:
-    return any(one.strip().removeprefix("W/") in (tag, "*") for one in sent.split(",") if one)
 
 
 def _explained(path: str, cause: Exception) -> Refused:

@@ -339,7 +339,7 @@ async def test_another_history_ends_a_subscription(living: Living, url: str) -> 
 async def test_a_connection_has_limits(living: Living, url: str, redis_url: str) -> None:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("api.app.INIT_TIMEOUT_S", 0.05)
-        patch.setattr("api.app.MAX_SOCKETS", 1)
+        patch.setattr("api.endpoint.MAX_SOCKETS", 1)
         patch.setattr("api.sockets.MAX_SUBSCRIPTIONS", 1)
         chain_id = living.chain.deployment.chain_id
         async with serving(Config(living.database_url, chain_id, redis_url)) as small:
