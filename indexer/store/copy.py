@@ -11,7 +11,7 @@ from typing import Any
 
 from sqlalchemy import JSON, Column, Table
 
-from indexer.store.tables import FREE_TEXT, Hex
+from indexer.store.tables import Hex
 
 CHUNK_ROWS = 500
 """Rows of one message to Postgres: some 300 KB of events."""
@@ -63,11 +63,11 @@ def _field(column: Column[Any]) -> str:
         source = value
         if isinstance(column.type, Hex):
             source = f"BYTES + {value}[2:]"
-        elif isinstance(column.type, JSON) or column.info == FREE_TEXT:
+        elif isinstance(column.type, JSON) or "escape" in column.info:
             source = f"escape({value})"
         return f"{{NULL if {value} is None else {source}}}"
     if isinstance(column.type, Hex):
         return _BYTES.replace("\\", "\\\\") + f"{{{value}[2:]}}"
-    if isinstance(column.type, JSON) or column.info == FREE_TEXT:
+    if isinstance(column.type, JSON) or "escape" in column.info:
         return f"{{escape({value})}}"
     return f"{{{value}}}"

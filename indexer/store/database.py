@@ -70,10 +70,10 @@ class Database(Protocol):
     async def move_cursor(self, fields: Mapping[str, Any]) -> None:
         """Set columns of the one row of `cursors`, and when that was."""
 
-    async def append(self, table: Table, rows: Iterable[object]) -> None:
+    async def append(self, table: Table, rows: Sequence[object]) -> None:
         """Add rows; the attributes of each are the table's columns."""
 
-    async def upsert(self, table: Table, rows: Iterable[object]) -> None:
+    async def upsert(self, table: Table, rows: Sequence[object]) -> None:
         """Add rows, or replace those of the same key."""
 
     async def delete(self, table: Table, keys: Sequence[tuple[object, ...]]) -> None:

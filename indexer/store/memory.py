@@ -211,7 +211,7 @@ class MemoryDatabase:
         kept = dict(fields)
         self._write(lambda: self.disk.rows(tables.cursors)[True,].update(kept))
 
-    async def append(self, table: Table, rows: Iterable[object]) -> None:
+    async def append(self, table: Table, rows: Sequence[object]) -> None:
         await self._pause(f"append {table.name}")
         kept = list(rows)
 
@@ -221,7 +221,7 @@ class MemoryDatabase:
 
         self._write(write)
 
-    async def upsert(self, table: Table, rows: Iterable[object]) -> None:
+    async def upsert(self, table: Table, rows: Sequence[object]) -> None:
         await self._pause(f"upsert {table.name}")
         kept = list(rows)
 

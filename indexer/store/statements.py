@@ -1,6 +1,6 @@
 """The writer's operations as SQL: the real `Database`."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from typing import Any
 
@@ -8,7 +8,7 @@ from sqlalchemy import Table
 
 from indexer.domain.block import BlockRef, Promotion
 from indexer.domain.units import Address
-from indexer.store import postgres, tables
+from indexer.store import arrays, postgres, tables
 from indexer.store.batch import CURRENT
 from indexer.store.copy import chunks, columns
 from indexer.store.database import Row
@@ -16,18 +16,12 @@ from indexer.store.database import Row
 NOTIFY_CHANNEL = "tidebook_outbox"
 """Postgres tells the relay here, inside the step's own transaction."""
 
-STAGE_ROWS = 5_000
-"""Rows after which an upsert's stage is made new. Fewer are deleted, and stay as dead rows to be
-passed over: a new file costs twice as much as the rows of a block do."""
-
 
 class Postgres:
     """A connection with the stages that upserts need (`prepare` makes them)."""
 
     def __init__(self, connection: postgres.Connection) -> None:
         self._connection = connection
-        self._staged: dict[Table, int] = dict.fromkeys(_STAGED, 0)
-        """Rows that each stage has held since it was new."""
 
     async def prepare(self) -> None:
         await self._connection.execute(_STAGES)
@@ -119,7 +113,10 @@ class Postgres:
             f"update tidebook.cursors set {values}, updated_at = now()", *fields.values()
         )
 
-    async def append(self, table: Table, rows: Iterable[object]) -> None:
+    async def append(self, table: Table, rows: Sequence[object]) -> None:
+        if arrays.fit(table, rows):
+            await self._connection.execute(arrays.insert(table), *arrays.values(table, rows))
+            return
         await self._connection.copy_to_table(
             table.name,
             schema_name=tables.SCHEMA,
@@ -128,18 +125,17 @@ class Postgres:
             format="text",
         )
 
-    async def upsert(self, table: Table, rows: Iterable[object]) -> None:
-        """COPY into the table's stage, then merge: half the price of row-wise upserts."""
+    async def upsert(self, table: Table, rows: Sequence[object]) -> None:
+        """Many rows go by COPY into the stage and are merged: half the price of one by one."""
+        if arrays.fit(table, rows):
+            query = arrays.insert(table, replace=True)
+            await self._connection.execute(query, *arrays.values(table, rows))
+            return
         stage = _stage(table)
-        told = await self._connection.copy_to_table(
+        await self._connection.copy_to_table(
             stage, columns=columns(table), source=chunks(table, rows), format="text"
         )
-        self._staged[table] += int(told.split()[-1])
-        empty = f"delete from {stage}"
-        if self._staged[table] > STAGE_ROWS:
-            empty = f"truncate {stage}"
-            self._staged[table] = 0
-        await self._connection.execute(f"{_merge(table)}; {empty}")
+        await self._connection.execute(f"{_merge(table)}; truncate {stage}")
 
     async def delete(self, table: Table, keys: Sequence[tuple[object, ...]]) -> None:
         condition = " and ".join(f"{c.name} = ${n}" for n, c in enumerate(table.primary_key, 1))
@@ -215,15 +211,11 @@ def _stage(table: Table) -> str:
 
 def _merge(table: Table) -> str:
     names = ", ".join(columns(table))
-    key = ", ".join(column.name for column in table.primary_key)
-    values = ", ".join(
-        f"{name} = excluded.{name}" for name in columns(table) if name not in table.primary_key
-    )
-    return (
-        f"insert into {table} ({names}) select {names} from {_stage(table)}"
-        f" on conflict ({key}) do update set {values}"
-    )
+    copied = f"insert into {table} ({names}) select {names} from {_stage(table)}"
+    return copied + arrays.on_conflict(table)
 
 
-_STAGED = (tables.blocks, tables.recalled, *CURRENT.values())
-_STAGES = ";".join(f"create temp table {_stage(table)} (like {table})" for table in _STAGED)
+_STAGES = ";".join(
+    f"create temp table {_stage(table)} (like {table})"
+    for table in (tables.blocks, tables.recalled, *CURRENT.values())
+)

@@ -79,6 +79,8 @@ class Units(TypeDecorator[int]):
 
 FREE_TEXT = {"escape": True}
 """Marks text that comes from the chain: a symbol may hold anything."""
+JSON_TEXT = {"escape": True, "one line": True}
+"""Marks JSON of our own: it may quote the chain, and is one line."""
 
 
 def _key(name: str, type_: Any) -> Column[Any]:
@@ -319,8 +321,8 @@ undo = Table(
     _key("block_number", BigInteger),
     _key("ordinal", Integer),
     Column("kind", Text, nullable=False),
-    Column("before", Text, info=FREE_TEXT),
-    Column("after", Text, info=FREE_TEXT),
+    Column("before", Text, info=JSON_TEXT),
+    Column("after", Text, info=JSON_TEXT),
     comment="Images of what each block above finalized did to each record.",
 )
 
@@ -352,7 +354,7 @@ outbox = Table(
     Column("stream", Text, nullable=False),
     Column("channel", Text, nullable=False),
     Column("block_number", BigInteger, nullable=False),
-    Column("message", Text, nullable=False),
+    Column("message", Text, nullable=False, info=JSON_TEXT),
     Index(None, "channel", "seq"),
     Index(None, "block_number"),
     comment="Messages in the order of their seq, kept for clients that resume.",

@@ -5,12 +5,17 @@ from io import BytesIO
 import pytest
 
 from indexer.domain.balance import Balance
+from indexer.domain.block import Finality
 from indexer.domain.market import Token
 from indexer.domain.units import Address, Amount
 from indexer.store import postgres, tables
+from indexer.store.batch import _BlockRow as BlockRow
+from indexer.store.batch import _UndoRow as UndoRow
 from indexer.store.copy import columns, lines
+from indexer.store.statements import Postgres
 
 ADDRESS = Address("0x" + "ab" * 20)
+FINALITIES: tuple[Finality, ...] = ("latest", "safe")
 
 
 @pytest.mark.parametrize(
@@ -49,3 +54,27 @@ async def there_and_back(database_url: str, name: str, record: Token | Balance) 
         return type(record)(**row)
     finally:
         await connection.close()
+
+
+async def test_few_rows_go_as_arrays_and_arrive_as_by_copy(database_url: str) -> None:
+    """Absent values, JSON that quotes a newline, a single row, and a row that is there already."""
+    connection = await postgres.connect(database_url)
+    database = Postgres(connection)
+    await database.prepare()
+    image = '{"symbol":"a\\"\\\\n\\\\\\\\t"}'
+    rows = [UndoRow(1, 0, "tokens", None, image), UndoRow(1, 1, "orders", image, None)]
+    await database.append(tables.undo, rows)
+    await database.append(tables.undo, [UndoRow(2, 0, "tokens", None, None)])
+    stored = await connection.fetch("select * from tidebook.undo order by 1, 2")
+    assert [tuple(row) for row in stored] == [
+        (1, 0, "tokens", None, image),
+        (1, 1, "orders", image, None),
+        (2, 0, "tokens", None, None),
+    ]
+    hashes = [f"0x{n:064x}" for n in (1, 2)]
+    for finality in FINALITIES:
+        blocks = [BlockRow(one, n, hashes[0], 7, finality) for n, one in enumerate(hashes)]
+        await database.upsert(tables.blocks, blocks)
+    found = await connection.fetch("select hash, number, finality from tidebook.blocks order by 2")
+    assert [tuple(row) for row in found] == [(hashes[0], 0, "safe"), (hashes[1], 1, "safe")]
+    await connection.close()

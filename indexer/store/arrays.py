@@ -1,0 +1,84 @@
+"""Few rows as one statement: each column an array, in text.
+
+A COPY takes three messages and their answers, and a stage to merge from; a block at the head brings
+a dozen tables some tens of rows each, so there the talking costs more than the rows.
+"""
+
+from collections.abc import Callable, Sequence
+from functools import cache
+from typing import Any
+
+from sqlalchemy import JSON, Column, Table, Text
+from sqlalchemy.dialects import postgresql
+
+from indexer.store.copy import columns
+from indexer.store.tables import FREE_TEXT, Hex
+
+MOST_ROWS = 1_000
+"""Rows above which a COPY is cheaper."""
+
+
+def fit(table: Table, rows: Sequence[object]) -> bool:
+    """Whether these rows may go this way: text from the chain could hold what ends a line."""
+    return 0 < len(rows) <= MOST_ROWS and not _is_free(table)
+
+
+@cache
+def _is_free(table: Table) -> bool:
+    return any(table.columns[name].info == FREE_TEXT for name in columns(table))
+
+
+@cache
+def insert(table: Table, *, replace: bool = False) -> str:
+    """The statement; its parameters are `values`. `replace`: rows of the same key give way."""
+    names = columns(table)
+    sources = (_array(table.columns[name], n) for n, name in enumerate(names, 1))
+    query = (
+        f"insert into {table} ({', '.join(names)}) select * from unnest({', '.join(sources)}) rows"
+    )
+    return query + on_conflict(table) if replace else query
+
+
+@cache
+def on_conflict(table: Table) -> str:
+    """A row of the same key is replaced."""
+    key = ", ".join(column.name for column in table.primary_key)
+    values = ", ".join(
+        f"{name} = excluded.{name}" for name in columns(table) if name not in table.primary_key
+    )
+    return f" on conflict ({key}) do update set {values}"
+
+
+def values(table: Table, rows: Sequence[object]) -> tuple[str, ...]:
+    """The columns of some rows, each as one text."""
+    return _writer(table)(rows)
+
+
+def _array(column: Column[Any], number: int) -> str:
+    kind = column.type.compile(postgresql.dialect())  # type: ignore[no-untyped-call]
+    if isinstance(column.type, JSON | Text):
+        array = f"string_to_array(${number}::text, E'\\n', '\\N')"
+        return array if isinstance(column.type, Text) else f"{array}::{kind}[]"
+    return f"${number}::text::{kind}[]"
+
+
+@cache
+def _writer(table: Table) -> Callable[[Sequence[object]], tuple[str, ...]]:
+    fields = ", ".join(_field(table.columns[name]) for name in columns(table))
+    scope: dict[str, Any] = {}
+    exec(f"def write(records): return ({fields},)", scope)
+    write: Callable[[Sequence[object]], tuple[str, ...]] = scope["write"]
+    return write
+
+
+def _field(column: Column[Any]) -> str:
+    """Source of one column as text."""
+    value, is_text = f"r.{column.name}", isinstance(column.type, JSON | Text)
+    item, null = (value, r"'\\N'") if is_text else (f"str({value})", "'NULL'")
+    if isinstance(column.type, Hex):
+        item = r"'\\\\x' + " + f"{value}[2:]"
+    if column.nullable:
+        item = f"{null} if {value} is None else {item}"
+    if is_text:
+        return rf"'\n'.join([{item} for r in records])"
+    return f"'{{' + ','.join([{item} for r in records]) + '}}'"
