@@ -1,9 +1,10 @@
 """What an account's answers are made of: its trades, its balances and its orders."""
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from typing import Any
 
 from sqlalchemy import bindparam, select, tuple_, union_all
+from sqlalchemy.dialects.postgresql import distinct_on
 
 from analytics.journal import BalanceRow
 from analytics.limits import MAX_ENTRIES
@@ -13,7 +14,7 @@ from indexer.domain.order import Trade
 from indexer.domain.units import Address
 from indexer.store import tables as t
 from indexer.store.queries import Query
-from indexer.store.snapshot import Snapshot
+from indexer.store.snapshot import Row, Snapshot
 
 
 async def account_trades(
@@ -64,22 +65,43 @@ _BALANCES = Query(
 )
 
 
-async def all_balances(snapshot: Snapshot, upto: int) -> dict[Address, list[BalanceRow]]:
+async def all_balances(
+    snapshot: Snapshot, behind: int, upto: int
+) -> dict[Address, list[BalanceRow]]:
     """The same of every account, by account."""
-    bc, b = t.balance_changes.c, t.blocks.c
-    statement = (
-        select(bc.account, *_BALANCE_COLUMNS)
-        .join(t.blocks, (b.number == bc.block_number) & b.canonical)
-        .where(bc.block_number <= upto)
-        .order_by(bc.block_number, bc.log_index, bc.token)
-        .limit(MAX_ENTRIES + 1)
-    )
-    rows = await snapshot.read(statement)
-    require_few(rows, MAX_ENTRIES, "type")
+    rows = await snapshot.read(_ALL_BALANCES, {"behind": behind, "upto": upto})
+    require_few(rows, MAX_ENTRIES, "period")
+    return _by_account(rows)
+
+
+async def balances_at(snapshot: Snapshot, number: int) -> dict[Address, list[BalanceRow]]:
+    """Every account's newest balance of each token at the end of a block, by account."""
+    rows = await snapshot.read(_BALANCES_AT, {"upto": number})
+    require_few(rows, MAX_ENTRIES, "period")
+    return _by_account(rows)
+
+
+def _by_account(rows: Iterable[Row]) -> dict[Address, list[BalanceRow]]:
     found: dict[Address, list[BalanceRow]] = {}
-    for account, *rest in map(tuple, rows):
+    for account, *rest in rows:
         found.setdefault(account, []).append(BalanceRow(*rest))
     return found
+
+
+_FROM_BALANCES = select(_bc.account, *_BALANCE_COLUMNS).join(
+    t.blocks, (_b.number == _bc.block_number) & _b.canonical
+)
+_ALL_BALANCES = Query(
+    _FROM_BALANCES.where(_inside(_bc.block_number))
+    .order_by(_bc.block_number, _bc.log_index, _bc.token)
+    .limit(MAX_ENTRIES + 1)
+)
+_BALANCES_AT = Query(
+    _FROM_BALANCES.where(_bc.block_number <= bindparam("upto"))
+    .ext(distinct_on(_bc.account, _bc.token))
+    .order_by(_bc.account, _bc.token, _bc.block_number.desc())
+    .limit(MAX_ENTRIES + 1)
+)
 
 
 async def tokens(snapshot: Snapshot, addresses: Collection[Address]) -> dict[Address, Token]:

@@ -125,16 +125,22 @@ async def _profits(ask: Ask) -> dict[Address, int]:
     """Accounts without a known value at either end are left out."""
     marks = await load_marks(ask, quote_token(ask))
     markets = {one.market.address: one.market for one in ask.listings}
+    start = await reads.block_at(ask.snapshot, ask.since, ask.at.number)
+    span = (ask.snapshot, start, ask.at.number)
     trades: dict[Address, list[Trade]] = {}
-    for trade in await market_reads.all_trades(ask.snapshot, ask.at.number):
+    for trade in await market_reads.all_trades(*span):
         for account in {trade.maker, trade.taker}:
             trades.setdefault(account, []).append(trade)
-    start = await reads.block_at(ask.snapshot, ask.since, ask.at.number)
     ends = [(start, ask.since), (ask.at.number, ask.at.timestamp)]
+    before = await account_reads.balances_at(ask.snapshot, start)
+    changes = await account_reads.all_balances(*span)
     figures = {}
-    for account, rows in (await account_reads.all_balances(ask.snapshot, ask.at.number)).items():
-        entries: list[Entry] = journal(account, trades.get(account, []), rows, markets)
-        then, now = equity(entries, marks, ends)
+    for account in before.keys() | changes.keys():
+        held = {row.token: row for row in before.get(account, ())}
+        rows = changes.get(account, [])
+        entries: list[Entry] = journal(account, trades.get(account, []), rows, markets, held)
+        amounts = {token: row.available + row.locked for token, row in held.items()}
+        then, now = equity(entries, marks, ends, amounts)
         if then.value is not None and now.value is not None:
             figures[account] = now.value - then.value - now.flow
     return figures

@@ -133,14 +133,20 @@ async def _level_changes(
     return (LevelRow(*tuple(row)) for row in rows)
 
 
-async def all_trades(snapshot: Snapshot, upto: int) -> list[Trade]:
-    """Every trade up to a block, oldest first."""
-    tr = t.trades.c
-    statement = select(*TRADE_COLUMNS).where(tr.block_number <= upto)
-    statement = statement.order_by(tr.block_number, tr.log_index).limit(MAX_ENTRIES + 1)
-    rows = await snapshot.read(statement)
-    require_few(rows, MAX_ENTRIES, "type")
-    return [Trade(*tuple(row)) for row in rows]
+async def all_trades(snapshot: Snapshot, behind: int, upto: int) -> list[Trade]:
+    """Every trade behind a block, up to another, oldest first."""
+    rows = await snapshot.read(_ALL_TRADES, {"behind": behind, "upto": upto})
+    require_few(rows, MAX_ENTRIES, "period")
+    return [Trade(*row) for row in rows]
+
+
+_tr = t.trades.c
+_ALL_TRADES = Query(
+    select(*TRADE_COLUMNS)
+    .where(_inside(_tr.block_number))
+    .order_by(_tr.block_number, _tr.log_index)
+    .limit(MAX_ENTRIES + 1)
+)
 
 
 async def new_deals(
@@ -157,7 +163,6 @@ async def new_deals(
     return found
 
 
-_tr = t.trades.c
 _DEALS = Query(
     select(_tr.market, *(_tr[name] for name in Deal._fields))
     .where(_tr.market == any_(_MARKETS), _inside(_tr.block_number))

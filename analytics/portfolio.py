@@ -7,7 +7,7 @@ neither is profit. Hence, for every method and to the unit,
     realised + unrealised == value now - the flows' net value.
 """
 
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from fractions import Fraction
 
 import msgspec
@@ -180,10 +180,16 @@ class EquityPoint(msgspec.Struct, frozen=True):
 
 
 def equity(
-    entries: Sequence[Entry], marks: Marks, blocks: Sequence[tuple[int, int]]
+    entries: Sequence[Entry],
+    marks: Marks,
+    blocks: Sequence[tuple[int, int]],
+    before: Mapping[Address, int] | None = None,
 ) -> list[EquityPoint]:
-    """The account's value at the end of each (block number, timestamp), oldest first."""
-    held: dict[Address, int] = {}
+    """The account's value at the end of each (block number, timestamp), oldest first.
+
+    `before` is what it held when the entries begin.
+    """
+    held = dict(before or {})
     points: list[EquityPoint] = []
     at, flow = 0, 0
     for number, timestamp in blocks:

@@ -4,6 +4,7 @@ from decimal import Decimal
 
 import pytest
 
+from analytics import arguments
 from analytics.app import ENDPOINTS
 from indexer.domain.market import Market
 from indexer.domain.units import Address
@@ -110,6 +111,26 @@ async def test_profit_leads_as_portfolios_say(get: Get) -> None:
     performance = await get(f"/api/portfolio/{first['account']}/performance")
     roles = [Decimal(performance[f"{role}_volume"]) for role in ("maker", "taker")]
     assert roles[0] + roles[1] == figures[0]
+
+
+async def test_profit_of_a_period_is_the_difference_of_two_portfolios(
+    get: Get, indexed: Indexed, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(arguments.PERIODS, "1h", 200)  # seconds; the recording is short
+    answer = await get("/api/leaderboard/pnl/1h", limit=4)
+    end = answer["as_of"]
+    blocks = (
+        await get(
+            "/api/portfolio/" + indexed.trades[0].maker + "/equity", interval="block", limit=1000
+        )
+    )["equity"]
+    start = max(one["block"] for one in blocks if one["timestamp"] <= end["timestamp"] - 200)
+    assert 0 < start < end["number"]
+    assert any(Decimal(one["pnl"]) for one in answer["leaders"])
+    for one in answer["leaders"]:
+        path = f"/api/portfolio/{one['account']}/pnl"
+        then, now = (await get(path, block=start))["totals"], (await get(path))["totals"]
+        assert Decimal(now["pnl"]) - Decimal(then["pnl"]) == Decimal(one["pnl"])
 
 
 async def test_every_endpoint_answers_at_a_past_block_too(get: Get, indexed: Indexed) -> None:
