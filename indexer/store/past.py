@@ -45,7 +45,7 @@ class Part(msgspec.Struct, frozen=True):
 
 
 class Past:
-    """Writes parts in order, in the background. Leaving it commits, unless by an error."""
+    """Writes parts in order, in the background. Leaving it commits what was taken and is whole."""
 
     def __init__(self, store: Store, told: Told) -> None:
         self._store = store
@@ -140,8 +140,16 @@ class Past:
         try:
             if error is None:
                 await self.finish()
+            elif isinstance(error, Exception) and not self._has_failed():
+                with contextlib.suppress(Exception):  # the first error tells, and is raised
+                    await self.finish()  # a source that ends badly: what it told before is sound
         finally:
             await self._abandon(error)
+
+    def _has_failed(self) -> bool:
+        """Whether it is our own writing that ended badly."""
+        writing = self._writing
+        return writing is not None and writing.done() and writing.exception() is not None
 
     async def _abandon(self, error: BaseException | None) -> None:
         """Roll back what is not committed."""
