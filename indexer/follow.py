@@ -165,7 +165,10 @@ async def _take_back(store: Store, node: Source, error: ReorgTooDeep) -> str:
     if await node.by_number(anchor.number) is None and not await _has_left(store, node, head):
         await asyncio.sleep(PAUSE_S)
         return f"the node is at {head}, below block {anchor.ref}, which was final: waiting for it"
-    ground = await surviving(node, await store.grounds())
+    grounds = await store.grounds()
+    if not grounds:
+        return f"{head} does not descend from {anchor.ref}, which nobody was told of: begun again"
+    ground = await surviving(node, grounds)
     if ground is None:
         raise error
     depth = await store.restart(ground)

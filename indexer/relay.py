@@ -28,6 +28,8 @@ if TYPE_CHECKING:
 BATCH_MESSAGES = 1_000
 STREAM_MAX_MESSAGES = 100_000
 """Entries kept per stream (roughly: Redis trims whole nodes); older ones are in the outbox."""
+BEFORE = " before"
+"""Behind a stream's name: where it ended before the last publication."""
 WAKE_S = 5.0
 """Longest wait for a notification; after it the outbox is looked at all the same."""
 
@@ -167,7 +169,11 @@ class RedisStreams:
             return None
         async with self._redis.pipeline(transaction=True) as pipe:
             self._read_ends(pipe)
-            return int(stored[b"seq"]) if _ends(await pipe.execute(), stored) else None
+            self._read_ends(pipe, stored.get(b"before", b"0").decode())
+            found = await pipe.execute()
+        # also where they ended before: the last publication may not have been looked at
+        whole = _ends(found, stored) and _ends(found[len(STREAMS) :], stored, BEFORE)
+        return int(stored[b"seq"]) if whole else None
 
     async def start_anew(self) -> None:
         async with self._redis.pipeline(transaction=True) as pipe:
@@ -175,7 +181,8 @@ class RedisStreams:
                 pipe.delete(stream_key(self._chain_id, stream))
             await pipe.execute()  # by itself: it is allowed also where no memory is left
         async with self._redis.pipeline(transaction=True) as pipe:
-            nothing: dict[Any, Any] = dict.fromkeys((*STREAMS, "seq"), "0")
+            before = (f"{stream}{BEFORE}" for stream in STREAMS)
+            nothing: dict[Any, Any] = dict.fromkeys((*STREAMS, *before, "seq", "before"), "0")
             pipe.hset(self._position_key, mapping=nothing | {"epoch": self._epoch})
             await pipe.execute()
 
@@ -193,7 +200,9 @@ class RedisStreams:
                     approximate=True,
                 )
             newest: dict[Any, Any] = {entry.stream: str(entry.seq) for entry in entries}
-            pipe.hset(self._position_key, mapping=newest | {"seq": str(entries[-1].seq)})
+            newest |= {f"{name}{BEFORE}": stored.get(name.encode(), b"0") for name in STREAMS}
+            newest |= {"seq": str(entries[-1].seq), "before": str(seq)}
+            pipe.hset(self._position_key, mapping=newest)
             if not _ends(await pipe.execute(), stored):
                 await self.start_anew()  # what was added to hides what is missing
                 raise RedisChanged(seq, {"seq": str(seq), "streams": "not those that we filled"})
@@ -202,10 +211,10 @@ class RedisStreams:
         async with self._redis.pipeline(transaction=True) as pipe:
             await self._guard(pipe, seq)
 
-    def _read_ends(self, pipe: "Pipeline") -> None:
-        """Queue reading the newest entry of each stream: `_ends` are the first results."""
+    def _read_ends(self, pipe: "Pipeline", last: str = "+") -> None:
+        """Queue reading the newest entry of each stream, or the newest up to a seq, for `_ends`."""
         for stream in STREAMS:
-            pipe.xrevrange(stream_key(self._chain_id, stream), count=1)
+            pipe.xrevrange(stream_key(self._chain_id, stream), max=last, count=1)
 
     @property
     def _position_key(self) -> str:
@@ -223,10 +232,10 @@ class RedisStreams:
         return stored  # type: ignore[no-any-return]
 
 
-def _ends(results: Sequence[Any], stored: Mapping[bytes, bytes]) -> bool:
+def _ends(results: Sequence[Any], stored: Mapping[bytes, bytes], when: str = "") -> bool:
     """Whether each stream ends where we have left it: none was evicted, deleted or written to."""
     found = [newest[0][0] if newest else b"0-0" for newest in results[: len(STREAMS)]]
-    return found == [stored.get(stream.encode(), b"0") + b"-0" for stream in STREAMS]
+    return found == [stored.get(f"{name}{when}".encode(), b"0") + b"-0" for name in STREAMS]
 
 
 async def published(redis_url: str, chain_id: int) -> tuple[int, dict[Stream, int]]:

@@ -119,7 +119,10 @@ class Follower:
             theirs.update(block.hash for block in await self._node.by_numbers(numbers))
         kept = next((block for block in reversed(ours) if block.hash in theirs), None)
         if kept is None:
-            if await self._node.by_number(ours[0].number) is None:  # it knows less than it says
+            anchor = await self._node.by_number(ours[0].number)
+            if (
+                anchor is None or anchor == ours[0]
+            ):  # it knows less than it says, or did a moment ago
                 raise BadAnswer(
                     "eth_getBlockByNumber", f"block {ours[0].number}, below {final.ref}", "none"
                 )

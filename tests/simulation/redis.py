@@ -96,8 +96,10 @@ class Redis:
         del stream[: len(gone)]
         self.writes += 1
 
-    def newest(self, key: str) -> list[tuple[bytes, dict[bytes, bytes]]]:
-        return [(f"{seq}-0".encode(), {}) for seq, _ in self.streams.get(key, [])[-1:]]
+    def newest(self, key: str, last: int | None) -> list[tuple[bytes, dict[bytes, bytes]]]:
+        stream = self.streams.get(key, [])
+        seqs = [seq for seq, _ in stream if last is None or seq <= last]
+        return [(f"{seq}-0".encode(), {}) for seq in seqs[-1:]]
 
     def foreign(self) -> Entries:
         """Entries of another epoch than the one that is told."""
@@ -160,16 +162,19 @@ class Pipeline:
         mapping: dict[str, Any] | None = None,
     ) -> None:
         fields = mapping or {str(name): value}
-        encoded = {field.encode(): str(text).encode() for field, text in fields.items()}
+        encoded = {
+            field.encode(): text if isinstance(text, bytes) else str(text).encode()
+            for field, text in fields.items()
+        }
         self._commands.append(lambda: self._redis.set(key, encoded))
         self._writes = True
 
     def delete(self, key: str) -> None:
         self._commands.append(lambda: self._redis.evict(key))
 
-    def xrevrange(self, key: str, count: int) -> None:
+    def xrevrange(self, key: str, max: str, count: int) -> None:
         assert count == 1, "the newest"
-        self._commands.append(lambda: self._redis.newest(key))
+        self._commands.append(lambda: self._redis.newest(key, None if max == "+" else int(max)))
 
     async def execute(self) -> list[object]:
         await self._pause("EXEC")

@@ -43,7 +43,7 @@ from tests.simulation.world import World
 
 EVENTS = (8, 30)
 """Fewest and most things that happen to the chain in one run."""
-SETTLE_S = 3_000.0
+SETTLE_S = 1_500.0
 """A provider that lied often is asked again only after a long while."""
 LISTEN_S = 0.3
 LOOKED_AT = 4

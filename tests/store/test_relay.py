@@ -11,7 +11,8 @@ import asyncpg
 import pytest
 import redis.asyncio as redis
 
-from indexer.relay import PostgresOutbox, RedisChanged, relay
+from indexer import relay as relay_module
+from indexer.relay import PostgresOutbox, RedisChanged, RedisStreams, relay
 from indexer.store import postgres
 from indexer.store.writer import open_store
 from indexer.wire import STREAMS, stream_key
@@ -117,6 +118,40 @@ async def test_a_redis_that_is_emptied_under_a_relay_ends_it_and_the_next_one_fi
         await asyncio.wait_for(task, 20)
     async with relaying(database_url, redis_url):
         await assert_equal(database_url, streams)
+
+
+async def test_a_stream_that_was_evicted_is_missed_also_by_the_relay_after_the_one_that_filled_it(
+    chain: Chain,
+    database_url: str,
+    redis_url: str,
+    streams: "redis.Redis",
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    await play(database_url, chain, chain.to(0, 160))
+    async with relaying(database_url, redis_url):
+        await assert_equal(database_url, streams)
+    await streams.delete(stream_key(CHAIN_ID, "orders"))
+    await play(database_url, chain, chain.to(161, 170))
+    look = relay_module._ends
+
+    def killed(results: Any, *more: Any) -> bool:
+        """Behind the publication, before anybody looks at what it found."""
+        if len(results) > 2 * len(STREAMS):
+            raise RedisChanged(0, {})
+        return look(results, *more)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(relay_module, "_ends", killed)
+        patched.setattr(RedisStreams, "position", _position)
+        with pytest.raises(RedisChanged):
+            await relay(database_url, redis_url)
+    async with relaying(database_url, redis_url):
+        await assert_equal(database_url, streams)
+
+
+async def _position(streams: RedisStreams) -> int:
+    """As of a relay that looked before the stream was evicted."""
+    return int((await streams._redis.hgetall(streams._position_key))[b"seq"])
 
 
 async def test_an_outbox_trimmed_past_the_relay_is_told_from_what_is_kept(
