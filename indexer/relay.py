@@ -8,19 +8,21 @@ empty one, is filled from the start of the outbox.
 
 import asyncio
 import contextlib
+import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Protocol
 from urllib.parse import parse_qs, urlsplit
 
 import redis.asyncio as redis
+from msgspec.json import encode
 from redis.exceptions import RedisError
 
 from indexer.store import lock, postgres
 from indexer.store.errors import NothingIndexed
 from indexer.store.statements import NOTIFY_CHANNEL
 from indexer.store.writer import check_schema
-from indexer.wire import STREAMS, Stream, relay_key, stream_key
+from indexer.wire import STREAMS, Stream, Times, relay_key, stream_key
 
 if TYPE_CHECKING:
     from redis.asyncio.client import Pipeline
@@ -32,6 +34,10 @@ BEFORE = " before"
 """Behind a stream's name: where it ended before the last publication."""
 WAKE_S = 5.0
 """Longest wait for a notification; after it the outbox is looked at all the same."""
+
+
+def now_us() -> int:
+    return time.time_ns() // 1000
 
 
 class RedisUnreachable(Exception):
@@ -59,6 +65,9 @@ class Entry:
     seq: int
     stream: Stream
     message: str
+    begun: int = 0
+    """For the newest one: when its step's transaction began, in microseconds; 0 if unknown."""
+    committed: int = 0
 
 
 class Outbox(Protocol):
@@ -108,14 +117,17 @@ class Relay:
         else:
             self.seq = position
         while True:
-            while entries := await self._outbox.after(self.seq, BATCH_MESSAGES):
+            entries = await self._outbox.after(self.seq, BATCH_MESSAGES)
+            if not entries:
+                await self._streams.require(self.seq)
+            else:
                 if self.seq and entries[0].seq != self.seq + 1:
                     await self._start_anew()  # trimmed past us: what is kept is told
                 await self._streams.publish(entries, self.seq)
                 self.seq = entries[-1].seq
-            self._level()
-            await self._outbox.wait(WAKE_S)
-            await self._streams.require(self.seq)
+            if len(entries) < BATCH_MESSAGES:  # whatever comes now is notified
+                self._level()
+                await self._outbox.wait(WAKE_S)
 
     async def _start_anew(self) -> None:
         await self._streams.start_anew()
@@ -131,6 +143,7 @@ class PostgresOutbox:
         self._news = asyncio.Event()
         self._news.set()
         self._listens = False
+        self._begun = self._committed = 0
 
     async def after(self, seq: int, limit: int) -> Sequence[Entry]:
         rows = await self._connection.fetch(
@@ -141,11 +154,20 @@ class PostgresOutbox:
         )
         if rows and rows[0]["epoch"] != self._epoch:
             raise EpochChanged
-        return [Entry(row["seq"], row["stream"], row["message"]) for row in rows]
+        entries = [Entry(row["seq"], row["stream"], row["message"]) for row in rows]
+        if entries and self._begun:
+            entries[-1] = replace(entries[-1], begun=self._begun, committed=self._committed)
+            self._begun = 0
+        return entries
+
+    def _hear(self, _connection: object, _pid: int, _channel: str, payload: object) -> None:
+        """The writer has committed a step."""
+        self._begun, self._committed = int(str(payload) or 0), now_us()
+        self._news.set()
 
     async def wait(self, timeout_s: float) -> None:
         if not self._listens:
-            await self._connection.add_listener(NOTIFY_CHANNEL, lambda *_: self._news.set())
+            await self._connection.add_listener(NOTIFY_CHANNEL, self._hear)
             self._connection.add_termination_listener(lambda *_: self._news.set())
             self._listens = True
         await postgres.heed_cancellation()
@@ -192,9 +214,12 @@ class RedisStreams:
             pipe.multi()  # type: ignore[no-untyped-call]
             self._read_ends(pipe)
             for entry in entries:
+                fields: dict[Any, Any] = {"m": entry.message}
+                if entry.begun:
+                    fields["t"] = encode(Times(entry.begun, entry.committed, now_us()))
                 pipe.xadd(
                     stream_key(self._chain_id, entry.stream),
-                    {"m": entry.message},
+                    fields,
                     id=f"{entry.seq}-0",
                     maxlen=STREAM_MAX_MESSAGES,
                     approximate=True,

@@ -59,6 +59,21 @@ def relay_key(chain_id: int) -> str:
     return f"tidebook:{chain_id}:relay"
 
 
+class Times(msgspec.Struct, frozen=True, array_like=True):
+    """When the newest step of a batch passed each hop, in microseconds since 1970.
+
+    A batch's last entry has them in its field `t`, as JSON. They are for measuring alone: a batch
+    after a restart has none.
+    """
+
+    begun: int
+    """Its transaction began: the writer had the block's logs."""
+    committed: int
+    """Postgres told the relay of the commit."""
+    relayed: int
+    """The relay handed the batch to Redis."""
+
+
 class BlockInfo(msgspec.Struct, frozen=True, gc=False):
     number: int
     hash: Hash

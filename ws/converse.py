@@ -47,7 +47,7 @@ async def in_our_words(gateway: Gateway, websocket: WebSocket) -> None:
         return
     live, limits, line = gateway.live, gateway.limits, _line(websocket)
     session = native.Session(gateway.directory, limits, guest)
-    listener = Listener(Client(line, limits.queue_bytes), session, guest.address)
+    listener = Listener(Client(line, limits.queue_bytes), session, live.tally)
     try:
         await websocket.accept()
         live.listeners.add(listener)

@@ -3,11 +3,11 @@
 import asyncio
 import contextlib
 import logging
+import math
 import random
 from typing import Any
 
 import redis.asyncio as redis
-from prometheus_client import CollectorRegistry, Counter, Gauge
 from sqlalchemy.exc import SQLAlchemyError
 
 from indexer.domain.listing import Directory
@@ -18,6 +18,7 @@ from ws.door import Door
 from ws.hub import Hub
 from ws.limits import SHUTDOWN_JITTER_MS, Limits
 from ws.markets import connect, read_listings
+from ws.metrics import Metrics, now_us
 from ws.native.live import Live
 from ws.native.past import Past
 from ws.native.pulse import Pulse
@@ -90,18 +91,24 @@ class Gateway:
 
     def health(self) -> dict[str, Any]:
         """What this process is connected to, and how far behind the writer it is."""
-        head, seq = self.live.feed.head, self.tail.seq
-        same = head is not None and head.epoch == self.tail.epoch
+        lag = self.lag_messages()
         return {
             "status": "ok" if self.tail.connected else "unavailable",
             "redis": self.tail.connected,
             "database": self.markets_known,
             "epoch": self.tail.epoch,
-            "seq": seq,
-            "lag_messages": max(0, head.seq - seq) if head and same else None,
+            "seq": self.tail.seq,
+            "lag_messages": None if math.isnan(lag) else lag,
             "markets": len(self.directory),
             "connections": self.door.inside,
         }
+
+    def lag_messages(self) -> float:
+        """How many messages the writer has committed that we have not read; NaN if unknown."""
+        head = self.live.feed.head
+        if head is None or head.epoch != self.tail.epoch:
+            return math.nan
+        return max(0, head.seq - self.tail.seq)
 
     def connections(self) -> dict[str, Any]:
         """Who is connected: counts, and the addresses and connections that take most."""
@@ -136,12 +143,15 @@ class Gateway:
             await feed.load_books(self._past)
 
     async def _publish(self, messages: list[Message]) -> None:
+        read_us = now_us()
         async with self._publishing:
             await self._match_books()
             await self._tell(messages)
         self.live.flush("block")
         self.spot.end_batch()
         self.pulse.look()
+        for times in self.tail.times:
+            self.metrics.passed(times, messages[-1], read_us)
 
     async def _tell(self, messages: list[Message]) -> None:
         unsent_bytes = 0
@@ -197,30 +207,3 @@ class Gateway:
             if self.markets_known:
                 _log.warning("cannot read the markets (%s): the known ones stay", error)
             self.markets_known = False
-
-
-class Metrics:
-    """What `/metrics` shows. Gauges read the gateway when asked."""
-
-    def __init__(self, gateway: Gateway) -> None:
-        self.registry = CollectorRegistry()
-        self.messages = Counter(
-            "tidebook_ws_messages",
-            "Messages read from Redis Streams",
-            ["stream"],
-            registry=self.registry,
-        )
-        self.unlisted = Counter(
-            "tidebook_ws_unlisted_messages",
-            "Messages of markets that Postgres does not have",
-            registry=self.registry,
-        )
-        hub, tail = gateway.hub, gateway.tail
-        for name, told, read in (
-            ("connections", "Open connections", lambda: gateway.door.inside),
-            ("queued_frames", "Frames written to clients so far", lambda: hub.frames),
-            ("slow_clients", "Clients closed for being slow so far", lambda: hub.slow_clients),
-            ("seq", "Newest message read", lambda: tail.seq),
-            ("redis_connected", "Whether Redis answers", lambda: int(tail.connected)),
-        ):
-            Gauge(f"tidebook_ws_{name}", told, registry=self.registry).set_function(read)

@@ -11,6 +11,7 @@ from ws.channels import Channel
 from ws.limits import RESTARTED, SLOW
 from ws.missed import FACTS, Missed
 from ws.outlet import Outlet, text_frame
+from ws.tally import Tally
 
 RESUME_SHARE = 4
 """A slow client is told what it missed once it has taken all but this part of its limit."""
@@ -73,12 +74,7 @@ class Hub:
         self._behind: set[Client] = set()
         self.position = ""
         """The newest message told, as `epoch/seq`."""
-        self.slow_clients = 0
-        """Clients told SLOW so far."""
-        self.coalesced = 0
-        """Times that a slow client was told in one event what it had missed of a stream."""
-        self.frames = 0
-        """Frames written so far."""
+        self.tally = Tally()
 
     def __len__(self) -> int:
         return len(self.clients)
@@ -129,7 +125,7 @@ class Hub:
                 if facts:
                     self._offer(client, frame)
                 elif client.offer_state(frame, stream, event):
-                    self.frames += 1
+                    self.tally.frames += 1
                 else:
                     self._behind.add(client)
 
@@ -139,7 +135,7 @@ class Hub:
             while client.missed and client.caught_up and not client.leaving:
                 stream = next(iter(client.missed))
                 event = client.missed.pop(stream).take()
-                self.coalesced += 1
+                self.tally.coalesced += 1
                 if client.retractions:
                     self._offer(client, text_frame(_notice(stream)))
                 self._offer(client, text_frame(_wrap(stream, event) if client.combined else event))
@@ -153,11 +149,11 @@ class Hub:
             client.close(RESTARTED, reason)
 
     def _offer(self, client: Client, frame: bytes) -> None:
-        self.frames += 1
+        self.tally.frames += 1
         if client.offer(frame):
             client.position = self.position
         else:
-            self.slow_clients += 1
+            self.tally.slow_clients += 1
 
 
 def _wrap(stream: str, event: bytes) -> bytes:

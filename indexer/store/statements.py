@@ -183,7 +183,10 @@ class Postgres:
         )
 
     async def notify(self) -> None:
-        await self._connection.execute(f"notify {NOTIFY_CHANNEL}")
+        await self._connection.execute(
+            f"select pg_notify('{NOTIFY_CHANNEL}',"
+            " (extract(epoch from now()) * 1000000)::bigint::text)"  # when the transaction began
+        )
 
 
 _ORDERS_BEHIND = """

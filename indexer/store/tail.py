@@ -17,7 +17,7 @@ from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
 from redis.exceptions import RedisError
 
-from indexer.wire import STREAMS, Message, stream_key
+from indexer.wire import STREAMS, Message, Times, stream_key
 
 _log = logging.getLogger("tidebook.tail")
 
@@ -31,6 +31,7 @@ ANSWER_TIMEOUT_S = 5.0
 START = b"0-0"
 
 _decode = msgspec.json.Decoder(Message).decode
+_decode_times = msgspec.json.Decoder(Times).decode
 
 
 class Tail:
@@ -60,6 +61,8 @@ class Tail:
         self.epoch: str | None = None
         self.seq = 0
         """The newest message read or, at first, found."""
+        self.times: list[Times] = []
+        """Of the batches that the messages just read came in."""
 
     async def run(self) -> None:
         """Follow the streams; dial again for as long as it takes."""
@@ -89,6 +92,7 @@ class Tail:
         if not replies:
             await self._check_epoch()
             return
+        self.times = []
         messages = _in_order(replies)
         if self.epoch is not None and any(one.epoch != self.epoch for one in messages):
             await self._check_epoch()
@@ -96,6 +100,7 @@ class Tail:
         for key, entries in replies:
             taken = [id_ for id_, _ in entries if _seq(id_) <= messages[-1].seq]
             self._cursors[key] = taken[-1] if taken else self._cursors[key]
+            self.times += [_decode_times(one[b"t"]) for _, one in entries if b"t" in one]
         self.epoch = messages[-1].epoch
         self.seq = messages[-1].seq
         await self._on_messages(messages)

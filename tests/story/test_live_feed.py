@@ -2,6 +2,7 @@
 
 import asyncio
 import random
+import re
 import signal
 from collections import Counter
 from collections.abc import AsyncIterator
@@ -9,6 +10,7 @@ from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
+import aiohttp
 import pytest
 from binance import (  # type: ignore[import-untyped]
     AsyncClient,
@@ -46,6 +48,7 @@ async def test_every_history_is_whole_and_ends_in_what_is_stored(market: Market)
     counts = sum((one.counts() for one in day.natives), Counter[str]())
     for what in ("checksums", "retracts", "recovered", "heartbeats"):
         assert counts[what], what
+    assert set(await hops(market)) == {"mined", "committed", "relayed", "read", "told"}
     (stored,) = [one for one in (await market.export())["markets"] if one["symbol"] == "WETH-USDC"]
     assert not keeping.done(), keeping
     keeping.cancel()
@@ -77,6 +80,15 @@ async def keep_a_book(market: Market) -> tuple["asyncio.Task[None]", DepthCacheM
             await client.close_connection()
 
     return asyncio.create_task(keep()), manager
+
+
+async def hops(market: Market) -> dict[str, float]:
+    """How many blocks passed each hop, as the gateway's metrics tell."""
+    url = f"http://127.0.0.1:{market.ws_port}/metrics"
+    async with aiohttp.ClientSession() as http, http.get(url) as response:
+        text = await response.text()
+    found = re.findall(r'tidebook_ws_hop_seconds_count{hop="(\w+)"} ([1-9]\S*)', text)
+    return {hop: float(count) for hop, count in found}
 
 
 def book_of(manager: Any) -> dict[str, list[tuple[Decimal, Decimal]]]:

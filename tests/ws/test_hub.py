@@ -81,7 +81,7 @@ def test_a_slow_client_loses_its_place_not_our_memory() -> None:
         hub.publish(TRADES, b"0123456789")
     assert len(reader.written) == 2
     assert reader.goodbye == (SLOW, "too slow: resume on /v1 from e1/1")
-    assert hub.slow_clients == 1
+    assert hub.tally.slow_clients == 1
 
 
 def diff(link: int, *bids: tuple[str, str]) -> bytes:
@@ -108,7 +108,7 @@ def test_a_slow_book_is_one_diff_of_the_last_words() -> None:
     assert dict(merged["b"]) == {"6": "1", "5": "3"}
     hub.publish(Channel(TRADES.market, "depth"), diff(5, ("5", "4")))
     assert [one["u"] for one in reader.read()] == [5]
-    assert (hub.coalesced, hub.slow_clients, client.missed) == (1, 0, {})
+    assert (hub.tally.coalesced, hub.tally.slow_clients, client.missed) == (1, 0, {})
 
 
 def test_a_slow_state_is_its_newest_and_who_asked_is_told_so() -> None:

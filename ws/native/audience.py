@@ -8,6 +8,7 @@ from ws.native.conflate import Pending
 from ws.native.messages import Conflation, Notice, Position, say
 from ws.native.session import Session
 from ws.outlet import text_frame
+from ws.tally import Tally
 
 RESUME_SHARE = 4
 """A slow client gets its books again once it has taken all but this part of its limit."""
@@ -16,10 +17,10 @@ RESUME_SHARE = 4
 class Listener:
     """One connection of `/v1`."""
 
-    def __init__(self, client: Client, session: Session, address: str) -> None:
+    def __init__(self, client: Client, session: Session, tally: Tally) -> None:
         self.client = client
         self.session = session
-        self.address = address
+        self.tally = tally
         self.seats: dict[Topic, tuple[Audience, Seat]] = {}
         self.behind: set[Topic] = set()
         """Books it was too slow for: it gets a fresh snapshot of each when it has caught up."""
@@ -38,6 +39,7 @@ class Listener:
         if client.outlet.buffered() + len(frame) > client.limit:
             self.dismiss_slow()
             return False
+        self.tally.frames += 1
         client.outlet.write(frame)
         self.position = position or self.position
         return True
@@ -50,6 +52,7 @@ class Listener:
         if client.outlet.buffered() + len(frame) > client.limit // 2:
             self.behind.add(topic)
             return
+        self.tally.frames += 1
         client.outlet.write(frame)
         self.position = position
 
@@ -62,6 +65,7 @@ class Listener:
         at = self.position
         words = f"resume from {at.epoch}/{at.seq}" if at else "too slow"
         if not self.client.leaving:
+            self.tally.slow_clients += 1
             notice = Notice("slow", at, [topic.channel for topic in self.seats])
             self.client.outlet.write(text_frame(say(notice, 0)))
         self.client.close(SLOW, words)

@@ -1,5 +1,7 @@
 """Where the feed of one process stands: its position, its books, each channel's newest link."""
 
+from collections import Counter
+
 from indexer.domain.units import Address
 from indexer.topics import Topic
 from indexer.wire import Message
@@ -20,6 +22,8 @@ class Feed:
         """Where the writer stood when last asked."""
         self.links: dict[Topic, int] = {}
         """Newest link of each channel that somebody has."""
+        self.begun: Counter[str] = Counter()
+        """Channels begun so far: recovered, or why not."""
         self._books: dict[Address, Book] = {}
         self._depth_links: dict[Address, int] = {}
         self._books_epoch: str | None = None

@@ -16,6 +16,7 @@ from ws.native.session import Open
 from ws.native.telling import event_of, now_ms
 from ws.native.topics import name_of
 from ws.native.usher import Usher
+from ws.tally import Tally
 
 
 class Live:
@@ -25,6 +26,7 @@ class Live:
         self.past = past
         self.limits = limits
         self.feed = Feed()
+        self.tally = Tally()
         self.listeners: set[Listener] = set()
         self._directory = directory
         self._usher = Usher(self.feed, past, directory, self.leave)
@@ -140,6 +142,7 @@ class Live:
         for listener in self.listeners:
             if listener.behind and listener.caught_up and not listener.client.leaving:
                 for topic in list(listener.behind):
+                    self.tally.coalesced += 1
                     self.reopen(listener, topic, "slow")
 
     def channels_of(self, listener: Listener) -> dict[str, int]:

@@ -197,6 +197,7 @@ class Usher:
         )
         _, seat = listener.seats[topic]
         seat.link = seq
+        self._feed.begun[(reason or "recovered").partition(":")[0]] += 1
         self._say(listener, opened, told)
         if epoch is not None:
             listener.position = Position(epoch, seq)
