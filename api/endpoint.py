@@ -1,5 +1,6 @@
 """`/graphql`: strawberry's endpoint with what we ask of every answer."""
 
+import asyncio
 from collections.abc import Callable
 from json import JSONDecodeError
 from time import perf_counter
@@ -15,8 +16,8 @@ from strawberry.asgi import GraphQL
 from strawberry.http import GraphQLHTTPResponse
 from strawberry.types import ExecutionResult
 
-from api import reads
-from api.errors import ApiError, BadInput, addressed
+from api import limits, reads
+from api.errors import ApiError, BadInput, LimitExceeded, addressed
 from api.feed import Feed
 from api.limits import MAX_SOCKETS
 from api.schema import Context
@@ -110,11 +111,16 @@ class Endpoint(GraphQL[Context, None]):
         try:
             response = await self._known(request)
             if response is None:
-                response = await super().run(request, *args, **kwargs)
+                async with asyncio.timeout(limits.MAX_REQUEST_S):
+                    response = await super().run(request, *args, **kwargs)
                 await self._tell_block(request, response)
         except HTTPException as refused:
             error = {"message": refused.reason, "extensions": {"code": BadInput.code}}
             response = JSONResponse({"errors": [error]}, refused.status_code)
+        except TimeoutError:
+            most = limits.MAX_REQUEST_S
+            late = LimitExceeded(f"the request took more than {most:g} seconds", limit=most)
+            response = JSONResponse({"errors": [late.formatted]})
         except ApiError as refused:
             response = JSONResponse({"errors": [refused.formatted]})
         self.metrics.requests.labels(str(response.status_code)).inc()

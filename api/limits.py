@@ -78,6 +78,9 @@ MAX_TEXT_CHARS = 128
 MAX_INTEGER = 2**53 - 1
 """The greatest integer that JSON readers in every language hold exactly."""
 
+MAX_REQUEST_S = 30.0
+"""Seconds that one GraphQL request may take in all, its waiting included."""
+
 STATEMENT_TIMEOUT_MS = 5_000
 """Milliseconds Postgres may spend on one statement."""
 

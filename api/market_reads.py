@@ -265,3 +265,14 @@ async def book(snapshot: Snapshot, market: Address, limit: int) -> tuple[list[Le
     bids = sorted((one for one in found if one.side == "buy"), key=lambda one: -one.price)
     asks = sorted((one for one in found if one.side == "sell"), key=lambda one: one.price)
     return bids, asks
+
+
+async def big_trades(
+    snapshot: Snapshot, market: Address, *, since: int, until: int, times: int, limit: int
+) -> list[Trade]:
+    """Trades with `since <= timestamp < until` worth so many times their mean, biggest first."""
+    c = t.trades.c
+    span = (c.market == market, c.timestamp >= since, c.timestamp < until)
+    mean = select(func.avg(c.quote_amount)).where(*span).scalar_subquery()
+    statement = _trades(market).where(*span, c.quote_amount >= times * mean)
+    return await _read(snapshot, statement.order_by(c.quote_amount.desc()).limit(limit))

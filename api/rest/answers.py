@@ -39,67 +39,37 @@ Kline = tuple[int, str, str, str, str, str, int, str, int, str, str, str]
 """Open time, open, high, low, close, volume, close time, quote volume, trades, taker's two."""
 
 
+class Nothing(msgspec.Struct):
+    """`{}`."""
+
+
+class ServerTime(msgspec.Struct, rename="camel"):
+    server_time: int
+
+
 class AvgPrice(msgspec.Struct, rename="camel"):
     mins: int
     price: str
     close_time: int
 
 
-class MiniTicker(msgspec.Struct, rename="camel"):
-    symbol: str
-    open_price: str
-    high_price: str
-    low_price: str
-    last_price: str
-    volume: str
-    quote_volume: str
-    open_time: int
-    close_time: int
-    first_id: int
-    last_id: int
-    count: int
+def _ticker(name: str, *texts: str) -> type[msgspec.Struct]:
+    """A ticker of a window: a symbol, these amounts, and what it was summed over."""
+    numbers = ("open_time", "close_time", "first_id", "last_id", "count")
+    fields = [(field, str) for field in ("symbol", *texts)] + [(field, int) for field in numbers]
+    return msgspec.defstruct(name, fields, rename="camel")
 
 
-class WindowTicker(msgspec.Struct, rename="camel"):
-    symbol: str
-    price_change: str
-    price_change_percent: str
-    weighted_avg_price: str
-    open_price: str
-    high_price: str
-    low_price: str
-    last_price: str
-    volume: str
-    quote_volume: str
-    open_time: int
-    close_time: int
-    first_id: int
-    last_id: int
-    count: int
+_CHANGE = ("price_change", "price_change_percent", "weighted_avg_price")
+_RANGE = ("open_price", "high_price", "low_price")
+_SUMS = ("volume", "quote_volume")
+_BEST = ("bid_price", "bid_qty", "ask_price", "ask_qty")
 
-
-class DayTicker(msgspec.Struct, rename="camel"):
-    symbol: str
-    price_change: str
-    price_change_percent: str
-    weighted_avg_price: str
-    prev_close_price: str
-    last_price: str
-    last_qty: str
-    bid_price: str
-    bid_qty: str
-    ask_price: str
-    ask_qty: str
-    open_price: str
-    high_price: str
-    low_price: str
-    volume: str
-    quote_volume: str
-    open_time: int
-    close_time: int
-    first_id: int
-    last_id: int
-    count: int
+MiniTicker = _ticker("MiniTicker", *_RANGE, "last_price", *_SUMS)
+WindowTicker = _ticker("WindowTicker", *_CHANGE, *_RANGE, "last_price", *_SUMS)
+DayTicker = _ticker(
+    "DayTicker", *_CHANGE, "prev_close_price", "last_price", "last_qty", *_BEST, *_RANGE, *_SUMS
+)
 
 
 class PriceTicker(msgspec.Struct):

@@ -8,13 +8,14 @@ from typing import Any
 
 import msgspec
 
-from api import account_reads, chain_reads
+from api import account_reads, chain_reads, market_reads
 from api.candles import read_candles
 from api.rest import errors
 from api.rest import params as p
 from api.rest.endpoint import Assets, Call, Endpoint
 from indexer.domain.interval import INTERVALS
 from indexer.domain.listing import Listing
+from indexer.domain.order import Trade
 from indexer.domain.trade_ids import trade_id
 
 RESOLUTIONS = {
@@ -30,6 +31,8 @@ RESOLUTIONS = {
 MAX_BARS = 5000
 MAX_FOUND = 50
 MAX_MARKS = 500
+BIG_TIMES = 10
+"""A trade this many times the mean of those on the chart is marked."""
 MAX_SCALE_DIGITS = 12
 EXCHANGE = "Tidebook"
 
@@ -202,41 +205,46 @@ async def now(call: Call) -> int:
 
 
 async def marks(call: Call) -> list[Mark]:
-    """Reorgs where they forked off; with `address`, that account's trades as well."""
+    """Reorgs where they forked off, and big trades; with `address` that account's instead."""
     listing, since, until = call.listing(call["symbol"]), call["from"], call["to"]
-    rows = [
-        Mark(
-            f"reorg-{one.id}",
-            one.ancestor_time,
-            "red",
-            f"reorg of {one.depth} blocks above block {one.ancestor_number}",
-            "R",
+    found = await chain_reads.rollbacks(call.snapshot, since=since, until=until, limit=MAX_MARKS)
+    reorgs = [_reorg_mark(one, one.ancestor_time) for one in found if one.ancestor_time is not None]
+    account = call["address"]
+    if account is None:
+        trades = await market_reads.big_trades(
+            call.snapshot,
+            listing.address,
+            since=since,
+            until=until,
+            times=BIG_TIMES,
+            limit=MAX_MARKS,
         )
-        for one in await chain_reads.rollbacks(
-            call.snapshot, since=since, until=until, limit=MAX_MARKS
+    else:
+        trades = await account_reads.account_trades(
+            call.snapshot,
+            account=account,
+            market=listing.address,
+            origin=None,
+            order_id=None,
+            since=since,
+            until=until - 1,
+            limit=MAX_MARKS,
         )
-        if one.ancestor_time is not None
-    ]
-    if call["address"] is None:
-        return rows
-    trades = await account_reads.account_trades(
-        call.snapshot,
-        account=call["address"],
-        market=listing.address,
-        origin=None,
-        order_id=None,
-        since=since,
-        until=until - 1,
-        limit=MAX_MARKS,
-    )
-    for one in trades:
-        bought = (one.taker == call["address"]) is (one.taker_side == "buy")
-        word = "bought" if bought else "sold"
-        text = f"{word} {listing.quantity(one.quantity)} at {listing.price(one.price)}"
-        number = trade_id(one.block_number, one.log_index)
-        color, label = ("green", "B") if bought else ("orange", "S")
-        rows.append(Mark(f"trade-{number}", one.timestamp, color, text, label))
-    return rows
+    return reorgs + [_trade_mark(one, listing, account or one.taker) for one in trades]
+
+
+def _reorg_mark(one: chain_reads.Rollback, time: int) -> Mark:
+    text = f"reorg of {one.depth} blocks above block {one.ancestor_number}"
+    return Mark(f"reorg-{one.id}", time, "red", text, "R")
+
+
+def _trade_mark(one: Trade, listing: Listing, account: str) -> Mark:
+    """A trade as one of its two accounts saw it."""
+    bought = (one.taker == account) is (one.taker_side == "buy")
+    word, color, label = ("bought", "green", "B") if bought else ("sold", "orange", "S")
+    text = f"{word} {listing.quantity(one.quantity)} at {listing.price(one.price)}"
+    number = trade_id(one.block_number, one.log_index)
+    return Mark(f"trade-{number}", one.timestamp, color, text, label)
 
 
 _SYMBOL = p.symbol()
@@ -279,7 +287,7 @@ ENDPOINTS = tuple(
             "marks",
             marks,
             list[Mark],
-            "Reorgs, and an account's trades",
+            "Reorgs, and big trades or an account's",
             (_SYMBOL, _FROM, _TO, _RESOLUTION, p.address(required=False)),
         ),
     )

@@ -11,10 +11,21 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
+from api.rest import answers
 from api.rest.endpoint import Endpoint
 from api.rest.params import Param
 
 _REF = "#/components/schemas/{name}"
+
+
+async def _by_the_clock(call: Any) -> None:
+    """What answers without a database is a route of its own."""
+
+
+_CLOCK = (
+    Endpoint("/api/v3/ping", _by_the_clock, answers.Nothing, "Whether we are there"),
+    Endpoint("/api/v3/time", _by_the_clock, answers.ServerTime, "Our clock"),
+)
 
 
 def document(endpoints: Sequence[Endpoint]) -> dict[str, Any]:
@@ -95,7 +106,7 @@ def text() -> str:
     """The committed file's content."""
     from api.rest import ENDPOINTS
 
-    encoded = msgspec.json.encode(document(ENDPOINTS), order="sorted")
+    encoded = msgspec.json.encode(document([*_CLOCK, *ENDPOINTS]), order="sorted")
     return msgspec.json.format(encoded, indent=2).decode() + "\n"
 
 

@@ -168,6 +168,12 @@ async def average_price(call: Call) -> a.AvgPrice:
     return a.AvgPrice(AVERAGE_MINUTES, listing.price(mean), close_ms)
 
 
+def _shapes(full: Any) -> tuple[Any, ...]:
+    """What a ticker is told as: of one market or several, whole or not."""
+    mini: Any = a.MiniTicker
+    return full, mini, list[full], list[mini]
+
+
 _TYPE = p.choice("type", ("FULL", "MINI"), "MINI leaves fields out.", "FULL")
 _WHICH = (p.symbol(required=False), p.SYMBOLS)
 _SIZE = p.Param(
@@ -189,21 +195,21 @@ ENDPOINTS = (
     Endpoint(
         "/api/v3/ticker/24hr",
         day,
-        (a.DayTicker, a.MiniTicker, list[a.DayTicker], list[a.MiniTicker]),
+        _shapes(a.DayTicker),
         "Rolling 24 hours",
         (*_WHICH, _TYPE),
     ),
     Endpoint(
         "/api/v3/ticker/tradingDay",
         trading_day,
-        (a.WindowTicker, a.MiniTicker, list[a.WindowTicker], list[a.MiniTicker]),
+        _shapes(a.WindowTicker),
         "Since midnight",
         (*_WHICH, _TYPE, p.TIME_ZONE),
     ),
     Endpoint(
         "/api/v3/ticker",
         window,
-        (a.WindowTicker, a.MiniTicker, list[a.WindowTicker], list[a.MiniTicker]),
+        _shapes(a.WindowTicker),
         "A rolling window",
         (*_WHICH, _TYPE, _SIZE),
     ),

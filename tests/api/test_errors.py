@@ -131,3 +131,13 @@ async def test_a_database_without_a_schema_is_said_to_be(
         async with http.post(f"{url}/graphql", json={"query": "{ _meta { seq } }"}) as response:
             (error,) = (await response.json())["errors"]
             assert error["extensions"]["code"] == "UNAVAILABLE"
+
+
+async def test_a_request_ends_in_time(
+    base_url: str, http: aiohttp.ClientSession, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("api.limits.MAX_REQUEST_S", 0.05)
+    query = "{ trades(block: {numberGte: 99999999}) { price } }"
+    async with http.post(f"{base_url}/graphql", json={"query": query}) as response:
+        (error,) = (await response.json())["errors"]
+    assert error["extensions"]["code"] == "LIMIT_EXCEEDED"

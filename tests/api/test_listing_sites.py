@@ -94,7 +94,7 @@ async def test_a_chart_is_told_what_was_wrong(get: Get, path: str, params: dict[
     assert answer["errmsg"]
 
 
-async def test_reorgs_and_own_trades_are_marks(get: Get, indexed: Indexed) -> None:
+async def test_reorgs_big_trades_and_own_ones_are_marks(get: Get, indexed: Indexed) -> None:
     market = first_market(indexed)
     trade = next(one for one in indexed.trades if one.market == market)
     writer: Any = await asyncpg.connect(indexed.database_url)
@@ -107,8 +107,15 @@ async def test_reorgs_and_own_trades_are_marks(get: Get, indexed: Indexed) -> No
     )
     try:
         span = {"symbol": market, "resolution": "5", "from_": 0, "to": 2_000_000_000}
-        (mark,) = await get("udf/marks", **span)
+        mark, *big = await get("udf/marks", **span)
         assert mark["text"] == "reorg of 2 blocks above block 5"
+        traded = [one for one in indexed.trades if one.market == market]
+        total = sum(one.quote_amount for one in traded)
+        expected = [one for one in traded if one.quote_amount * len(traded) >= 10 * total]
+        assert {one["id"] for one in big} == {
+            f"trade-{trade_id(one.block_number, one.log_index)}" for one in expected
+        }
+        assert big
         told = await get("udf/marks", address=trade.taker, **span)
         assert f"trade-{trade_id(trade.block_number, trade.log_index)}" in {m["id"] for m in told}
     finally:
