@@ -114,10 +114,13 @@ async def _volumes(ask: Ask) -> dict[Address, int]:
     sums: dict[Address, int] = {}
     for one in ask.listings:
         for deal in found[one.market.address]:
-            rate = marks.rate(one.quote.address, deal.block_number)
-            if rate is not None:
+            amount: int | None = deal.quote_amount
+            if one.quote.address != marks.quote:
+                rate = marks.rate(one.quote.address, deal.block_number)
+                amount = None if rate is None else rate.of(deal.quote_amount)
+            if amount is not None:
                 for account in (deal.maker, deal.taker):
-                    sums[account] = sums.get(account, 0) + rate.of(deal.quote_amount)
+                    sums[account] = sums.get(account, 0) + amount
     return sums
 
 

@@ -90,9 +90,9 @@ class Tape(Rows[Deal]):
         """Places of trades dearer than any later one; so the first in a period is its dearest."""
         self._lows: list[int] = []
 
-    def cover(self, since: int, max_rows: int) -> None:
-        """Begin anew if a period reaches further back than the tape, or it has grown too long."""
-        if not self.stands or since < self.since or len(self.rows) > max_rows:
+    def cover(self, since: int, max_old: int) -> None:
+        """Begin anew if a period reaches further back than the tape, or leaves too much unused."""
+        if not self.stands or since < self.since or self._first(since) > max_old:
             self.stands, self.rows, self.since = [], [], since
             self._begin()
 

@@ -195,6 +195,22 @@ def test_a_shelf_forgets_what_was_used_longest_ago() -> None:
     assert shelf.take(Address("two")).rows == []
 
 
+def test_a_tape_begins_anew_for_a_longer_period_and_when_most_of_it_is_old() -> None:
+    rows = [Deal(at, at, 1, 1, 1, "buy", Address("a"), Address("b")) for at in range(10)]
+    tape = Tape()
+    tape.cover(3, max_old=4)
+    tape.extend(rows[4:])
+    tape.stand(reads.AsOf(9, Hash("h"), 9, "latest"))
+    tape.cover(5, max_old=4)
+    assert (tape.since, tape.rows) == (3, rows[4:])
+    tape.cover(9, max_old=4)
+    assert (tape.since, tape.rows, tape.stands) == (9, [], [])
+    tape.extend(rows)
+    tape.stand(reads.AsOf(9, Hash("h"), 9, "latest"))
+    tape.cover(8, max_old=40)
+    assert (tape.since, tape.rows) == (8, [])
+
+
 _deals = st.lists(
     st.tuples(
         st.integers(0, 2),

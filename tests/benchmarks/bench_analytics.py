@@ -59,7 +59,7 @@ async def test_a_crowded_exchange(database_url: str) -> None:
     connection = await postgres.connect(database_url)
     app, height = build(Config(database_url, 1)), crowd.BLOCKS
     for name, path in CROWDED.items():
-        cold = (await timed(app, path))[0]
+        cold, cold_cpu = await timed(app, path)
         walls, cpus = [], []
         for _ in range(ROUNDS):
             await crowd.append_block(connection, height)
@@ -69,7 +69,7 @@ async def test_a_crowded_exchange(database_url: str) -> None:
             cpus.append(cpu)
         print(  # noqa: T201
             f"\n{name}: warm {sorted(walls)[ROUNDS // 2]:.1f} ms wall (best {min(walls):.1f}), "
-            f"{sorted(cpus)[ROUNDS // 2]:.1f} ms cpu; cold {cold:.0f} ms"
+            f"{sorted(cpus)[ROUNDS // 2]:.1f} ms cpu; cold {cold:.0f} ms ({cold_cpu:.0f} cpu)"
         )
     await rebuild(connection, 2 * (crowd.FILLS + crowd.OTHER_TRADES))
     await connection.close()
