@@ -9,15 +9,13 @@ import gc
 import hashlib
 import random
 from collections import Counter
-from collections.abc import Callable, Coroutine, Iterator
-from contextlib import ExitStack, contextmanager
+from collections.abc import Callable, Coroutine
+from contextlib import ExitStack
 from typing import Any
 from unittest.mock import patch
 
 from redis.exceptions import RedisError
 
-from indexer import relay
-from indexer.chain import backfill, health, steps
 from indexer.chain.errors import ChainError
 from indexer.chain.provider import Provider
 from indexer.chain.providers import NONE_LEFT_S, Providers
@@ -26,13 +24,14 @@ from indexer.domain.canon import Canon
 from indexer.follow import follow_whatever_comes
 from indexer.mirror.fold import Mirror
 from indexer.relay import EpochChanged, RedisChanged, RedisStreams, Relay
-from indexer.store import past, tables, writer
+from indexer.store import past, tables
 from indexer.store.memory import Disk, MemoryDatabase
 from indexer.store.writer import Store
 from tests.simulation import clock, model
 from tests.simulation.cases import Watched, Watcher
 from tests.simulation.client import Client
 from tests.simulation.exchange import CHAIN_ID, DEPLOYMENT
+from tests.simulation.limits import small_limits
 from tests.simulation.model import Failure
 from tests.simulation.node import FaultyNode, Habits
 from tests.simulation.outbox import MemoryOutbox
@@ -80,11 +79,13 @@ class Run:
         self.disk = Disk()
         self.redis = Redis(longest=draw.choice((100_000, 100_000, 40)))
         self.clients = [Client(self.seen) for _ in range(2)]
+        """One stays, the other comes and goes."""
+        self._visits = random.Random(f"{seed} visits")
         self.watcher = Watcher(self.world, self.seen)
         self._mortality_s = draw.choice((NEVER, 10.0, 3.0))
         """Mean life of a process that is killed."""
         self._checkpoint_events = draw.choice((20, 200, 100_000))
-        self._limits = draw.random() < 0.5
+        self.small = draw.random() < 0.5
         self._calm = False
         self._lives = 0
         self._providers: Providers | None = None
@@ -235,9 +236,16 @@ class Run:
             outbox.close()
 
     async def _listen(self) -> None:
+        steady, guest = self.clients
+        away = 0
         while True:
-            for client in self.clients:
-                client.read(self.redis, self.disk)
+            steady.read(self.redis, self.disk)
+            away -= 1
+            if away < 0:
+                guest.read(self.redis, self.disk)
+                if not self._calm and self._visits.random() < 0.05:
+                    away = self._visits.choice((0, 5, 20))
+                    guest.epoch = self._visits.choice((guest.epoch, None))  # to go on, or anew
             await asyncio.sleep(LISTEN_S)
 
     # -- what happens -----------------------------------------------------------------------------
@@ -369,31 +377,13 @@ class Run:
         self._hash.update(repr(messages).encode())
 
 
-@contextmanager
-def small_limits() -> Iterator[None]:
-    """So that short chains reach them."""
-    with ExitStack() as stack:
-        for module, name, value in (
-            (steps, "STEPS_AT_ONCE", 3),
-            (steps, "HEADERS_AT_ONCE", 5),
-            (backfill, "FIRST_RANGE_BLOCKS", 4),
-            (backfill, "HEADERS_AT_ONCE", 3),
-            (past, "COMMIT_EVENTS", 10),
-            (relay, "BATCH_MESSAGES", 7),
-            (writer, "OUTBOX_KEEP_BLOCKS", 3),
-            (health, "MAX_QUARANTINE_S", 40.0),
-        ):
-            stack.enter_context(patch.object(module, name, value))
-        yield
-
-
 def simulate(seed: int) -> Run:
     """Run a seed to its end. Raises what went wrong, with the seed in a note."""
     run = Run(seed)
     collects = gc.isenabled()
     gc.disable()  # whatever it finalizes would be part of the run, at a time of its own
     try:
-        with small_limits() if run._limits else ExitStack(), patch.object(past, "gc"):
+        with small_limits() if run.small else ExitStack(), patch.object(past, "gc"):
             clock.run(run.live())
     except BaseException as error:
         error.add_note(f"seed {seed}: make sim SEED={seed}")

@@ -1,0 +1,26 @@
+"""Limits of the product made so small that short chains reach them."""
+
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from unittest.mock import patch
+
+from indexer import relay
+from indexer.chain import backfill, health, steps
+from indexer.store import past, writer
+
+
+@contextmanager
+def small_limits() -> Iterator[None]:
+    with ExitStack() as stack:
+        for module, name, value in (
+            (steps, "STEPS_AT_ONCE", 3),
+            (steps, "HEADERS_AT_ONCE", 5),
+            (backfill, "FIRST_RANGE_BLOCKS", 4),
+            (backfill, "HEADERS_AT_ONCE", 3),
+            (past, "COMMIT_EVENTS", 10),
+            (relay, "BATCH_MESSAGES", 7),
+            (writer, "OUTBOX_KEEP_BLOCKS", 3),
+            (health, "MAX_QUARANTINE_S", 40.0),
+        ):
+            stack.enter_context(patch.object(module, name, value))
+        yield
