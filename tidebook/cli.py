@@ -138,11 +138,24 @@ def _disturb(url: str, knob: str, **values: Any) -> None:
 @tidebook.command()
 @options.storage
 @options.chain
-def index(storage: Storage, chain: Chain) -> None:
+@click.option(
+    "--log-cache",
+    type=click.Path(file_okay=False, path_type=Path),
+    envvar="TIDEBOOK_LOG_CACHE",
+    help="Where finalized logs are kept for the next time; unset: in the data directory.",
+)
+@click.option(
+    "--no-log-cache",
+    is_flag=True,
+    envvar="TIDEBOOK_NO_LOG_CACHE",
+    help="Fetch everything, and keep no logs.",
+)
+def index(storage: Storage, chain: Chain, log_cache: Path | None, no_log_cache: bool) -> None:
     """The writer: follow a node's chain into Postgres."""
     from tidebook import services
 
-    _run(services.index(storage, chain))
+    folder = log_cache or storage.data_dir / "log-cache"
+    _run(services.index(storage, chain, None if no_log_cache else folder))
 
 
 @tidebook.command()

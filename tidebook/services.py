@@ -29,21 +29,26 @@ SCHEMA_WAIT_S = 5.0
 """How long a reader waits for a writer to bring the schema."""
 
 
-async def index(storage: Storage, chain: Chain) -> None:
-    """Follow a node into Postgres."""
+async def index(storage: Storage, chain: Chain, log_cache: Path | None) -> None:
+    """Follow a node into Postgres. `log_cache` is where finalized logs are kept, if anywhere."""
     deployment = await find_deployment(chain)
     async with Seat(storage) as seat:
 
         async def life(well: Callable[[], None]) -> None:
-            await _write(seat, chain, deployment, well)
+            await _write(seat, chain, deployment, log_cache, well)
 
         await _until_stopped(live(life))
 
 
 async def _write(
-    seat: Seat, chain: Chain, deployment: Deployment, well: Callable[[], None]
+    seat: Seat,
+    chain: Chain,
+    deployment: Deployment,
+    log_cache: Path | None,
+    well: Callable[[], None],
 ) -> None:
     """One life of the writer. It asks the nodes first: servers are started for no wrong setting."""
+    from indexer.chain.log_cache import LogCache
     from indexer.chain.providers import Providers
     from indexer.chain.steps import Follower
     from indexer.follow import follow_whatever_comes
@@ -57,8 +62,10 @@ async def _write(
         )
         opened.push_async_callback(node.close)
 
+        cache = None if log_cache is None else LogCache(log_cache, deployment, warn)
+
         def source(canon: Canon, mirror: Mirror) -> Steps:
-            return Follower(node, canon, deployment, mirror.books)
+            return Follower(node, canon, deployment, mirror.books, cache)
 
         urls = await seat.urls()
         await ensure_schema(urls.database_url)

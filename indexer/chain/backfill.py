@@ -1,26 +1,34 @@
-"""The finalized past in bulk: logs by range, the next range fetched while one is written.
+"""The finalized past in bulk: logs by range, the next ranges fetched while one is written.
 
-Ranges adapt to what the node bears: they halve when it refuses one and grow again while answers
-stay small. Only blocks with logs are read, and the last of each range, which the cursor rests on.
+Ranges adapt to what the node bears: they are cut where it refuses one, and aim at so many logs as
+are worth a request. Only blocks with logs are read, and the last of each range, which the cursor
+rests on. What a cache on disk has (chain/log_cache.py) is not asked of the node.
 """
 
 import asyncio
+from collections import deque
 from collections.abc import AsyncIterator, Sequence
 from itertools import groupby
 from operator import attrgetter
-from typing import Protocol
+from typing import Any, Protocol
+
+import msgspec
 
 from indexer.chain.errors import BadAnswer, RpcError
 from indexer.chain.headers import unlinked
+from indexer.chain.log_cache import LogCache
 from indexer.chain.source import Source, Watch
 from indexer.domain.block import Block
 from indexer.domain.log import Log
+from indexer.domain.units import Address
 
-FIRST_RANGE_BLOCKS = 500
+FIRST_RANGE_BLOCKS = 100
 MAX_RANGE_BLOCKS = 10_000
-AIM_LOGS = 10_000
-"""Logs a range should bring: enough to be worth a transaction, few enough to fit in memory."""
+AIM_LOGS = 5_000
+"""Logs a range should bring: enough to be worth a request, few enough to hold some in memory."""
 HEADERS_AT_ONCE = 100
+RANGES_AHEAD = 2
+"""Ranges that are fetched while one is folded and another is written."""
 
 Found = list[tuple[Block, list[Log]]]
 
@@ -31,22 +39,38 @@ class Headers(Protocol):
     async def by_numbers(self, numbers: Sequence[int]) -> list[Block]: ...
 
 
-async def backfill(node: Source, watch: Watch, start: Block, final: Block) -> AsyncIterator[Found]:
+class _Range(msgspec.Struct):
+    """A range on its way. `known` are the markets that it was asked for."""
+
+    first: int
+    last: int
+    known: frozenset[Address]
+    task: asyncio.Task[Found]
+
+
+async def backfill(
+    node: Source, watch: Watch, start: Block, final: Block, cache: LogCache | None = None
+) -> AsyncIterator[Found]:
     """Blocks with logs after `start` up to and with `final`, range by range, in order."""
-    fetch = asyncio.create_task(_range(node, watch, start.number + 1, FIRST_RANGE_BLOCKS, final))
-    try:
-        while True:
-            found, last, size = await fetch
+    if cache is not None:
+        await cache.open(node, start, final)
+    while start.number < final.number:
+        until = final.number
+        if cache is not None:
+            async for found in _cached(cache, start):
+                _require_linked(start, found, final)
+                watch.discover(log for _, logs in found for log in logs)
+                start = found[-1][0]
+                yield found
+            until = cache.gap(start, final.number)
+        async for found in _fetched(node, watch, start, until):
             _require_linked(start, found, final)
+            if cache is not None:
+                await cache.keep(start, found)
             start = found[-1][0]
-            if last < final.number:
-                fetch = asyncio.create_task(_range(node, watch, last + 1, size, final))
             yield found
-            if last >= final.number:
-                return
-    finally:
-        fetch.cancel()
-        await asyncio.gather(fetch, return_exceptions=True)
+    if cache is not None:
+        await cache.kept()
 
 
 def _require_linked(start: Block, found: Found, final: Block) -> None:
@@ -64,25 +88,70 @@ def _require_linked(start: Block, found: Found, final: Block) -> None:
         raise BadAnswer("eth_getBlockByNumber", expected, "another branch")
 
 
-async def _range(
-    node: Source, watch: Watch, first: int, size: int, final: Block
-) -> tuple[Found, int, int]:
-    """One range from `first` on: what was found, its last block, and the size to try next."""
-    while True:
-        last = min(first + size - 1, final.number)
+async def _cached(cache: LogCache, start: Block) -> AsyncIterator[Found]:
+    """What the cache has from `start` on; the next range is unpacked while one is used."""
+    coming = asyncio.create_task(cache.read(start))
+    try:
+        while (found := await coming) is not None:
+            coming = asyncio.create_task(cache.read(found[-1][0]))
+            yield found
+    finally:
+        await _end(coming)
+
+
+async def _fetched(node: Source, watch: Watch, start: Block, until: int) -> AsyncIterator[Found]:
+    """What the node tells from `start` on, some ranges ahead of who uses them."""
+    size, planned = FIRST_RANGE_BLOCKS, start.number
+    coming: deque[_Range] = deque()
+    is_first = True
+    try:
+        while coming or planned < until:
+            # the first one teaches how long the next should be
+            while planned < until and len(coming) <= (0 if is_first else RANGES_AHEAD):
+                first, planned = planned + 1, min(planned + size, until)
+                task = asyncio.create_task(_range(node, watch, first, planned))
+                coming.append(_Range(first, planned, frozenset(watch.markets), task))
+            one = coming[0]
+            found = await one.task
+            if watch.markets - one.known - watch.created(found):
+                # announced by a range before it, while this one was on its way
+                one.known = frozenset(watch.markets)
+                one.task = asyncio.create_task(_range(node, watch, one.first, one.last))
+                continue
+            coming.popleft()
+            is_first = False
+            size = _next_size(one.last - one.first + 1, sum(len(logs) for _, logs in found))
+            yield found
+    finally:
+        await _end(*(one.task for one in coming))
+
+
+def _next_size(blocks: int, logs: int) -> int:
+    """How many blocks to ask for next, after so many brought so many logs."""
+    wanted = blocks * AIM_LOGS // max(logs, 1)
+    return max(1, min(wanted, 4 * blocks, MAX_RANGE_BLOCKS))
+
+
+async def _end(*tasks: asyncio.Task[Any]) -> None:
+    for task in tasks:
+        task.cancel()
+    await asyncio.gather(*tasks, return_exceptions=True)
+
+
+async def _range(node: Source, watch: Watch, first: int, last: int) -> Found:
+    """One range, in pieces where the node wants it so."""
+    found: Found = []
+    size = last - first + 1
+    while first <= last:
+        until = min(first + size - 1, last)
         try:
-            found = await node.blocks_between(first, last, watch)
-            break
+            found += await node.blocks_between(first, until, watch)
+            first = until + 1
         except RpcError:
             if size == 1:
                 raise
             size = max(size // 2, 1)
-    logs = sum(len(its_logs) for _, its_logs in found)
-    if logs < AIM_LOGS:
-        size = min(size * 2, MAX_RANGE_BLOCKS)
-    elif logs > 2 * AIM_LOGS:
-        size = max(size // 2, 1)
-    return found, last, size
+    return found
 
 
 async def with_headers(node: Headers, logs: list[Log], last: int) -> Found:

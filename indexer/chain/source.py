@@ -54,6 +54,10 @@ class Watch:
                 return True
         return False
 
+    def created(self, found: Iterable[tuple[Block, Iterable[Log]]]) -> set[Address]:
+        """The order books that the logs of these blocks announce."""
+        return created_markets((log for _, logs in found for log in logs), self.deployment)
+
     def discover(self, logs: Iterable[Log]) -> set[Address]:
         """Remember the order books created in `logs`; returns those that are new."""
         new = created_markets(logs, self.deployment) - self.markets

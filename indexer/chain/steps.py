@@ -14,6 +14,7 @@ from collections.abc import AsyncIterator, Iterable
 
 from indexer.chain.backfill import backfill
 from indexer.chain.errors import BadAnswer, BlockGone, ReorgTooDeep
+from indexer.chain.log_cache import LogCache
 from indexer.chain.source import Source, Watch
 from indexer.decode import created_tokens
 from indexer.domain.block import Block, BlockRef
@@ -58,9 +59,11 @@ class Follower:
         canon: Canon,
         deployment: Deployment,
         markets: Iterable[Address],
+        cache: LogCache | None = None,
     ) -> None:
         self.node_head = 0
         """The newest height the node has told of."""
+        self._cache = cache
         self._node = node
         self._canon = canon
         self._deployment = deployment
@@ -102,7 +105,7 @@ class Follower:
         if below:
             yield below
         start = self._canon.head
-        async for found in backfill(self._node, self._watch, start, final):
+        async for found in backfill(self._node, self._watch, start, final, self._cache):
             steps: list[Step] = []
             for block, logs in found:
                 tokens = await self._tokens_of(block, logs)

@@ -1,0 +1,190 @@
+"""Finalized logs on disk: what was fetched once is read from there the next time.
+
+An entry is a recording of one range (chain/recording.py): gzip'd JSON lines, a header that says
+what was asked for, and a line for each block that has logs of ours, and for the range's last. Its
+place says the same: the folder is named by the chain and the filter, the file by the range and the
+two blocks it lies between. So entries of different chains, branches or deployments never meet,
+and a folder can be copied to another machine.
+
+Nothing depends on it: an entry that is damaged is told of, dropped, and fetched anew.
+"""
+
+import asyncio
+import gzip
+import re
+import zlib
+from collections.abc import Callable, Sequence
+from hashlib import sha256
+from itertools import islice
+from pathlib import Path
+
+import msgspec
+
+from indexer.chain.recording import RecordedBlock, compressed
+from indexer.chain.source import Source
+from indexer.domain.block import Block
+from indexer.domain.deployment import Contracts, Deployment
+from indexer.domain.log import Log
+from indexer.domain.units import Hash
+
+HASH_DIGITS = 16
+"""Of a block's hash in a file's name."""
+
+_NAME = re.compile(r"(\d+)-(\d+)-([0-9a-f]{16})-([0-9a-f]{16})\.jsonl\.gz")
+
+Found = list[tuple[Block, list[Log]]]
+
+
+class Filter(msgspec.Struct, frozen=True):
+    """Whose logs an entry has: those of these contracts, and of every market they announce."""
+
+    protocol: str
+    chain_id: int
+    contracts: Contracts
+
+
+class _Header(msgspec.Struct, frozen=True):
+    filter: Filter
+    first: int
+    last: int
+
+
+class Entry(msgspec.Struct, frozen=True):
+    """A range on disk. `after` and `hash` begin the hashes of the block before it and its last."""
+
+    path: Path
+    first: int
+    last: int
+    after: str
+    hash: str
+
+
+class Damaged(Exception):
+    """An entry that cannot be used; the message says why."""
+
+
+class LogCache:
+    """The entries of one deployment. What goes wrong with one is told, and never fatal."""
+
+    def __init__(
+        self, root: Path, deployment: Deployment, tell: Callable[[str], None] = lambda line: None
+    ) -> None:
+        self.filter = Filter(deployment.protocol, deployment.chain_id, deployment.contracts)
+        key = sha256(msgspec.json.encode(self.filter)).hexdigest()[:HASH_DIGITS]
+        self.folder = root / f"{deployment.chain_id}-{key}"
+        self._tell = tell
+        self._entries: dict[tuple[int, str], Entry] = {}
+        """By their first block, and the hash before it."""
+        self._damaged: set[Entry] = set()
+        self._writing: asyncio.Task[None] | None = None
+
+    async def open(self, node: Source, start: Block, final: Block) -> None:
+        """See what there is between two blocks that this node's chain still has.
+
+        Entries follow each other by the hashes of the blocks between them, so a handful of
+        questions finds how far they go together with the node.
+        """
+        entries = await asyncio.to_thread(self._list)
+        chain: list[Entry] = []
+        at = start.number + 1, short(start.hash)
+        while (entry := entries.get(at)) is not None and entry.last <= final.number:
+            chain.append(entry)
+            at = entry.last + 1, entry.hash
+        low, high = 0, len(chain)
+        while low < high:
+            middle = (low + high + 1) // 2
+            block = await node.by_number(chain[middle - 1].last)
+            if block is not None and short(block.hash) == chain[middle - 1].hash:
+                low = middle
+            else:
+                high = middle - 1
+        if low < len(chain):
+            self._tell(f"{self.folder}: {len(chain) - low} ranges are of another branch: not used")
+        self._entries = {(entry.first, entry.after): entry for entry in chain[:low]}
+
+    async def read(self, before: Block) -> Found | None:
+        """Blocks with logs of the range behind a block, and its last; None if there is none."""
+        entry = self._entries.get((before.number + 1, short(before.hash)))
+        if entry is None or entry in self._damaged:
+            return None
+        try:
+            text = await asyncio.to_thread(_unpack, entry.path)
+            return self._decode(entry, text)
+        except Damaged as error:
+            self._tell(f"{entry.path}: damaged, and fetched anew: {error}")
+            self._damaged.add(entry)
+            await asyncio.to_thread(entry.path.unlink, missing_ok=True)
+            return None
+
+    def gap(self, before: Block, final: int) -> int:
+        """The last block that is to be fetched behind one where there is nothing to be read."""
+        entry = self._entries.get((before.number + 1, short(before.hash)))
+        return final if entry is None else entry.last
+
+    async def keep(self, before: Block, found: Found) -> None:
+        """Write what was found behind a block, in the background; one range at a time."""
+        await self.kept()
+        self._writing = asyncio.create_task(self._keep(before, found))
+
+    async def kept(self) -> None:
+        """Wait until all is written."""
+        if self._writing is not None:
+            await self._writing
+
+    async def _keep(self, before: Block, found: Found) -> None:
+        last = found[-1][0]
+        header = _Header(self.filter, before.number + 1, last.number)
+        name = f"{header.first}-{header.last}-{short(before.hash)}-{short(last.hash)}.jsonl.gz"
+        try:
+            await asyncio.to_thread(_write, self.folder / name, header, found)
+        except OSError as error:
+            self._tell(f"{self.folder}: logs are not kept: {error.strerror or error}")
+
+    def _list(self) -> dict[tuple[int, str], Entry]:
+        found = {}
+        for path in sorted(self.folder.glob("*.jsonl.gz")):
+            name = _NAME.fullmatch(path.name)
+            if name is not None:
+                first, last, after, hash_ = name.groups()
+                found[int(first), after] = Entry(path, int(first), int(last), after, hash_)
+        return found
+
+    def _decode(self, entry: Entry, text: bytes) -> Found:
+        lines = text.split(b"\n")
+        try:
+            header = msgspec.json.decode(lines[0], type=_Header)
+            decode = msgspec.json.Decoder(RecordedBlock).decode
+            blocks = list(map(decode, islice(lines, 1, len(lines) - 1)))
+        except (msgspec.MsgspecError, UnicodeDecodeError) as error:
+            raise Damaged(str(error)) from error
+        if header != _Header(self.filter, entry.first, entry.last) or lines[-1]:
+            raise Damaged(f"expected {entry.path.name}, found the header {lines[0][:300]!r}")
+        end = blocks[-1] if blocks else None
+        if end is None or (end.number, short(end.hash)) != (entry.last, entry.hash):
+            raise Damaged(f"expected block {entry.last} at its end")
+        return [(block.block, block.logs) for block in blocks]
+
+
+def short(hash_: Hash) -> str:
+    """What of a block's hash a name carries."""
+    return hash_[2 : 2 + HASH_DIGITS]
+
+
+def _unpack(path: Path) -> bytes:
+    try:
+        return gzip.decompress(path.read_bytes())
+    except (OSError, EOFError, zlib.error) as error:
+        raise Damaged(str(error)) from error
+
+
+def _write(path: Path, header: _Header, found: Sequence[tuple[Block, list[Log]]]) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    encode = msgspec.json.Encoder().encode
+    lines = [encode(header), *(encode(_recorded(block, logs)) for block, logs in found), b""]
+    unfinished = path.with_name(path.name + ".new")
+    unfinished.write_bytes(compressed(b"\n".join(lines)))
+    unfinished.replace(path)
+
+
+def _recorded(block: Block, logs: list[Log]) -> RecordedBlock:
+    return RecordedBlock(block.number, block.hash, block.parent_hash, block.timestamp, "0x", logs)
