@@ -31,7 +31,10 @@ MAX_STANDS = 32
 """Blocks that a history remembers having stood at: how far back a reorg costs no reading afresh."""
 
 MAX_REMEMBERED_ROWS = 500_000
-"""Rows that a process remembers of accounts, and as many of markets: some 500 bytes each."""
+"""Rows that a process remembers, of accounts, of mids, of last prices and of trades each.
+
+A row takes some 500 bytes, so 250 MB of each at the very most.
+"""
 
 MAX_CLIENTS = 10_000
 """Client addresses whose requests are counted."""

@@ -10,7 +10,8 @@ Two conventions of fees are in use, and both are offered:
 - `capitalised` (spot, and this service's own portfolios): a fee raises the cost of what is opened
   and lowers the proceeds of what is closed. One in the base asset is taken from the quantity too.
 
-Perpetual exchanges average their entries: method `wac`. A fee in a third asset has no price here;
+Perpetual exchanges average their entries: method `wac`. A position that was there before the first
+fill is a fill of its own, at its entry price. A fee in a third asset has no price here;
 it is told as it came and is part of no profit.
 """
 
