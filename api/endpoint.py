@@ -66,6 +66,7 @@ class Endpoint(GraphQL[Context, None]):
         self, request: Request | WebSocket, response: Response | WebSocket
     ) -> Context:
         context = self.open_context(HangUp(request) if isinstance(request, WebSocket) else None)
+        context.says_block = isinstance(request, Request)
         request.scope[_CONTEXT] = context
         return context
 

@@ -56,8 +56,10 @@ class Context:
         self.feed = feed
         self.shared = hang_up is not None
         self._hang_up = hang_up
+        self.says_block = False
+        """Whether the answer's headers will say which block it is of."""
         self.position: Position | None = None
-        """Where the writer stood in the snapshot, once the operation is done."""
+        """Where the writer stood in the snapshot, if so and once the operation is done."""
         self.snapshot = Snapshot(pool)
         self.loaders = Loaders(self.snapshot)
 
@@ -73,8 +75,8 @@ class Context:
             self._hang_up()
 
     async def note_position(self) -> None:
-        """Remember which block was read, if any was."""
-        if self.snapshot.statements:
+        """Remember which block was read, for an answer that says it."""
+        if self.says_block and self.snapshot.statements:
             with contextlib.suppress(OSError, asyncpg.PostgresError, asyncpg.InterfaceError):
                 self.position = await reads.position(self.snapshot)
 

@@ -316,6 +316,12 @@ async def test_a_document_costs_the_same_statements_however_many_rows(indexed: I
         ("tradesConnection(first: %d) { edges { node { market { symbol } } } }", 2),
         ("orders(limit: %d, block: {number: 500}) { market { symbol } }", 4),
         ("tickers(limit: %d) { market { symbol } last }", 3),
+        ("tickers(limit: %d, block: {number: 500}) { market { symbol } last }", 6),
+        ("accounts(limit: %d) { address balances { locked token { symbol } } }", 3),
+        ("accounts(limit: %d, block: {number: 500}) { balances { token { symbol } } }", 5),
+        (f'fills(account: "{indexed.trades[0].maker}", limit: %d) {{ market {{ symbol }} }}', 2),
+        ('book(market: "WETH-USDC", limit: %d, block: {number: 500}) { bids { orderId } }', 8),
+        ("trades(where: {takerSide: buy}, limit: %d) { market { symbol } }", 2),
     ):
         counts = []
         for rows in (1, 400):

@@ -378,3 +378,41 @@ async def test_the_committed_openapi_is_what_is_served(
     async with http.get(f"{base_url}/openapi.json") as response:
         served = await response.text()
     assert committed.read_text() == served, "python -m api.rest.openapi > api/openapi.json"
+
+
+FIELDS = {
+    "exchangeInfo": "timezone serverTime rateLimits exchangeFilters symbols",
+    "depth": "lastUpdateId bids asks",
+    "trades": "id price qty quoteQty time isBuyerMaker isBestMatch",
+    "historicalTrades": "id price qty quoteQty time isBuyerMaker isBestMatch",
+    "aggTrades": "a p q f l T m M",
+    "avgPrice": "mins price closeTime",
+    "ticker/24hr": "symbol priceChange priceChangePercent weightedAvgPrice prevClosePrice lastPrice"
+    " lastQty bidPrice bidQty askPrice askQty openPrice highPrice lowPrice volume quoteVolume"
+    " openTime closeTime firstId lastId count",
+    "ticker": "symbol priceChange priceChangePercent weightedAvgPrice openPrice highPrice lowPrice"
+    " lastPrice volume quoteVolume openTime closeTime firstId lastId count",
+    "ticker/price": "symbol price",
+    "ticker/bookTicker": "symbol bidPrice bidQty askPrice askQty",
+    "openOrders": "symbol orderId orderListId clientOrderId price origQty executedQty"
+    " cummulativeQuoteQty status timeInForce type side stopPrice icebergQty time updateTime"
+    " isWorking workingTime origQuoteOrderQty selfTradePreventionMode",
+    "myTrades": "symbol id orderId orderListId price qty quoteQty commission commissionAsset time"
+    " isBuyer isMaker isBestMatch",
+    "account": "makerCommission takerCommission buyerCommission sellerCommission commissionRates"
+    " canTrade canWithdraw canDeposit brokered requireSelfTradePrevention preventSor updateTime"
+    " accountType balances permissions uid",
+}
+
+
+@pytest.mark.parametrize("path", FIELDS)
+async def test_fields_are_binance_s_and_in_its_order(
+    get: Get, indexed: Indexed, market: str, path: str
+) -> None:
+    params: dict[str, object] = {} if path == "account" else {"symbol": market}
+    if path in ("openOrders", "myTrades", "account"):
+        book = next(b for a, b in indexed.mirror.books.items() if a == market)
+        params["address"] = next(o.account for o in book.orders.rows.values() if o.queued)
+    found = await get(path, **params)
+    row = found[-1] if isinstance(found, list) else found
+    assert list(row) == FIELDS[path].split()
