@@ -13,6 +13,7 @@ OPERATORS = {
     "indexer.decode.MalformedLog",
     "indexer.mirror.errors.FoldError",
     "indexer.relay.RedisChanged",
+    "indexer.store.rejected.RowRejected",
     "tidebook.witness.Diverged",
 }
 CALLERS = {

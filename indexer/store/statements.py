@@ -12,6 +12,7 @@ from indexer.store import arrays, postgres, tables
 from indexer.store.batch import CURRENT
 from indexer.store.copy import chunks, columns
 from indexer.store.database import Row
+from indexer.store.rejected import naming
 
 NOTIFY_CHANNEL = "tidebook_outbox"
 """Postgres tells the relay here, inside the step's own transaction."""
@@ -114,28 +115,30 @@ class Postgres:
         )
 
     async def append(self, table: Table, rows: Sequence[object]) -> None:
-        if arrays.fit(table, rows):
-            await self._connection.execute(arrays.insert(table), *arrays.values(table, rows))
-            return
-        await self._connection.copy_to_table(
-            table.name,
-            schema_name=tables.SCHEMA,
-            columns=columns(table),
-            source=chunks(table, rows),
-            format="text",
-        )
+        with naming(table, rows):
+            if arrays.fit(table, rows):
+                await self._connection.execute(arrays.insert(table), *arrays.values(table, rows))
+                return
+            await self._connection.copy_to_table(
+                table.name,
+                schema_name=tables.SCHEMA,
+                columns=columns(table),
+                source=chunks(table, rows),
+                format="text",
+            )
 
     async def upsert(self, table: Table, rows: Sequence[object]) -> None:
         """Many rows go by COPY into the stage and are merged: half the price of one by one."""
-        if arrays.fit(table, rows):
-            query = arrays.insert(table, replace=True)
-            await self._connection.execute(query, *arrays.values(table, rows))
-            return
-        stage = _stage(table)
-        await self._connection.copy_to_table(
-            stage, columns=columns(table), source=chunks(table, rows), format="text"
-        )
-        await self._connection.execute(f"{_merge(table)}; truncate {stage}")
+        with naming(table, rows):
+            if arrays.fit(table, rows):
+                query = arrays.insert(table, replace=True)
+                await self._connection.execute(query, *arrays.values(table, rows))
+                return
+            stage = _stage(table)
+            await self._connection.copy_to_table(
+                stage, columns=columns(table), source=chunks(table, rows), format="text"
+            )
+            await self._connection.execute(f"{_merge(table)}; truncate {stage}")
 
     async def delete(self, table: Table, keys: Sequence[tuple[object, ...]]) -> None:
         condition = " and ".join(f"{c.name} = ${n}" for n, c in enumerate(table.primary_key, 1))

@@ -1,17 +1,21 @@
 """Rows as COPY writes them come back as they were, whatever a chain says."""
 
 from io import BytesIO
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 
 from indexer.domain.balance import Balance
 from indexer.domain.block import Finality
 from indexer.domain.market import Token
-from indexer.domain.units import Address, Amount
+from indexer.domain.order import Trade
+from indexer.domain.units import Address, Amount, Hash
 from indexer.store import postgres, tables
 from indexer.store.batch import _BlockRow as BlockRow
 from indexer.store.batch import _UndoRow as UndoRow
 from indexer.store.copy import columns, lines
+from indexer.store.rejected import RowRejected
 from indexer.store.statements import Postgres
 
 ADDRESS = Address("0x" + "ab" * 20)
@@ -78,3 +82,48 @@ async def test_few_rows_go_as_arrays_and_arrive_as_by_copy(database_url: str) ->
     found = await connection.fetch("select hash, number, finality from tidebook.blocks order by 2")
     assert [tuple(row) for row in found] == [(hashes[0], 0, "safe"), (hashes[1], 1, "safe")]
     await connection.close()
+
+
+def trade(at: int, **wrong: object) -> Any:
+    zero, tx = Address("0x" + "00" * 20), Hash("0x" + f"{at:064x}")
+    good = {
+        **dict.fromkeys(Trade.__struct_fields__, 1),
+        **dict.fromkeys(("market", "maker", "taker"), zero),
+        "block_number": 77,
+        "log_index": at,
+        "tx": tx,
+        "taker_side": "buy",
+        "verified": True,
+        "undecided": None,
+    }
+    return SimpleNamespace(**{**good, **wrong})
+
+
+@pytest.mark.parametrize("count", [3, 2_000], ids=["few", "COPY"])
+@pytest.mark.parametrize(
+    ("wrong", "reason"),
+    [
+        ({"price": "12.x"}, "12.x"),
+        ({"quantity": None}, ""),
+        ({"log_index": 0, "tx": "0x" + "ee" * 32}, "trades_pk"),
+    ],
+    ids=["no number", "nothing", "twice"],
+)
+async def test_a_row_that_is_rejected_is_named_by_its_origin(
+    database_url: str, count: int, wrong: dict[str, object], reason: str
+) -> None:
+    rows = [trade(index) for index in range(count)]
+    bad = rows[count - 2] = trade(count - 2, **wrong)
+    database = Postgres(await postgres.connect(database_url))
+    try:
+        with pytest.raises(RowRejected) as caught:
+            async with database.transaction():
+                await database.append(tables.trades, rows)
+        assert not await database.read(tables.trades, ["log_index"])
+    finally:
+        await database.close()
+    message = str(caught.value)
+    assert "tidebook.trades, block 77" in message
+    assert reason in message
+    if count > 3:
+        assert f"log {bad.log_index}, tx {bad.tx}" in message
