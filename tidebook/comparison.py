@@ -15,7 +15,7 @@ from tidebook.settings import Chain, Storage
 from tidebook.witness import SHOWN, Diverged, stored
 
 if TYPE_CHECKING:
-    from indexer.chain.node import Node
+    from indexer.chain.providers import Providers
     from indexer.domain.block import Block
     from indexer.domain.canon import Canon
     from indexer.domain.deployment import Deployment
@@ -34,12 +34,12 @@ PERIODIC_LEVELS, PERIODIC_ORDERS, PERIODIC_CLOSED, PERIODIC_BALANCES = 100, 30, 
 
 async def against_chain(storage: Storage, chain: Chain, number: int | None) -> None:
     """Compare at one block, print what differs. Raises Diverged, NoState."""
-    from indexer.chain.node import Node
+    from indexer.chain.providers import Providers
     from indexer.mirror.compare import Limits
 
     limits = Limits()
     async with stored(storage) as (connection, deployment, _):
-        node = await Node.open(chain.rpc_url, deployment, chain.confirmations)
+        node = await Providers.open(chain.urls, deployment, chain.confirmations)
         try:
             sample = await _sample(connection, deployment, node, number, limits)
             found = await compare(node, sample, deployment, limits)
@@ -59,14 +59,13 @@ async def against_chain(storage: Storage, chain: Chain, number: int | None) -> N
 
 
 async def compare(
-    node: Node, sample: Sample, deployment: Deployment, limits: Limits
+    node: Providers, sample: Sample, deployment: Deployment, limits: Limits
 ) -> list[Difference]:
     """Ask everything about a sample and compare. Raises ChainError."""
-    from indexer.chain.getters import read_words
     from indexer.mirror.compare import differences, questions
 
     asked = questions(sample, deployment, limits)
-    answers = await read_words(node.rpc, [(q.contract, q.data) for q in asked], sample.block)
+    answers = await node.read_words([(q.contract, q.data) for q in asked], sample.block)
     return [
         one
         for question, answer in zip(asked, answers, strict=True)
@@ -81,7 +80,7 @@ def _said(value: int | None) -> str:
 async def _sample(
     connection: Connection,
     deployment: Deployment,
-    node: Node,
+    node: Providers,
     number: int | None,
     limits: Limits,
 ) -> Sample:
@@ -105,7 +104,7 @@ async def _sample(
     return sample_of(mirror, limits)
 
 
-async def _newest_known(connection: Connection, node: Node, head: Block) -> Block:
+async def _newest_known(connection: Connection, node: Providers, head: Block) -> Block:
     from indexer.chain.errors import BlockGone, NoState
     from indexer.store.sample import newest_blocks
 
@@ -162,7 +161,7 @@ class Periodic:
 
     async def once(self) -> int:
         """One comparison at the cursor; how many new divergences it stored."""
-        from indexer.chain.node import Node
+        from indexer.chain.providers import Providers
         from indexer.mirror.compare import Limits
         from indexer.store import postgres
         from indexer.store.sample import read_sample, store_differences
@@ -171,7 +170,7 @@ class Periodic:
         async with contextlib.AsyncExitStack() as opened:
             connection = await postgres.connect(self._database_url)
             opened.push_async_callback(connection.close)
-            node = await Node.open(self._chain.rpc_url, self._deployment)
+            node = await Providers.open(self._chain.urls, self._deployment)
             opened.push_async_callback(node.close)
             sample = await read_sample(connection, limits)
             found = await compare(node, sample, self._deployment, limits)

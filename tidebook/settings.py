@@ -104,28 +104,45 @@ def read_deployment(path: Path) -> Deployment:
 
 
 async def find_deployment(chain: Chain) -> Deployment:
-    """The deployment file, or what a devnet at the RPC URL serves. Raises BadSetting."""
+    """The deployment file, or what a devnet at one of the RPC URLs serves. Raises BadSetting."""
     if chain.deployment_file is not None:
         return await asyncio.to_thread(read_deployment, chain.deployment_file)
+    from indexer.chain.urls import masked
+
+    gone = None
+    for url in chain.urls:
+        try:
+            found = await _served_deployment(url)
+        except BadSetting as error:
+            gone = gone or error
+            continue
+        if found is not None:
+            return found
+    if gone is not None:
+        raise gone
+    raise BadSetting(
+        "--deployment (TIDEBOOK_DEPLOYMENT) is missing: expected a file that names the contracts "
+        f"to follow ({masked(chain.urls[0])} serves none; only a devnet does)"
+    )
+
+
+async def _served_deployment(rpc_url: str) -> Deployment | None:
+    """What a devnet serves; None from any other node. Raises BadSetting where there is none."""
     import aiohttp
 
+    from indexer.chain.urls import masked, without_secrets
     from indexer.domain.deployment import parse_deployment
 
-    url = chain.rpc_url.replace("ws", "http", 1) if chain.rpc_url[0] == "w" else chain.rpc_url
+    url = rpc_url.replace("ws", "http", 1) if rpc_url[0] == "w" else rpc_url
     timeout = aiohttp.ClientTimeout(total=10)
     try:
         async with (
             aiohttp.ClientSession(timeout=timeout) as session,
             session.get(url.rstrip("/") + "/deployment") as response,
         ):
-            if response.status == 200:
-                return parse_deployment(await response.read())
-    except (aiohttp.ClientError, OSError, TimeoutError, ValueError) as error:
-        if isinstance(error, (aiohttp.ClientConnectionError, aiohttp.InvalidURL, TimeoutError)):
-            raise BadSetting(
-                f"--rpc (TIDEBOOK_RPC_URLS): no node at {url}: {str(error) or 'timed out'}"
-            ) from error
-    raise BadSetting(
-        "--deployment (TIDEBOOK_DEPLOYMENT) is missing: expected a file that names the contracts "
-        f"to follow ({url} serves none; only a devnet does)"
-    )
+            return parse_deployment(await response.read()) if response.status == 200 else None
+    except (aiohttp.ClientConnectionError, aiohttp.InvalidURL, TimeoutError) as error:
+        why = without_secrets(str(error), url) or "timed out"
+        raise BadSetting(f"--rpc (TIDEBOOK_RPC_URLS): no node at {masked(url)}: {why}") from error
+    except (aiohttp.ClientError, OSError, ValueError):
+        return None

@@ -142,7 +142,7 @@ async def replay(storage: Storage, file: Path) -> None:
 
 async def record(chain: Chain, file: Path, first: int, last: int) -> None:
     """Write a recording of a node's blocks: all of it, or nothing."""
-    from indexer.chain.node import Node
+    from indexer.chain.providers import Providers
     from indexer.chain.recorder import read_blocks, with_tokens
     from indexer.chain.recording import NewRecording
     from indexer.domain.canon import Canon
@@ -152,7 +152,7 @@ async def record(chain: Chain, file: Path, first: int, last: int) -> None:
     try:
         with NewRecording(file) as recording, BlockProgress(f"recording {file.name}", last) as bar:
             deployment = await find_deployment(chain)
-            node = await Node.open(chain.rpc_url, deployment, chain.confirmations)
+            node = await Providers.open(chain.urls, deployment, chain.confirmations)
             try:
                 head = await node.head()
                 if last > head.number:

@@ -12,10 +12,11 @@ CALLS_AT_ONCE = 100
 
 WORD_CHARS = 64
 
+Getter = tuple[Address, str]
+"""A contract, and the calldata that asks it."""
 
-async def read_words(
-    rpc: Rpc, calls: Sequence[tuple[Address, str]], block: Block
-) -> list[list[int]]:
+
+async def read_words(rpc: Rpc, calls: Sequence[Getter], block: Block) -> list[list[int]]:
     """What each (contract, calldata) answers at `block`, as words.
 
     Raises NoState where the node cannot tell: it has pruned the block's state, or left its branch.
@@ -33,8 +34,8 @@ async def read_words(
 
 
 def _portions(
-    calls: Sequence[tuple[Address, str]],
-) -> Iterator[Sequence[tuple[Address, str]]]:
+    calls: Sequence[Getter],
+) -> Iterator[Sequence[Getter]]:
     for at in range(0, len(calls), CALLS_AT_ONCE):
         yield calls[at : at + CALLS_AT_ONCE]
 

@@ -14,10 +14,20 @@ from random import Random
 from typing import TypeVar
 
 from indexer.chain.backfill import Found
-from indexer.chain.errors import BadAnswer, BlockGone, ChainError, RpcError, Unreachable, WrongNode
+from indexer.chain.errors import (
+    BadAnswer,
+    BlockGone,
+    ChainError,
+    NoState,
+    RpcError,
+    Unreachable,
+    WrongNode,
+)
+from indexer.chain.getters import Getter, read_words
 from indexer.chain.health import Report
 from indexer.chain.node import Connect, Node
 from indexer.chain.provider import Provider, shown
+from indexer.chain.recording import RecordedBlock
 from indexer.chain.rpc import Patience, connect
 from indexer.chain.source import Watch
 from indexer.domain.block import Block
@@ -183,6 +193,15 @@ class Providers:
     async def token(self, address: Address, at: Block) -> Token:
         return await self._ask(lambda node: node.token(address, at))
 
+    # -- for others than the steps -----------------------------------------------------------------
+
+    async def whole_blocks(self, numbers: Sequence[int]) -> list[RecordedBlock]:
+        return await self._ask(lambda node: node.whole_blocks(numbers))
+
+    async def read_words(self, calls: Sequence[Getter], block: Block) -> list[list[int]]:
+        """What contracts' getters answer at a block. Raises NoState if no node can tell."""
+        return await self._ask(lambda node: read_words(node.rpc, calls, block))
+
     # -- asking -----------------------------------------------------------------------------------
 
     async def _ask(self, question: Callable[[Node], Awaitable[T]]) -> T:
@@ -210,6 +229,8 @@ class Providers:
                 if provider is self._leader:
                     raise
                 final_word = error
+            except NoState as error:  # another may have kept more
+                final_word = final_word or error
             except RpcError as error:
                 self._fault(provider, error)
                 final_word = final_word or error

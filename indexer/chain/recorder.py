@@ -5,7 +5,7 @@ from collections.abc import AsyncIterator
 import msgspec
 
 from indexer.chain.errors import BadAnswer
-from indexer.chain.node import Node
+from indexer.chain.providers import Providers
 from indexer.chain.recording import BadBlock, RecordedBlock, check
 from indexer.decode import created_tokens
 from indexer.domain.deployment import Deployment, TokenWords
@@ -13,7 +13,7 @@ from indexer.domain.deployment import Deployment, TokenWords
 BLOCKS_AT_ONCE = 50
 
 
-async def read_blocks(node: Node, first: int, last: int) -> AsyncIterator[list[RecordedBlock]]:
+async def read_blocks(node: Providers, first: int, last: int) -> AsyncIterator[list[RecordedBlock]]:
     """Blocks `first` to `last`, some at a time, linked by parent hash. Raises BadAnswer."""
     parent: RecordedBlock | None = None
     for at in range(first, last + 1, BLOCKS_AT_ONCE):
@@ -40,7 +40,7 @@ async def read_blocks(node: Node, first: int, last: int) -> AsyncIterator[list[R
 
 
 async def with_tokens(
-    node: Node, deployment: Deployment, blocks: list[RecordedBlock]
+    node: Providers, deployment: Deployment, blocks: list[RecordedBlock]
 ) -> Deployment:
     """The deployment, and what the tokens of the markets that `blocks` create say."""
     tokens = dict(deployment.tokens)
