@@ -39,7 +39,7 @@ async def against_chain(storage: Storage, chain: Chain, number: int | None) -> N
 
     limits = Limits()
     async with stored(storage) as (connection, deployment, _):
-        node = await Providers.open(chain.urls, deployment, chain.confirmations)
+        node = await Providers.open(chain.urls, deployment, chain.confirmations, none_left_s=0)
         try:
             sample = await _sample(connection, deployment, node, number, limits)
             found = await compare(node, sample, deployment, limits)
@@ -170,7 +170,7 @@ class Periodic:
         async with contextlib.AsyncExitStack() as opened:
             connection = await postgres.connect(self._database_url)
             opened.push_async_callback(connection.close)
-            node = await Providers.open(self._chain.urls, self._deployment)
+            node = await Providers.open(self._chain.urls, self._deployment, none_left_s=0)
             opened.push_async_callback(node.close)
             sample = await read_sample(connection, limits)
             found = await compare(node, sample, self._deployment, limits)

@@ -152,7 +152,7 @@ async def record(chain: Chain, file: Path, first: int, last: int) -> None:
     try:
         with NewRecording(file) as recording, BlockProgress(f"recording {file.name}", last) as bar:
             deployment = await find_deployment(chain)
-            node = await Providers.open(chain.urls, deployment, chain.confirmations)
+            node = await Providers.open(chain.urls, deployment, chain.confirmations, none_left_s=0)
             try:
                 head = await node.head()
                 if last > head.number:

@@ -70,6 +70,7 @@ class Providers:
         connect: Connect = connect,
         random: Random | None = None,
         tell: Callable[[str], None] = lambda line: None,
+        none_left_s: float = NONE_LEFT_S,
     ) -> None:
         self._all = [Provider(url, name) for url, name in zip(urls, shown(urls), strict=True)]
         self._deployment = deployment
@@ -78,6 +79,7 @@ class Providers:
         self._random = random or Random()
         self._tell: Callable[[str], None] = lambda line: None
         self._tell_later = tell
+        self._none_left_s = none_left_s
         self._leader: Provider | None = None
         self._final: Block | None = None
         self._last_error: ChainError | None = None
@@ -96,12 +98,22 @@ class Providers:
         connect: Connect = connect,
         random: Random | None = None,
         tell: Callable[[str], None] = lambda line: None,
+        none_left_s: float = NONE_LEFT_S,
     ) -> "Providers":
         """Connect to all; one that answers and follows the chain is enough to begin.
 
-        Raises WrongNode or Unreachable, the first provider's, if there is none.
+        Raises WrongNode or Unreachable, the first provider's, if there is none. `none_left_s` is
+        how long all may be unusable later on.
         """
-        providers = cls(urls, deployment, confirmations, connect=connect, random=random, tell=tell)
+        providers = cls(
+            urls,
+            deployment,
+            confirmations,
+            connect=connect,
+            random=random,
+            tell=tell,
+            none_left_s=none_left_s,
+        )
         errors = await asyncio.gather(*map(providers._revive, providers._all))
         if not any(provider.usable for provider in providers._all):
             await providers.close()
@@ -313,7 +325,7 @@ class Providers:
                 raise self._last_error
             if self._none_since is None:
                 self._none_since = self._now()
-            left_s = self._none_since + NONE_LEFT_S - self._now()
+            left_s = self._none_since + self._none_left_s - self._now()
             if left_s <= 0:
                 raise self._last_error
             await _wait(self._changed, left_s)
