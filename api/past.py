@@ -1,7 +1,8 @@
-"""SQL about the past: state at a block out of the changes, at a cost that does not know the chain.
+"""SQL about the past: state at a block out of the changes, at a cost that hardly knows the chain.
 
 Every answer takes the newest change at or below the block for each record it returns: one probe of
-an index each, however long the chain or the record's own history is.
+an index each, however long the chain or the record's own history is. A book also passes the prices
+at which nothing stood then, before and between those it returns: so many probes more.
 """
 
 from typing import Any
@@ -14,18 +15,15 @@ from indexer.domain.units import Address
 from indexer.store import tables as t
 from indexer.store.snapshot import Snapshot
 
-MAX_PASSED_PRICES = 20_000
-"""Prices of one side, empty ones too, that one read of a past book goes through."""
-
 _LEVELS = """
 with recursive prices as (
-  (select price, 1 as passed from tidebook.level_changes
+  (select price from tidebook.level_changes
     where market = {market} and side = '{side}' order by price {order} limit 1)
   union all
   select (select c.price from tidebook.level_changes c
            where c.market = {market} and c.side = '{side}' and c.price {beyond} prices.price
-           order by c.price {order} limit 1), passed + 1
-    from prices where prices.price is not null and passed < :passed
+           order by c.price {order} limit 1)
+    from prices where prices.price is not null
 )
 select prices.price, state.quantity, state.order_count, state.block_number, state.log_index
   from prices cross join lateral (
@@ -52,7 +50,6 @@ def levels_statement(market: Address, side: Side, at: int, limit: int) -> Any:
             bindparam("market", market, t.Hex()),
             at=at,
             rows=limit,
-            passed=MAX_PASSED_PRICES,
         )
         .columns(c.price, c.quantity, c.order_count, c.block_number, c.log_index)
     )

@@ -111,7 +111,6 @@ select m.address,
         _AT,
         bindparam("since", type_=BigInteger),
         bindparam("minute", type_=BigInteger),
-        passed=past.MAX_PASSED_PRICES,
     )
     .columns()
 )
