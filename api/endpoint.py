@@ -19,6 +19,7 @@ from strawberry.types import ExecutionResult
 from api import limits, reads
 from api.errors import ApiError, BadInput, LimitExceeded, addressed
 from api.feed import Feed
+from api.kept import Kept
 from api.limits import MAX_SOCKETS
 from api.schema import Context
 from api.sockets import Handler, HangUp
@@ -62,6 +63,10 @@ class Endpoint(GraphQL[Context, None]):
     trusted: Trusted
     sockets = 0
 
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.kept = Kept()
+
     async def get_context(
         self, request: Request | WebSocket, response: Response | WebSocket
     ) -> Context:
@@ -80,6 +85,7 @@ class Endpoint(GraphQL[Context, None]):
         self, request: Request, result: ExecutionResult
     ) -> GraphQLHTTPResponse:
         if result.errors:
+            request.scope[_CONTEXT].lasts = False
             result.errors = [addressed(error) for error in result.errors]
         return await super().process_result(request, result)
 
@@ -110,11 +116,12 @@ class Endpoint(GraphQL[Context, None]):
             return await self._converse(request)
         begin = perf_counter()
         try:
-            response = await self._known(request)
+            asked = await _asked(request)
+            response = await self._known(request, asked)
             if response is None:
                 async with asyncio.timeout(limits.MAX_REQUEST_S):
                     response = await super().run(request, *args, **kwargs)
-                await self._tell_block(request, response)
+                self._tell_block(request, asked, response)
         except HTTPException as refused:
             error = {"message": refused.reason, "extensions": {"code": BadInput.code}}
             response = JSONResponse({"errors": [error]}, refused.status_code)
@@ -128,30 +135,34 @@ class Endpoint(GraphQL[Context, None]):
         self.metrics.seconds.observe(perf_counter() - begin)
         return response
 
-    async def _known(self, request: Request) -> Response | None:
-        """A 304, if the caller has the answer of the newest block."""
-        sent = request.headers.get("if-none-match")
-        if request.method != "GET" or sent is None:
+    async def _known(self, request: Request, asked: str) -> Response | None:
+        """What was answered to this before, if it still holds; a 304, if the caller has it."""
+        sent = request.headers.get("if-none-match") if request.method == "GET" else None
+        if sent is None and asked not in self.kept:
             return None
-        context = self.open_context(None)
         try:
-            position = await reads.position(context.snapshot)
+            position = await reads.newest_position(self.open_context(None).snapshot)
         except Exception:
             return None  # it will be told by who reads next
-        finally:
-            await context.snapshot.close()
         if position is None or position.hash is None:
             return None
-        headers = block_headers(position, await _asked(request))
-        return (
-            Response(status_code=304, headers=headers) if matches(sent, headers["ETag"]) else None
-        )
+        headers = block_headers(position, asked)
+        if sent is not None and matches(sent, headers["ETag"]):
+            return Response(status_code=304, headers=headers)
+        body = self.kept.body(position, asked)
+        if body is None:
+            return None
+        return Response(body, media_type="application/json", headers=headers)
 
-    async def _tell_block(self, request: Request, response: Response) -> None:
+    def _tell_block(self, request: Request, asked: str, response: Response) -> None:
         context: Context | None = request.scope.get(_CONTEXT)
         position = None if context is None else context.position
-        if position is not None and position.hash is not None:
-            response.headers.update(block_headers(position, await _asked(request)))
+        if context is None or position is None or position.hash is None:
+            return
+        response.headers.update(block_headers(position, asked))
+        body = bytes(response.body)
+        if context.lasts and response.status_code == 200 and body[:1] == b"{":  # no batch
+            self.kept.keep(position, asked, body)
 
     async def _converse(self, socket: WebSocket) -> Any:
         if self.sockets >= MAX_SOCKETS:
@@ -167,4 +178,4 @@ class Endpoint(GraphQL[Context, None]):
 
 async def _asked(request: Request) -> str:
     body = "" if request.method == "GET" else (await request.body()).decode(errors="replace")
-    return f"{request.url.path}?{request.url.query} {body}"
+    return f"{request.method} {request.scope['query_string'].decode('latin-1')} {body}"

@@ -58,6 +58,8 @@ class Context:
         self._hang_up = hang_up
         self.says_block = False
         """Whether the answer's headers will say which block it is of."""
+        self.lasts = True
+        """Whether the same will be answered for as long as the writer does not move."""
         self.position: Position | None = None
         """Where the writer stood in the snapshot, if so and once the operation is done."""
         self.snapshot = Snapshot(pool)

@@ -118,6 +118,7 @@ class WitnessQuery:
         after_tx: AfterTx = None,
     ) -> list[divergences.Divergence]:
         context: Reading = info.context
+        info.context.lasts = False  # acknowledging moves no block
         named = None
         if market is not None:
             if arguments.is_address(market):  # a balance manager is no market, but may be asked for

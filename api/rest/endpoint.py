@@ -12,7 +12,7 @@ from starlette.routing import Route
 
 from api import reads
 from api.errors import Internal, explain
-from api.limits import MAX_KEPT_BYTES
+from api.kept import Kept
 from api.reads import Position
 from api.rest import errors
 from api.rest.errors import Refused
@@ -28,45 +28,21 @@ _log = logging.getLogger("tidebook.api")
 JSON = "application/json"
 
 
-class Kept:
-    """What was found out where the writer stands: the markets, and answers as they were sent.
-
-    An answer is a function of what was asked and of the writer's position, which is what an ETag
-    says too. So it is kept until a request sees another position; there everything goes.
-    """
+class Markets:
+    """The directory of the newest block seen, kept until a request sees another."""
 
     def __init__(self) -> None:
         self._key: tuple[str, int, str | None] | None = None
-        self._directory: Directory | None = None
-        self._bodies: dict[str, bytes] = {}
-        self._bytes = 0
+        self._directory = Directory()
 
-    def _turn_to(self, position: Position) -> None:
+    async def at(self, snapshot: Snapshot, position: Position) -> Directory:
+        """All markets as the snapshot has them."""
         key = (position.epoch, position.seq, position.hash)
         if key != self._key:
-            self._key, self._directory, self._bodies, self._bytes = key, None, {}, 0
-
-    async def directory(self, snapshot: Snapshot, position: Position) -> Directory:
-        """All markets as the snapshot has them."""
-        self._turn_to(position)
-        if self._directory is not None:
-            return self._directory
-        found = Directory(await reads.listings(snapshot, None))
-        self._turn_to(position)
-        self._directory = found
-        return found
-
-    def body(self, position: Position, asked: str) -> bytes | None:
-        """What was answered to this at this position."""
-        self._turn_to(position)
-        return self._bodies.get(asked)
-
-    def keep(self, position: Position, asked: str, body: bytes) -> None:
-        self._turn_to(position)
-        self._bytes += len(body)
-        if self._bytes > MAX_KEPT_BYTES:
-            self._bodies, self._bytes = {}, len(body)
-        self._bodies[asked] = body
+            found = Directory(await reads.listings(snapshot, None))
+            self._key, self._directory = key, found
+            return found
+        return self._directory
 
 
 class Call:
@@ -130,11 +106,13 @@ class Endpoint(msgspec.Struct, frozen=True):
 
 def routes(pool: Pool, endpoints: Sequence[Endpoint]) -> list[Route]:
     """The endpoints over a database."""
-    kept = Kept()
-    return [Route(one.path, _serve(pool, kept, one), methods=["GET"]) for one in endpoints]
+    markets, kept = Markets(), Kept()
+    return [Route(one.path, _serve(pool, markets, kept, one), methods=["GET"]) for one in endpoints]
 
 
-def _serve(pool: Pool, kept: Kept, endpoint: Endpoint) -> Callable[[Request], Awaitable[Response]]:
+def _serve(
+    pool: Pool, markets: Markets, kept: Kept, endpoint: Endpoint
+) -> Callable[[Request], Awaitable[Response]]:
     async def serve(request: Request) -> Response:
         asked = f"{endpoint.path}?{request.scope['query_string'].decode('latin-1')}"
         snapshot = Snapshot(pool)
@@ -148,7 +126,7 @@ def _serve(pool: Pool, kept: Kept, endpoint: Endpoint) -> Callable[[Request], Aw
             if body is None:
                 position = _known(await reads.position(snapshot))
                 headers = block_headers(position, asked)
-                directory = await kept.directory(snapshot, position)
+                directory = await markets.at(snapshot, position)
                 found = await endpoint.answer(Call(values, snapshot, position, directory))
                 body = msgspec.json.encode(found)
                 kept.keep(position, asked, body)

@@ -262,7 +262,7 @@ async def test_a_list_costs_the_same_statements_however_long_it_is(indexed: Inde
         assert result.errors is None
         counts.append(context.snapshot.statements)
     await engine.dispose()
-    assert counts == [2, 2]
+    assert counts == [2, 2], "the rows and their markets"
 
 
 async def test_one_request_reads_one_snapshot(indexed: Indexed) -> None:

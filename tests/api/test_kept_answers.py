@@ -1,14 +1,15 @@
-"""Plain HTTP's answers are kept where the writer stands, and no longer."""
+"""Answers are kept where the writer stands, and no longer."""
 
 from dataclasses import replace
+from typing import Any
 
 import aiohttp
 import pytest
 
-from api import market_reads
+from api import lists, market_reads
+from api.kept import Kept
 from api.limits import MAX_KEPT_BYTES
 from api.reads import Position
-from api.rest.endpoint import Kept
 from indexer.domain.units import Hash
 from indexer.store import postgres
 from tests.api.served import Indexed
@@ -69,3 +70,52 @@ async def test_a_book_is_read_once_where_the_writer_stands(
     assert moved[0] == 200
     assert moved[2] != first[2]
     assert len(reads) == 2
+
+
+async def test_a_list_is_read_once_where_the_writer_stands(
+    base_url: str, http: aiohttp.ClientSession, indexed: Indexed, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked = []
+    general = lists.trades
+
+    async def watch(*args: Any, **named: Any) -> Any:
+        asked.append(named)
+        return await general(*args, **named)
+
+    monkeypatch.setattr(lists, "trades", watch)
+
+    async def ask(limit: int) -> tuple[bytes, str]:
+        query = "query($n: Int!) { trades(limit: $n) { price tx } }"
+        body = {"query": query, "variables": {"n": limit}}
+        async with http.post(f"{base_url}/graphql", json=body) as response:
+            return await response.read(), response.headers["X-Tidebook-Block-Hash"]
+
+    first = await ask(3)
+    assert await ask(3) == first
+    assert len(asked) == 1
+    assert await ask(2) != first
+    assert len(asked) == 2
+    connection = await postgres.connect(indexed.database_url)
+    await connection.execute("update tidebook.cursors set seq = seq + 1")
+    assert await ask(3) == first
+    await connection.execute("update tidebook.cursors set seq = seq - 1")
+    await connection.close()
+    assert len(asked) == 3
+
+
+@pytest.mark.parametrize(
+    "query",
+    [
+        "{ trades(limit: 0) { price } _meta { seq } }",  # an error
+        "{ markets { symbol diverged } }",  # acknowledged without a block
+        "{ divergences { kind } }",
+    ],
+)
+async def test_what_may_change_without_the_writer_is_not_kept(
+    base_url: str, http: aiohttp.ClientSession, monkeypatch: pytest.MonkeyPatch, query: str
+) -> None:
+    kept: list[Any] = []
+    monkeypatch.setattr(Kept, "keep", lambda *given: kept.append(given))
+    async with http.post(f"{base_url}/graphql", json={"query": query}) as response:
+        assert response.status == 200
+    assert kept == []

@@ -31,8 +31,8 @@ SHORT, LONG = 10_000, 300_000
 BLOCK = 100
 TIMES = 60
 MOST_GROWTH = 10.0
-"""Of the pages, on a chain thirty times as long. A book passes every price of its side that ever was
-in use and is better than what stood then; the other answers stay where they are."""
+"""Of the pages, on a chain thirty times as long. A book passes every price of its side that ever
+was in use and is better than what stood then; the other answers stay where they are."""
 
 QUESTIONS = {
     "L2 book, 100 levels a side": """{ depth(market: "%(market)s", limit: 100,
@@ -72,11 +72,9 @@ async def pages(database_url: str, statements: list[tuple[str, list[Any]]]) -> i
     connection = await postgres.connect(database_url)
     touched = 0
     for text, arguments in statements:
-        (row,) = await connection.fetch(
-            f"explain (analyze, buffers, format json) {text}", *arguments
-        )
-        plan = json.loads(row[0])[0]["Plan"]
-        touched += plan["Plan"]["Shared Hit Blocks"] + plan["Plan"]["Shared Read Blocks"]
+        explain = f"explain (analyze, buffers, format json) {text}"
+        plan = json.loads(await connection.fetchval(explain, *arguments))[0]["Plan"]
+        touched += plan["Shared Hit Blocks"] + plan["Shared Read Blocks"]
     await connection.close()
     return touched
 
