@@ -23,7 +23,7 @@ from indexer.domain.order import OrderStatus, OrderType, Side, TimeInForce
 from indexer.domain.units import Address, Amount, Hash, Price, Quantity
 from indexer.mirror.fold import Mirror
 from indexer.mirror.simulate import simulate
-from tests.devnet.oracle import Oracle, Refused, Said
+from tests.devnet.oracle import BUY, SELL, Oracle, Refused, Said
 from tests.model.recorded import GENESIS
 
 SEEDS = (1, 2, 3, 4)
@@ -257,6 +257,25 @@ def test_what_the_oracle_does_was_foreseen_and_simulated(seed: int) -> None:
     assert trades > 50
     market = chain.mirror.markets.rows[address(BOOK)]
     assert (market.maker_fee_per_mille, market.taker_fee_per_mille) == (1, 2)
+
+
+@pytest.mark.parametrize("behind", [(1, None), (3, 5)], ids=["the taker's own", "an expired one"])
+def test_a_budget_that_ends_amid_a_maker_ends_the_match(behind: tuple[int, int | None]) -> None:
+    """4.4d and 4.5: whoever stands behind that maker is not met."""
+    chain = started()
+
+    def does(kind: str, who: int, side: int, lots: int, **more: Any) -> Applied | None:
+        command = {"tick": 100, "force": 0, "lives_s": None, "pick": 0, **more}
+        return run(chain, {"kind": kind, "who": who, "side": side, "lots": lots, **command})
+
+    does("limit", 2, BUY, 10)
+    does("limit", behind[0], BUY, 6, lives_s=behind[1])
+    does("limit", 1, SELL, FUNDS_LOTS - 8, tick=200)
+    chain.now += 10
+    applied = does("market", 1, SELL, 9, force=1)
+    assert applied is not None
+    assert [trade.quantity for trade in applied.trades] == [8 * LOT]
+    check_state(chain)
 
 
 @given(st.integers(0, 2**32), st.integers(1, 40), st.integers(0, 39))

@@ -59,7 +59,7 @@ class Run:
         """Interesting cases that really occurred, for the 'sometimes' assertions."""
         self._draw = draw = random.Random(seed)
         self._hash = hashlib.sha256()
-        self.world = World(draw, self.seen, deep=draw.choice((0.0, 0.0, 0.0, 0.15)))
+        self.world = World(draw, self.seen, deep=draw.choice((0.0, 0.0, 0.1, 0.3)))
         self.habits = Habits(
             tags=draw.random() < 0.7,
             confirmations=draw.choice((3, 8, 64)),
@@ -84,7 +84,7 @@ class Run:
         self.watcher = Watcher(self.world, self.seen)
         self._mortality_s = draw.choice((NEVER, 10.0, 3.0))
         """Mean life of a process that is killed."""
-        self._checkpoint_events = draw.choice((20, 200, 100_000))
+        self._checkpoint_events = draw.choice((5, 20, 100_000))
         self.small = draw.random() < 0.5
         self._calm = False
         self._lives = 0

@@ -130,10 +130,12 @@ class World:
     def happen(self) -> str:
         """One thing, as the dice say; in words."""
         kinds = ("grow", "fork", "back", "finalize")
-        kind = self._draw.choices(kinds, (60, 22, 6, 12))[0]
+        kind = self._draw.choices(kinds, (56, 22, 7, 15))[0]
         match kind:
             case "grow":
                 self.grow(self._draw.choice((1, 1, 1, 2, 4)))
+                if self._draw.random() < 0.4:
+                    self._secure(self.head.at(self.head.number - self._draw.choice((1, 2, 3))))
             case "fork":
                 self.fork()
             case "back":
@@ -183,10 +185,12 @@ class World:
         mined = self.head.at(number)
         if mined is not None and number > self.final.number:
             self.final = mined
-        between = range(self.final.number, self.head.number + 1)
-        safe = self.head.at(self._draw.choice(between))
-        assert safe is not None, "between final and head"
-        self.safe = max(self.safe, safe, self.final, key=lambda one: one.number)
+        self._secure(self.head.at(self._draw.choice(range(self.head.number + 1))))
+
+    def _secure(self, safe: Mined | None) -> None:
+        """What is safe never goes back by itself, nor below what is final."""
+        marks = (self.safe, self.final, *(() if safe is None else (safe,)))
+        self.safe = max(marks, key=lambda one: one.number)
         self._tell()
 
     def _tell(self) -> None:

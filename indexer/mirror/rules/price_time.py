@@ -37,7 +37,7 @@ def match(view: View, taker: Order, now: int, lot: int) -> Run:
             elif maker.account == taker.account:  # c
                 yield Cancel(cur)
             else:  # d
-                quantity = min(rem, maker.quantity - maker.filled)
+                wanted = quantity = min(rem, maker.quantity - maker.filled)
                 if not limit:
                     quantity = min(quantity, _affordable(view, taker, budget, price, lot))
                     if not quantity:
@@ -46,6 +46,9 @@ def match(view: View, taker: Order, now: int, lot: int) -> Run:
                     budget -= _cost(view, taker, quantity, price)
                 rem -= quantity
                 yield Fill(cur, price, Quantity(quantity))
+                if quantity < wanted:  # the budget is spent: the same maker again, and nothing
+                    broke = True
+                    break
             cur = after
     yield from _close(taker, Quantity(taker.quantity - rem))
 
