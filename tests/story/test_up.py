@@ -1,5 +1,6 @@
 """The story of a first day: it starts, it tells, it is killed, it goes on."""
 
+import asyncio
 import itertools
 import json
 import os
@@ -8,10 +9,14 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
+import ccxt  # type: ignore[import-untyped]
 import pytest
 import websockets
+from binance_common.configuration import ConfigurationRestAPI
+from binance_sdk_spot.spot import Spot
 
 from contracts_test.node import Config, Devnet
+from tests.api.test_subscriptions import talking
 from tests.story.market import (
     Market,
     clean_run,
@@ -84,6 +89,30 @@ async def test_a_killed_market_takes_everything_with_it_and_goes_on_where_it_sto
     assert after["epoch"] == before["epoch"]
     assert after["reorgs"] == 0
     assert after["seq"] > before["seq"]
+
+    api = f"http://127.0.0.1:{market.api_port}"
+    await until(lambda: asyncio.to_thread(bots_can_read, api), "trades for bots")
+    async with talking(api) as client:
+        fields = "operation bids { price } asks { price }"
+        query = f'subscription {{ depth(market: "WETH-USDC") {{ {fields} }} }}'
+        number = await client.ask(query)
+        assert (await client.event(number))["operation"] == "snapshot"
+        assert (await client.event(number))["operation"] in ("apply", "promote")
+
+
+def bots_can_read(api: str) -> bool:
+    """Clients that others wrote for Binance, told nothing but our base URL."""
+    rest: Any = Spot(config_rest_api=ConfigurationRestAPI("", "", base_path=api)).rest_api
+    assert "WETHUSDC" in {one.symbol for one in rest.exchange_info().data().symbols}
+    assert rest.depth("WETHUSDC").data().bids
+    client: Any = ccxt.binance({"options": {"fetchMarkets": {"types": ["spot"]}}})
+    client.urls["api"]["public"] = f"{api}/api/v3"
+    book = client.fetch_order_book("WETH/USDC")
+    assert book["bids"][0][0] < book["asks"][0][0]
+    candles = rest.klines("WETHUSDC", "1m").data()
+    trades = rest.get_trades("WETHUSDC").data()
+    read = (client.fetch_trades("WETH/USDC"), client.fetch_ohlcv("WETH/USDC"))
+    return bool(candles and trades and all(read))
 
 
 async def test_a_second_one_in_the_same_directory_is_refused_at_once(market: Market) -> None:
