@@ -1,5 +1,6 @@
 """What a person sees while something takes longer than a second; nothing, if it does not."""
 
+import json
 import sys
 import time
 from types import TracebackType
@@ -11,6 +12,8 @@ if TYPE_CHECKING:
     from indexer.domain.canon import Canon
 
 PATIENCE_S = 1.0
+PROGRESS = '{"progress":'
+"""How a line of it begins, where there is no terminal."""
 REPORT_S = 5.0
 """Between two lines, where there is no terminal to draw a bar on."""
 
@@ -37,7 +40,7 @@ def relay_standing_by() -> None:
 
 
 class BlockProgress:
-    """A bar of blocks and events on a terminal, lines elsewhere; silent in the first second."""
+    """A bar of blocks and events on a terminal, lines of JSON elsewhere; at first, silence."""
 
     def __init__(self, label: str, total: int | None = None) -> None:
         self.blocks = 0
@@ -46,6 +49,9 @@ class BlockProgress:
         self._total = total
         self._began = self._reported = time.monotonic()
         self._bar: Bar | None = None
+        self._is_there = False
+        self._told = (0, 0)
+        """Events and block of the last report."""
 
     def __call__(self, canon: "Canon", blocks: int, events: int, node_head: int) -> None:
         self.blocks += blocks
@@ -54,16 +60,34 @@ class BlockProgress:
         if now - self._began < PATIENCE_S:
             return
         head = canon.head.number if canon.head else 0
+        total = self._total or node_head
         if sys.stderr.isatty():
-            self._draw(head, self._total or node_head)
-        elif now - self._reported >= REPORT_S:
-            self._reported = now
-            print(f"tidebook: {self._label}: block {head}, {self.rate()}", file=sys.stderr)  # noqa: T201
+            self._draw(head, total)
+        elif now - self._reported >= REPORT_S or (head >= total and not self._is_there):
+            self._is_there = self._is_there or head >= total
+            self._report(now, head, total)
 
     def rate(self) -> str:
         """Events so far, and per second."""
-        seconds = max(time.monotonic() - self._began, 1e-6)
-        return f"{self.events:,} events, {self.events / seconds:,.0f} events/s"
+        return f"{self.events:,} events, {self._events_per_s():,.0f} events/s"
+
+    def _events_per_s(self) -> float:
+        return self.events / max(time.monotonic() - self._began, 1e-6)
+
+    def _report(self, now: float, head: int, total: int) -> None:
+        """One line of JSON. `events_per_s` since the last one, `eta_s` at that pace of blocks."""
+        seconds = now - self._reported
+        events, blocks = self.events - self._told[0], head - self._told[1]
+        self._reported, self._told = now, (self.events, head)
+        line = {
+            "progress": self._label,
+            "block": head,
+            "of": total,
+            "events": self.events,
+            "events_per_s": round(events / seconds),
+            "eta_s": round((total - head) / blocks * seconds) if blocks > 0 else None,
+        }
+        print(json.dumps(line, separators=(",", ":")), file=sys.stderr, flush=True)  # noqa: T201
 
     def _draw(self, head: int, total: int) -> None:
         if self._bar is None:

@@ -14,6 +14,8 @@ import time
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 
+from tidebook.progress import PROGRESS
+
 MARK = "TIDEBOOK_SUPERVISED"
 GRACE_S = 3.0
 """Time a service has to end by itself: after its parent has gone, or after SIGTERM."""
@@ -64,7 +66,8 @@ def _last_words(code: int, log: Path, since: int) -> str:
         text = file.read().decode(errors="replace")
     lines = [line.strip() for line in text.splitlines() if line.strip()]
     # Libraries may complain after our line; lines of progress are no reason to end.
-    ours = [line for line in lines if line.startswith(OURS) and not line.endswith(" events/s")]
+    lines = [line for line in lines if not line.startswith(PROGRESS)]
+    ours = [line for line in lines if line.startswith(OURS)]
     return (ours or lines or [f"exit code {code}"])[-1].removeprefix(OURS)
 
 

@@ -181,9 +181,9 @@ async def test_a_writer_without_a_database_says_one_line(tmp_path: Path) -> None
     ("code", "written", "told"),
     [
         (2, "tidebook: no disk\nRuntimeError: Event loop is closed\n\n", "no disk"),
-        (1, "tidebook: indexing: block 7, 9 events, 3 events/s\nKeyError: 4\n", "KeyError: 4"),
+        (1, '{"progress":"indexing","block":7}\nKeyError: 4\n', "KeyError: 4"),
         (1, "", "exit code 1"),
-        (-9, "tidebook: indexing: block 7, 9 events, 3 events/s\n", "ended by SIGKILL"),
+        (-9, '{"progress":"indexing","block":7}\n', "ended by SIGKILL"),
     ],
 )
 def test_a_service_that_failed_is_quoted_with_its_own_last_words(
