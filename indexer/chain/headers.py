@@ -13,6 +13,7 @@ import msgspec
 
 from indexer.chain import bloom
 from indexer.chain.errors import BadAnswer
+from indexer.chain.header_hash import hash_of
 from indexer.domain.block import Block
 from indexer.domain.units import Hash
 
@@ -24,13 +25,35 @@ Number = Annotated[str, msgspec.Meta(pattern="^0x[0-9a-f]{1,15}$")]
 
 
 class Header(msgspec.Struct, frozen=True, rename="camel"):
-    """A block as eth_getBlockBy… writes it, less what we do not use."""
+    """A block as eth_getBlockBy… writes it. Most is there to be hashed (chain/header_hash.py)."""
 
     number: Number
     hash: Word
     parent_hash: Word
     timestamp: Number
     logs_bloom: str = "0x"
+    sha3_uncles: str | None = None
+    miner: str | None = None
+    state_root: str | None = None
+    transactions_root: str | None = None
+    receipts_root: str | None = None
+    difficulty: str | None = None
+    gas_limit: str | None = None
+    gas_used: str | None = None
+    extra_data: str | None = None
+    mix_hash: str | None = None
+    nonce: str | None = None
+    base_fee_per_gas: str | None = None
+    withdrawals_root: str | None = None
+    blob_gas_used: str | None = None
+    excess_blob_gas: str | None = None
+    parent_beacon_block_root: str | None = None
+    requests_hash: str | None = None
+
+    @property
+    def is_proven(self) -> bool:
+        """Whether its fields hash to its hash."""
+        return hash_of(msgspec.to_builtins(self)) == self.hash
 
     @property
     def block(self) -> Block:
@@ -48,13 +71,24 @@ class Headers:
     def __init__(self) -> None:
         self.has_blooms = False
         """This chain's headers do tell blooms: one was not empty."""
+        self._are_proven = False
+        """This node's headers do hash to their hashes: one did."""
         self._told: OrderedDict[Hash, tuple[Block, int | None]] = OrderedDict()
         self._heights: OrderedDict[Hash, int] = OrderedDict()
         """What a header's child says of its height."""
 
     def learn(self, method: str, header: Header) -> Block:
-        """Remember a header. Raises BadAnswer where it contradicts what was told before."""
+        """Remember a header. Raises BadAnswer where it contradicts itself, or what was told before.
+
+        Headers of chains that hash more than we know are not judged; where one was proven, all
+        others must be. So a fork of the chain costs a node one quarantine: it starts unproven.
+        """
         block, told_bloom = header.block, bloom.parse(header.logs_bloom)
+        if block.hash not in self._told:
+            proven = header.is_proven
+            if self._are_proven and not proven:
+                raise BadAnswer(method, f"block {block.ref}", "fields of another hash")
+            self._are_proven = proven
         before, bloom_before = self._told.get(block.hash, (block, told_bloom))
         if told_bloom is None:
             told_bloom = bloom_before  # some announcements leave it out
@@ -75,6 +109,10 @@ class Headers:
             while len(kept) > KEPT:
                 kept.popitem(last=False)
         return block
+
+    def judges(self, header: Header) -> bool:
+        """Whether `learn` would call a header false for what it leaves out, or for its hash."""
+        return self._are_proven and header.hash not in self._told and not header.is_proven
 
     def has_told(self, hash_: Hash) -> bool:
         """Whether the node told the block itself, and not only a child of it."""

@@ -134,7 +134,11 @@ class Node:
             try:
                 async with asyncio.timeout(SILENCE_S):
                     notice = await self._socket.notice()
-                head = self._headers.learn("newHeads", _announced(notice))
+                header = _announced(notice)
+                if self._headers.judges(header):  # announcements may leave fields out
+                    head = await self.head()
+                else:
+                    head = self._headers.learn("newHeads", header)
             except TimeoutError:
                 head = await self.head()
             except ConnectionResetError as error:
