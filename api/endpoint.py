@@ -123,7 +123,8 @@ class Endpoint(GraphQL[Context, None]):
                     response = await super().run(request, *args, **kwargs)
                 self._tell_block(request, asked, response)
         except HTTPException as refused:
-            error = {"message": refused.reason, "extensions": {"code": BadInput.code}}
+            told = {"code": BadInput.code, "hint": 'send JSON: {"query": …, "variables": {…}}'}
+            error = {"message": refused.reason, "extensions": told}
             response = JSONResponse({"errors": [error]}, refused.status_code)
         except TimeoutError:
             most = limits.MAX_REQUEST_S

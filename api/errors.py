@@ -43,7 +43,10 @@ class BadInput(ApiError):
         if len(shown) > MAX_SHOWN_CHARS:
             shown = shown[:MAX_SHOWN_CHARS] + "…"
         super().__init__(
-            f"{field}: expected {expected}, found {shown}", field=field, expected=expected
+            f"{field}: expected {expected}, found {shown}",
+            field=field,
+            expected=expected,
+            hint=f"send {expected}",
         )
 
 
@@ -106,8 +109,10 @@ def addressed(error: GraphQLError) -> GraphQLError:
     if isinstance(cause, ApiError):
         return error
     if cause is None or isinstance(cause, GraphQLError):  # GraphQL's own: syntax, types, limits
-        code = BadInput.code if _LIMIT.search(error.message) is None else LimitExceeded.code
-        extensions = {"code": code, **(error.extensions or {})}
+        code, hint = BadInput.code, "look at the schema: api/schema.graphql, or GraphiQL"
+        if _LIMIT.search(error.message) is not None:
+            code, hint = LimitExceeded.code, LimitExceeded.hint
+        extensions = {"code": code, "hint": hint, **(error.extensions or {})}
         return _retold(error, error.message, extensions)
     known = explain(cause)
     return _retold(error, known.message, known.extensions or {})

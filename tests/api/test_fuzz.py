@@ -89,6 +89,7 @@ def tell(base_url: str, indexed: Indexed, monkeypatch: pytest.MonkeyPatch) -> An
         answer = response.json()
         for error in answer.get("errors", ()):
             assert error["extensions"]["code"] in TYPED, (error, body)
+            assert error["extensions"]["hint"], error
 
     yield tell
     session.close()
