@@ -342,6 +342,7 @@ cursors = Table(
     Column("safe_number", BigInteger),
     Column("head_number", BigInteger),
     Column("live", Boolean, nullable=False),
+    Column("events", BigInteger, nullable=False, server_default="0"),
     Column("updated_at", TIMESTAMP(timezone=True), nullable=False, server_default=text("now()")),
     CheckConstraint("one", name="one"),
     comment="Where the writer stands. One row: a database belongs to one chain.",

@@ -51,6 +51,7 @@ class Store:
         self._new_epoch = new_epoch
         self._deployment = deployment
         self._numbering = Numbering("", 0, {})
+        self._tally = Tally(0)
         self.live = False
         """The streams tell the state at the cursor; false after a backfill, which tells nothing."""
 
@@ -76,6 +77,7 @@ class Store:
                         "epoch": self._new_epoch(),
                         "seq": 0,
                         "live": False,
+                        "events": 0,
                     }
                 )
             self._check(cursor["chain_id"], cursor["deployment"])
@@ -84,6 +86,7 @@ class Store:
                 cursor["epoch"], cursor["seq"], {row["channel"]: row["seq"] for row in channels}
             )
             self.live = cursor["live"]
+            self._tally = Tally(cursor["events"])
             canon = await load_canon(database, cursor["finalized_number"], cursor["safe_number"])
             mirror = await self._checkpoints.start(deployment, canon)
             if mirror is None:
@@ -94,7 +97,9 @@ class Store:
     async def transaction(self) -> AsyncIterator["Transaction"]:
         """All that happens inside is committed together, or (on any error) not at all."""
         async with self._database.transaction():
-            transaction = Transaction(self._database, self._numbering, self._checkpoints)
+            transaction = Transaction(
+                self._database, self._numbering, self._checkpoints, self._tally
+            )
             yield transaction
             await transaction.flush()
 
@@ -130,7 +135,8 @@ class Store:
             assert block.hash == ground.hash, f"{ground} is not canonical"
             await self._drop_above(block)
             numbering = Numbering(self._new_epoch(), cursor["seq"], {})
-            transaction = Transaction(database, numbering, self._checkpoints)
+            tally = Tally(cursor["events"])
+            transaction = Transaction(database, numbering, self._checkpoints, tally)
             depth = head.number - block.number
             await transaction.put_back(deltas, RollbackRow.of(block, head, depth))
             transaction.enqueue(wire.restarted(block, depth))
@@ -199,10 +205,19 @@ async def check_schema(connection: postgres.Connection) -> None:
         raise SchemaMissing(found, migrations.HEAD)
 
 
+class Tally(msgspec.Struct):
+    """How many events were ever written, retracted ones included."""
+
+    events: int
+
+
 class Transaction:
     """Steps on their way into the database."""
 
-    def __init__(self, database: Database, numbering: Numbering, checkpoints: Checkpoints) -> None:
+    def __init__(
+        self, database: Database, numbering: Numbering, checkpoints: Checkpoints, tally: "Tally"
+    ) -> None:
+        self._tally = tally
         self._database = database
         self._checkpoints = checkpoints
         self._numbering = numbering
@@ -216,6 +231,7 @@ class Transaction:
                 assert isinstance(step, Advance), f"{step} applied nothing"
                 self._batch.add(change, step.logs, step.finality)
                 self._checkpoints.count(len(step.logs))
+                self._tally.events += len(step.logs)
             case Rewound():
                 await self._flush_rows()
                 await self._rewind(change)
@@ -247,6 +263,7 @@ class Transaction:
                 "safe_number": canon.safe and canon.safe.number,
                 "head_number": node_head,
                 "live": live,
+                "events": self._tally.events,
             }
         )
 
