@@ -49,12 +49,12 @@ class Tx:
     dice: tuple[int, ...]
 
 
-def sign(draw: random.Random, kind: str | None = None) -> Tx:
+def sign(draw: random.Random, kind: str | None = None, who: int | None = None) -> Tx:
     kinds = ("limit", "market", "cancel", "expire", "deposit", "withdraw", "create")
-    chosen = kind or draw.choices(kinds, (60, 10, 14, 4, 5, 4, 3))[0]
+    chosen = kind or draw.choices(kinds, (66, 12, 8, 4, 3, 4, 3))[0]
     dice = tuple(draw.getrandbits(16) for _ in range(6))
     hash_ = Hash(f"0x{draw.getrandbits(256):064x}")
-    return Tx(hash_, chosen, draw.choice(TRADERS), dice)
+    return Tx(hash_, chosen, who or draw.choice(TRADERS), dice)
 
 
 Spoken = tuple[int, Said]

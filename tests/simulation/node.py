@@ -49,6 +49,8 @@ class FaultyNode:
         self.name = name
         self.calm = False
         self.rate = draw.choice((0.0, 0.0, 0.01, 0.04, 0.12))
+        self._twists = draw.choice((0.0, 0.0, 0.02, 0.25))
+        """How often it twists a block's logs."""
         self.strange = False
         """Follows another chain."""
         self.insists = False
@@ -219,7 +221,7 @@ class FaultyNode:
                 return []
             raise LookupError("unknown block")
         logs = list(mined.logs)
-        if not logs or not self.fails():
+        if not logs or self.calm or self._draw.random() >= self._twists:
             return logs
         match self._draw.choice(("none", "one less", "twice", "another's", "removed")):
             case "none":

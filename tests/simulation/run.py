@@ -59,7 +59,7 @@ class Run:
         """Interesting cases that really occurred, for the 'sometimes' assertions."""
         self._draw = draw = random.Random(seed)
         self._hash = hashlib.sha256()
-        self.world = World(draw, self.seen, deep=draw.choice((0.0, 0.0, 0.1, 0.3)))
+        self.world = World(draw, self.seen, deep=draw.choice((0.0, 0.1, 0.3)))
         self.habits = Habits(
             tags=draw.random() < 0.7,
             confirmations=draw.choice((3, 8, 64)),
@@ -72,7 +72,7 @@ class Run:
         self.nodes = {
             name: FaultyNode(name, self.world, draw, self.seen, self.habits) for name in names
         }
-        if len(names) > 1 and draw.random() < 0.15:
+        if len(names) > 1 and draw.random() < 0.3:
             self.nodes[names[-1]].strange = True
         self.network = Network(self.nodes, draw, self.seen, self._move)
         self.weather = Weather(draw, self.seen, self.note)
@@ -310,8 +310,9 @@ class Run:
             case "lie":
                 self._for_a_while(draw.choice(list(self.nodes.values())), "insists", for_s)
             case _:
+                for node in self.nodes.values():
+                    node.hang_up()
                 node = draw.choice(list(self.nodes.values()))
-                node.hang_up()
                 node.cut_off()
                 later = asyncio.get_running_loop().call_later
                 for at in (0.3, 0.6, 0.9):

@@ -10,6 +10,8 @@ from collections.abc import Callable
 
 from indexer.store.memory import Pause
 
+COMMITS = 4
+"""So many times more often than others they fail, for there it matters most."""
 WRITES = ("append", "upsert", "delete", "update", "insert", "set", "commit")
 
 
@@ -78,7 +80,8 @@ class Weather:
             await asyncio.sleep(0)
 
     def _fail(self, operation: str) -> None:
-        if self.calm or self._draw.random() >= self.rate:
+        rate = self.rate * (COMMITS if operation.startswith("commit") else 1)
+        if self.calm or self._draw.random() >= rate:
             return
         self._seen[f"fails at {operation.split()[0]}"] += 1
         if operation == "committed":

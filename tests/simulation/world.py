@@ -14,13 +14,14 @@ from indexer.chain import bloom
 from indexer.domain.block import Block
 from indexer.domain.log import Log
 from indexer.domain.units import Hash
-from tests.simulation.exchange import STRANGER, State, Tx, sign, written
+from tests.simulation.exchange import STRANGER, TRADERS, State, Tx, sign, written
 
 GENESIS_TIME = 1_735_689_600
-GAPS_S = (1, 2, 7, 12, 12, 30, 61)
+GAPS_S = (1, 7, 12, 30, 61, 61)
 """Between two blocks: some close a candle each, some share one."""
 DEPTHS = (1, 1, 1, 2, 2, 3, 5, 8)
-MAX_TXS = 5
+TXS = (0, 1, 2, 3, 5)
+"""In a block."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -71,7 +72,7 @@ class World:
         self.forks: list[int] = []
         """Depth of each so far."""
         self.grow(1, [sign(draw, "create"), sign(draw, "deposit")])
-        self.grow(1, [sign(draw, "deposit") for _ in range(6)])
+        self.grow(1, [sign(draw, "deposit", who) for who in TRADERS])
 
     def branch(self) -> tuple[Mined, ...]:
         """The winning branch, oldest first."""
@@ -118,11 +119,13 @@ class World:
 
     def _pick(self) -> list[Tx]:
         picked = []
-        for _ in range(self._draw.choice((0, 1, 1, 2, 3, MAX_TXS))):
+        for _ in range(self._draw.choice(TXS)):
             if self._waiting and self._draw.random() < 0.7:
                 picked.append(self._waiting.pop(self._draw.randrange(len(self._waiting))))
             else:
                 picked.append(sign(self._draw))
+        if any(tx.kind == "create" for tx in picked):  # a market of tokens that nobody holds yet
+            picked += [sign(self._draw, "deposit", who) for who in TRADERS]
         return picked
 
     # -- what happens -----------------------------------------------------------------------------
@@ -147,9 +150,11 @@ class World:
     def fork(self, depth: int | None = None, blocks: int | None = None) -> None:
         """Take blocks back and mine others: fewer, none, as many or more."""
         room = self.head.number - self.final.number
-        if self._draw.random() < self._deep:
-            room = self.head.number
-        depth = min(self._draw.choice(DEPTHS) if depth is None else depth, room)
+        if depth is None:
+            depth = self._draw.choice(DEPTHS)
+            if self._draw.random() < self._deep:
+                depth, room = depth + room, self.head.number
+        depth = min(depth, room)
         if blocks is None:
             blocks = max(depth + self._draw.choice((-9, -2, -1, 0, 1, 1, 2)), 0)
         if not depth:
