@@ -178,5 +178,7 @@ class Endpoint(GraphQL[Context, None]):
 
 
 async def _asked(request: Request) -> str:
+    """Everything of a request that its answer depends on, beside the block."""
     body = "" if request.method == "GET" else (await request.body()).decode(errors="replace")
-    return f"{request.method} {request.scope['query_string'].decode('latin-1')} {body}"
+    kinds = " ".join(request.headers.get(name, "") for name in ("accept", "content-type"))
+    return f"{request.method} {kinds} {request.scope['query_string'].decode('latin-1')} {body}"

@@ -96,6 +96,17 @@ async def test_an_answer_says_its_block_and_is_not_sent_twice(
         assert response.status == 200
 
 
+async def test_what_was_answered_before_is_told_only_to_who_asks_alike(
+    base_url: str, http: aiohttp.ClientSession
+) -> None:
+    url, query = f"{base_url}/graphql", {"query": "{ markets { symbol tickSize } }"}
+    async with http.post(url, json=query) as response:
+        assert response.status == 200
+        sent = json.dumps(query)
+    async with http.post(url, data=sent, headers={"content-type": "text/plain"}) as response:
+        assert response.status == 400
+
+
 @pytest.mark.parametrize(
     "message",
     [
