@@ -6,7 +6,6 @@ from typing import Annotated, Any
 import strawberry
 
 from api import (
-    account_reads,
     arguments,
     chain_reads,
     fills,
@@ -20,7 +19,7 @@ from api import (
 )
 from api.limits import DEFAULT_ROWS, MAX_ROWS
 from api.loaders import Held
-from api.scalars import Long, OrderStatus
+from api.scalars import Long
 from api.view import AfterTx, Final, Pin
 from indexer.domain.interval import DAY_S, open_time
 from indexer.domain.order import Order, Side
@@ -98,20 +97,15 @@ class Account:
     @strawberry.field
     async def open_orders(self, info: Info, limit: Limit = DEFAULT_ROWS) -> list[types.Order]:
         rows = arguments.rows("limit", limit)
-        if self.at is None:
-            return await lists.open_orders(info.context, account=self.address, limit=rows)
-        return await lists.orders(
-            info.context,
-            account=self.address,
-            status=[OrderStatus(one) for one in account_reads.WORKING],
-            limit=rows,
-            at=self.at,
+        return await lists.open_orders(
+            info.context, account=Address(self.address), limit=rows, at=self.at
         )
 
     @strawberry.field
     async def trades(self, info: Info, limit: Limit = DEFAULT_ROWS) -> list[types.Trade]:
         rows = arguments.rows("limit", limit)
-        return await lists.trades(info.context, account=self.address, limit=rows, at=self.at)
+        asked = await lists.asked(info.context, account=self.address, at=self.at)
+        return await lists.trades(info.context, asked, after=None, limit=rows)
 
 
 @strawberry.type(description="One of all accounts; `account` tells more of it.")

@@ -79,16 +79,8 @@ class ConnectionQuery:
     ) -> Connection[types.Trade]:
         rows = arguments.rows("first", first)
         at = await view.resolve(info.context.snapshot, block, finality, after_tx)
-        asked = await lists.asked_trades(info.context, market, account, at, where)
-        found = await lists.trades(
-            info.context,
-            market=market,
-            account=account,
-            after=after,
-            limit=rows + 1,
-            at=at,
-            where=where,
-        )
+        asked = await lists.asked(info.context, market=market, account=account, at=at, where=where)
+        found = await lists.trades(info.context, asked, after=after, limit=rows + 1)
         return Connection[types.Trade].of(found, rows, after, lambda: filtered.trade_rows(asked))
 
     @strawberry.field(description="Orders as a relay connection, newest first.")
@@ -108,16 +100,14 @@ class ConnectionQuery:
     ) -> Connection[types.Order]:
         rows = arguments.rows("first", first)
         at = await view.resolve(info.context.snapshot, block, finality, after_tx)
-        asked = await lists.asked_orders(info.context, market, account, status, side, at, where)
-        found = await lists.orders(
+        asked = await lists.asked(
             info.context,
             market=market,
             account=account,
             status=status,
             side=side,
-            after=after,
-            limit=rows + 1,
             at=at,
             where=where,
         )
+        found = await lists.orders(info.context, asked, after=after, limit=rows + 1)
         return Connection[types.Order].of(found, rows, after, lambda: filtered.order_rows(asked))

@@ -7,7 +7,7 @@ from sqlalchemy import ColumnElement, Select, func, or_, select, tuple_
 
 from api.arguments import Cursor
 from api.filters import OrderFilter, TradeFilter, condition
-from indexer.domain.order import Order, Side, Trade
+from indexer.domain.order import Order, OrderType, Side, Trade
 from indexer.domain.units import Address
 from indexer.store import tables as t
 from indexer.store.snapshot import Snapshot
@@ -31,6 +31,7 @@ class Asked(msgspec.Struct, frozen=True):
     where: TradeFilter | OrderFilter | None = None
     statuses: list[str] | None = None
     side: Side | None = None
+    type: OrderType | None = None
 
 
 Listing = tuple[Select[Any], tuple[ColumnElement[Any], ColumnElement[Any]]]
@@ -65,7 +66,7 @@ def order_rows(asked: Asked) -> Listing:
         columns |= {name: state.c[of] for name, of in CHANGED.items()}
         source = t.orders.join(state, o.placed_block <= asked.at)
     statement = select(*(columns[name] for name in Order.__struct_fields__)).select_from(source)
-    for name in ("market", "account", "side"):
+    for name in ("market", "account", "side", "type"):
         if (value := getattr(asked, name)) is not None:
             statement = statement.where(o[name] == value)
     if asked.statuses is not None:

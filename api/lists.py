@@ -4,6 +4,7 @@ from collections.abc import Callable
 from typing import Any, Protocol, TypeVar
 
 from api import account_reads, arguments, filtered, past, reads, types
+from api.filtered import Asked
 from api.filters import OrderFilter, TradeFilter
 from api.loaders import Loaders
 from api.scalars import OrderStatus, Side
@@ -48,22 +49,33 @@ def account_address(field: str, text: str | None) -> Address | None:
     return None if text is None else arguments.address(field, text)
 
 
-async def orders(
+async def asked(
     context: Reading,
     *,
     market: str | None = None,
     account: str | None = None,
     status: list[OrderStatus] | None = None,
     side: Side | None = None,
-    after: str | None = None,
-    limit: int,
     at: int | None = None,
-    where: OrderFilter | None = None,
+    where: TradeFilter | OrderFilter | None = None,
+) -> Asked:
+    """A caller's words, read: what of a market or an account, after block `at` (None: the head)."""
+    return Asked(
+        market=await market_address(context, market),
+        account=account_address("account", account),
+        statuses=None if status is None else [one.value for one in status],
+        side=None if side is None else side.value,
+        at=at,
+        where=where,
+    )
+
+
+async def orders(
+    context: Reading, asked: Asked, *, after: str | None, limit: int
 ) -> list[types.Order]:
-    """Orders as they were after block `at` (None: as they are), newest first."""
-    asked = await asked_orders(context, market, account, status, side, at, where)
+    """Orders, newest first."""
     cursor = arguments.cursor("after", after)
-    if at is None and where is None:
+    if asked.at is None and asked.where is None:
         found = await reads.orders(
             context.snapshot,
             market=asked.market,
@@ -79,79 +91,40 @@ async def orders(
     return [listed.tell(types.Order, order) for order in found]
 
 
-async def asked_orders(
-    context: Reading,
-    market: str | None,
-    account: str | None,
-    status: list[OrderStatus] | None,
-    side: Side | None,
-    at: int | None,
-    where: OrderFilter | None,
-) -> filtered.Asked:
-    """A caller's words, read."""
-    return filtered.Asked(
-        market=await market_address(context, market),
-        account=account_address("account", account),
-        statuses=None if status is None else [one.value for one in status],
-        side=None if side is None else side.value,
-        at=at,
-        where=where,
-    )
-
-
-async def open_orders(context: Reading, *, account: str, limit: int) -> list[types.Order]:
-    """Limit orders that hold funds now, newest first."""
-    address = account_address("account", account)
-    assert address is not None, "an account was named"
-    found = await account_reads.account_orders(
-        context.snapshot, account=address, working=True, limit=limit
-    )
-    listed = await Listed.of(context, {order.market for order, _ in found})
-    return [listed.tell(types.Order, order) for order, _ in reversed(found)]
+async def open_orders(
+    context: Reading, *, account: Address, limit: int, at: int | None
+) -> list[types.Order]:
+    """Limit orders that held funds after block `at` (None: that do now), newest first."""
+    if at is None:
+        timed = await account_reads.account_orders(
+            context.snapshot, account=account, working=True, limit=limit
+        )
+        found = [order for order, _ in reversed(timed)]
+    else:
+        working = Asked(account=account, at=at, statuses=list(account_reads.WORKING), type="limit")
+        found = await filtered.orders(context.snapshot, working, None, limit)
+    listed = await Listed.of(context, {order.market for order in found})
+    return [listed.tell(types.Order, order) for order in found]
 
 
 async def trades(
-    context: Reading,
-    *,
-    market: str | None = None,
-    account: str | None = None,
-    after: str | None = None,
-    limit: int,
-    at: int | None = None,
-    where: TradeFilter | None = None,
+    context: Reading, asked: Asked, *, after: str | None, limit: int
 ) -> list[types.Trade]:
-    """Trades up to block `at`, newest first."""
-    asked = await asked_trades(context, market, account, at, where)
+    """Trades, newest first."""
     cursor = arguments.cursor("after", after)
-    if where is None:
+    if asked.where is None:
         found = await reads.trades(
             context.snapshot,
             market=asked.market,
             account=asked.account,
             after=cursor,
             limit=limit,
-            at=at,
+            at=asked.at,
         )
     else:
         found = await filtered.trades(context.snapshot, asked, cursor, limit)
     listed = await Listed.of(context, {trade.market for trade in found})
     return [listed.tell(types.Trade, trade) for trade in found]
-
-
-async def asked_trades(
-    context: Reading,
-    market: str | None,
-    account: str | None,
-    at: int | None,
-    where: TradeFilter | None,
-) -> filtered.Asked:
-    """A caller's words, read."""
-    return filtered.Asked(
-        market=await market_address(context, market),
-        account=account_address("account", account),
-        at=at,
-        where=where,
-    )
 
 
 async def balances(

@@ -176,17 +176,16 @@ class Query(WitnessQuery, ChainQuery, ConnectionQuery):
         after_tx: AfterTx = None,
     ) -> list[types.Order]:
         limit = arguments.rows("limit", limit)
-        return await lists.orders(
+        asked = await lists.asked(
             info.context,
             market=market,
             account=account,
             status=status,
             side=side,
             where=where,
-            after=after,
-            limit=limit,
             at=await view.resolve(info.context.snapshot, block, finality, after_tx),
         )
+        return await lists.orders(info.context, asked, after=after, limit=limit)
 
     @strawberry.field(description="Trades, newest first; `account` made or took them.")
     async def trades(
@@ -202,15 +201,14 @@ class Query(WitnessQuery, ChainQuery, ConnectionQuery):
         after_tx: AfterTx = None,
     ) -> list[types.Trade]:
         limit = arguments.rows("limit", limit)
-        return await lists.trades(
+        asked = await lists.asked(
             info.context,
             market=market,
             account=account,
             where=where,
-            after=after,
-            limit=limit,
             at=await view.resolve(info.context.snapshot, block, finality, after_tx),
         )
+        return await lists.trades(info.context, asked, after=after, limit=limit)
 
     @strawberry.field(
         description="A market's book by price; `limit` is per side. `seq` is the head's only."

@@ -7,6 +7,7 @@ import asyncpg
 import pytest
 
 from api import past, schema
+from api.account_reads import WORKING
 from api.schema import Context, build_schema
 from indexer.chain.recording import Recording
 from indexer.decode import decode, select
@@ -133,6 +134,16 @@ async def test_queues_tickers_candles_and_accounts_are_those_of_the_block(
         assert ticker["last"] == (to_decimal(traded[-1].price, quote) if traded else None)
         bids = [one.price for one in levels if one.side == "buy"]
         assert ticker["bid"] == (to_decimal(max(bids), quote) if bids else None)
+    account = indexed.trades[0].maker
+    data = await ask(
+        f'{{ account(address: "{account}", {pin}) {{ openOrders(limit: 1000) {{ orderId }} }} }}'
+    )
+    assert sorted(one["orderId"] for one in data["account"]["openOrders"]) == sorted(
+        one.order_id
+        for book in mirror.books.values()
+        for one in book.orders.rows.values()
+        if one.account == account and one.type == "limit" and one.status in WORKING
+    )
     held = sorted({one.account for one in mirror.ledger.balances.rows.values()})
     data = await ask(f"{{ accounts(limit: 1000, {pin}) {{ address balances {{ rawLocked }} }} }}")
     assert [one["address"] for one in data["accounts"]] == held
