@@ -4,7 +4,7 @@ from fractions import Fraction
 from typing import Any
 
 from analytics import arguments as a
-from analytics import micro, text
+from analytics import market_reads, micro, text
 from analytics.endpoint import Answer, Ask, Endpoint
 from analytics.market_figures import (
     HORIZONS,
@@ -15,30 +15,27 @@ from analytics.market_figures import (
     listings,
     mean,
     mid_at,
-    mids_of,
+    mids,
     samples,
     tell_top,
     top_of,
     tops,
-    window,
 )
 
 
 async def spread(ask: Ask) -> Answer:
     one = listing(ask)
-    every = await tops(ask, one)
-    rows = window(every, ask.since)
+    rows, known = await tops(ask, one, ask.since), await mids(ask, one)
     spreads = samples(rows, lambda row: micro.spread_bps(row.top), ask.since)
     effective: list[Fraction] = []
     marks, realised, impact = ({n: list[Fraction]() for n in HORIZONS} for _ in range(3))
-    mids = mids_of(every)
     for trade in await deals(ask, one):
-        before = mid_at(mids, trade.block_number - 1)
+        before = mid_at(known, trade.block_number - 1)
         if before is None:
             continue
         effective.append(micro.effective_spread_bps(trade.price, before))
         for blocks, found in marks.items():
-            after = mid_at(mids, trade.block_number + blocks)
+            after = mid_at(known, trade.block_number + blocks)
             if after is not None and trade.block_number + blocks <= ask.at.number:
                 gain = micro.markout(trade.price, after, trade.taker_side)
                 found.append(gain * micro.BPS / trade.price)
@@ -67,7 +64,7 @@ async def liquidity(ask: Ask) -> Answer:
     rows = []
     for one in listings(ask):
         book = await levels(ask, one)
-        history = window(await tops(ask, one), ask.since)
+        history = await tops(ask, one, ask.since)
         mid = top_of(book).mid
         for at, bps in enumerate(micro.BANDS_BPS):
             row: dict[str, Any] = {"symbol": one.market.symbol, "bps": bps}
@@ -84,11 +81,10 @@ async def liquidity(ask: Ask) -> Answer:
 
 async def depth_history(ask: Ask) -> Answer:
     one = listing(ask)
-    rows = await tops(ask, one)
-    if ask["after"] is not None:
-        rows = [row for row in rows if row.block_number < ask["after"][0]]
-    page = rows[::-1][: ask["limit"]]
-    more = len(rows) > len(page)
+    before = ask.at.number + 1 if ask["after"] is None else min(ask["after"][0], ask.at.number + 1)
+    start = await market_reads.page_start(ask.snapshot, one.market.address, before, ask["limit"])
+    rows = await market_reads.tops(ask.snapshot, one, start, before - 1)
+    page = [row for row in reversed(rows) if row.block_number > start]
     told = []
     for row in page:
         depths: dict[str, Any] = {}
@@ -102,14 +98,14 @@ async def depth_history(ask: Ask) -> Answer:
     return {
         "symbol": one.market.symbol,
         "depth": told,
-        "next": f"{page[-1].block_number}-0" if more else None,
+        "next": f"{start + 1}-0" if len(rows) > len(page) else None,
     }
 
 
 async def imbalance(ask: Ask) -> Answer:
     one = listing(ask)
     book = await levels(ask, one)
-    rows = window(await tops(ask, one), ask.since)
+    rows = await tops(ask, one, ask.since)
     return {
         "symbol": one.market.symbol,
         "period": ask["period"],

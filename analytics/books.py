@@ -89,9 +89,10 @@ class BookState:
         )
 
 
-def fold_levels(book: BookState, levels: Iterable[LevelRow]) -> Iterator[TopRow]:
+def fold_levels(
+    book: BookState, levels: Iterable[LevelRow], before: Top | None = None
+) -> Iterator[TopRow]:
     """The rows of a market's blocks; `levels` come in the order of their blocks."""
-    before: Top | None = None
     for (number, timestamp), rows in groupby(levels, lambda row: (row[0], row[1])):
         news = [book.set(row.side, row.price, row.quantity) for row in rows]
         if not any(news):

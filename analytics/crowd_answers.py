@@ -10,14 +10,13 @@ from analytics.endpoint import Answer, Ask, Endpoint
 from analytics.journal import Entry, journal
 from analytics.market_figures import (
     HORIZONS,
-    Mids,
     deals,
     listing,
     mean,
     mid_at,
-    mids_of,
-    tops,
+    mids,
 )
+from analytics.marks import Series
 from analytics.portfolio import equity
 from analytics.quoting import Orders, Quoted, QuoteRow, lives, quoted, uptime
 from analytics.tape import Deal
@@ -31,14 +30,14 @@ TOO_MANY = "too many quotes to look at: ask for a quieter market or an earlier b
 async def makers(ask: Ask) -> Answer:
     """Makers of a market by what they made, and how they quoted while they did."""
     one = listing(ask)
-    every, trades = mids_of(await tops(ask, one)), await deals(ask, one)
+    known, trades = await mids(ask, one), await deals(ask, one)
     rows = await market_reads.quote_rows(ask.snapshot, one.market.address, ask.at.number)
     first, last = await _blocks(ask, rows), ask.at.number
     counts = await market_reads.order_counts(
         ask.snapshot, one.market.address, ask.since, ask.at.number
     )
     up, lived = uptime(rows, first, last), lives(rows, first, last)
-    offers = quoted(rows, every, one.base.unit, first, last)
+    offers = quoted(rows, known.since(first), one.base.unit, first, last)
     total = sum(trade.quote_amount for trade in trades)
     made: dict[Address, list[Deal]] = {}
     for trade in trades:
@@ -62,7 +61,7 @@ async def makers(ask: Ask) -> Answer:
                 "cancel_ratio": text.ratio(Fraction(cancelled, placed)) if placed else None,
                 "fill_ratio": text.ratio(life.fill_ratio),
                 "quote_life_blocks": text.ratio(life.mean_life, 2),
-                "markout_bps": _markouts(ask, made.get(account, []), every),
+                "markout_bps": _markouts(ask, made.get(account, []), known),
                 "score": text.ratio(score),
                 "score_reason": TOO_MANY if offers is None else None if score else NO_SCORE,
             }
@@ -76,13 +75,13 @@ async def _blocks(ask: Ask, rows: Sequence[QuoteRow]) -> int:
     return max(first, rows[0].block_number) if rows else first
 
 
-def _markouts(ask: Ask, mine: Sequence[Deal], mids: Mids) -> dict[str, str | None]:
+def _markouts(ask: Ask, mine: Sequence[Deal], known: Series) -> dict[str, str | None]:
     """What the maker gained a unit once the mid had moved, in bps of the price."""
     told = {}
     for blocks in HORIZONS:
         gains = []
         for trade in mine:
-            after = mid_at(mids, trade.block_number + blocks)
+            after = mid_at(known, trade.block_number + blocks)
             if after is not None and trade.block_number + blocks <= ask.at.number:
                 gain = micro.markout(trade.price, after, trade.taker_side)
                 gains.append(-gain * micro.BPS / trade.price)

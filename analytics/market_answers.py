@@ -7,20 +7,19 @@ from analytics import micro, text
 from analytics.endpoint import Answer, Ask, Endpoint
 from analytics.market_figures import (
     NO_TOP,
-    Mids,
     deals,
     levels,
     listing,
     listings,
     mid_at,
-    mids_of,
+    mids,
     samples,
     tell_top,
     tell_traded,
     top_of,
     tops,
-    window,
 )
+from analytics.marks import Series
 from analytics.reads import Listing
 from analytics.returns import DAY_S
 from analytics.tape import Deal, traded
@@ -42,7 +41,7 @@ async def overview(ask: Ask) -> Answer:
 async def symbol(ask: Ask) -> Answer:
     one = listing(ask)
     trades = await deals(ask, one)
-    rows = window(await tops(ask, one), ask.since)
+    rows = await tops(ask, one, ask.since)
     book = await levels(ask, one)
     mids = samples(rows, lambda row: row.top.mid, ask.since)
     market = one.market
@@ -126,7 +125,7 @@ async def illiquidity(ask: Ask) -> Answer:
         if last is not None:
             days.append((found[-1].price / last - 1, traded))
         last = found[-1].price
-    moves = _moves(one, trades, mids_of(await tops(ask, one)))
+    moves = _moves(one, trades, await mids(ask, one))
     slope = micro.kyle(moves)
     signed = [t.quantity if t.taker_side == "buy" else -t.quantity for t in trades]
     toxicity = micro.vpin(signed)
@@ -148,7 +147,7 @@ async def illiquidity(ask: Ask) -> Answer:
     }
 
 
-def _moves(one: Listing, trades: list[Deal], mids: Mids) -> list[tuple[float, float]]:
+def _moves(one: Listing, trades: list[Deal], known: Series) -> list[tuple[float, float]]:
     """By block that traded: taker buys less sells, and what it did to the mid, in whole tokens."""
     signed: dict[int, int] = {}
     for deal in trades:
@@ -156,7 +155,7 @@ def _moves(one: Listing, trades: list[Deal], mids: Mids) -> list[tuple[float, fl
         signed[deal.block_number] = signed.get(deal.block_number, 0) + volume
     moves = []
     for number, volume in signed.items():
-        before, after = mid_at(mids, number - 1), mid_at(mids, number)
+        before, after = mid_at(known, number - 1), mid_at(known, number)
         if before is not None and after is not None:
             moves.append((volume / one.base.unit, float(after - before) / one.quote.unit))
     return moves

@@ -3,7 +3,6 @@
 Means of the book are weighted by time, block to block, over the period asked for.
 """
 
-from bisect import bisect_right
 from collections.abc import Iterable, Sequence
 from fractions import Fraction
 from typing import Any
@@ -11,6 +10,7 @@ from typing import Any
 from analytics import market_reads, micro, reads, text
 from analytics.books import TopRow
 from analytics.endpoint import Ask
+from analytics.marks import Series
 from analytics.reads import Listing
 from analytics.tape import Deal, Traded
 
@@ -41,9 +41,22 @@ async def levels(ask: Ask, one: Listing) -> Book:
     return await market_reads.levels_at(ask.snapshot, one.market.address, ask.at.number)
 
 
-async def tops(ask: Ask, one: Listing) -> list[TopRow]:
-    """The market's book block by block, from its first."""
-    return await market_reads.tops(ask.snapshot, one, ask.at.number)
+async def tops(ask: Ask, one: Listing, since: int) -> list[TopRow]:
+    """The market's book block by block later than a time, and first as it was then."""
+    start = await reads.block_at(ask.snapshot, since, ask.at.number)
+    return await market_reads.tops(ask.snapshot, one, start, ask.at.number)
+
+
+async def mids(ask: Ask, one: Listing) -> Series:
+    """The market's mids, up to the block asked for."""
+    market = one.market.address
+    return (await ask.memory.prices(ask.view, [market], "mid"))[market]
+
+
+def mid_at(series: Series, block_number: int) -> Fraction | None:
+    """The newest mid up to a block; None before there was one."""
+    mark = series.at(block_number)
+    return None if mark is None or mark.later else mark.price
 
 
 def tell_traded(one: Listing, found: Traded) -> dict[str, Any]:
@@ -78,12 +91,6 @@ def top_of(book: Book) -> micro.Top:
     return micro.Top(bid, bid_quantity, ask, ask_quantity)
 
 
-def window(rows: Sequence[TopRow], since: int) -> list[TopRow]:
-    """Rows of a period, and the one before it, which holds at its start."""
-    first = next((at for at, row in enumerate(rows) if row.timestamp > since), len(rows))
-    return list(rows[max(first - 1, 0) :])
-
-
 def samples(rows: Iterable[TopRow], read: Any, since: int) -> Samples:
     """One value of each row from when it held, not before the period began."""
     return [(max(row.timestamp, since), read(row)) for row in rows]
@@ -93,20 +100,6 @@ def band(row: TopRow, side: str, at: int) -> Fraction | None:
     """The depth within the band numbered `at`; None without a mid."""
     depths = row.bid_depth if side == "bid" else row.ask_depth
     return Fraction(depths[at]) if depths else None
-
-
-Mids = list[tuple[int, Fraction]]
-
-
-def mids_of(rows: Iterable[TopRow]) -> Mids:
-    """(Block, mid) of the rows that have one."""
-    return [(row.block_number, mid) for row in rows if (mid := row.top.mid) is not None]
-
-
-def mid_at(mids: Mids, block_number: int) -> Fraction | None:
-    """The newest mid up to a block."""
-    at = bisect_right(mids, block_number, key=lambda pair: pair[0])
-    return mids[at - 1][1] if at else None
 
 
 def mean(values: Sequence[Fraction]) -> Fraction | None:

@@ -38,21 +38,74 @@ async def levels_at(
     return {"buy": book.levels("buy"), "sell": book.levels("sell")}
 
 
-async def tops(snapshot: Snapshot, listing: Listing, upto: int) -> list[TopRow]:
-    """A market's book block by block, from its first.
+async def tops(snapshot: Snapshot, listing: Listing, start: int, upto: int) -> list[TopRow]:
+    """A market's book block by block behind one block, and first as it was at that block's end.
 
     From the rows kept while they stand where the writer stands, else folded from level changes:
-    the same rows, only later.
+    the same rows, only later (the first then says the block asked for, and no order flow).
     """
     market = listing.market.address
-    kept = k.analytics_tops
     if await kept_markets(snapshot, [market]):
-        statement = select(kept).where(kept.c.market == market, kept.c.block_number <= upto)
-        found = await snapshot.read(statement.order_by(kept.c.block_number).limit(MAX_TOPS + 1))
-        require_few(found, MAX_TOPS, "symbol")
-        return [TopRow(*tuple(row)) for row in found]
+        values = {"market": market, "start": start, "upto": upto}
+        found = await snapshot.read(_KEPT_TOPS, values)
+        require_few(found, MAX_TOPS, "period")
+        return [TopRow(*row) for row in found]
+    book, first = await _book_at(snapshot, listing, start)
+    changes = await _level_changes(snapshot, market, start, upto)
+    rows = fold_levels(book, changes, None if first is None else first.top)
+    return list(rows) if first is None else [first, *rows]
+
+
+async def page_start(snapshot: Snapshot, market: Address, before: int, blocks: int) -> int:
+    """The block behind which lie the newest so many, before another, that touched a book."""
+    values = {"market": market, "before": before, "blocks": blocks}
+    found = await snapshot.read(_TOUCHING, values)
+    return found[-1].block_number - 1 if len(found) == blocks else -1
+
+
+async def _book_at(
+    snapshot: Snapshot, listing: Listing, number: int
+) -> tuple[BookState, TopRow | None]:
+    """A market's book at the end of a block, and its row, if it had ever held anything."""
+    market = listing.market.address
     book = BookState(market, listing.base.unit)
-    return list(fold_levels(book, await _level_changes(snapshot, market, -1, upto)))
+    touched = await snapshot.read(_TOUCHED, {"market": market, "number": number})
+    if not touched:
+        return book, None
+    for side, levels in (await levels_at(snapshot, market, number)).items():
+        for price, quantity in levels:
+            book.set(side, price, quantity)
+    return book, book.row(number, touched[0].timestamp, None)
+
+
+_lc = t.level_changes.c
+_TOUCHED = Query(
+    select(t.blocks.c.timestamp)
+    .join(t.level_changes, (t.blocks.c.number == _lc.block_number) & t.blocks.c.canonical)
+    .where(_lc.market == bindparam("market"), _lc.block_number <= bindparam("number"))
+    .order_by(_lc.block_number.desc())
+    .limit(1)
+)
+_TOUCHING = Query(
+    select(_lc.block_number)
+    .distinct()
+    .where(_lc.market == bindparam("market"), _lc.block_number < bindparam("before"))
+    .order_by(_lc.block_number.desc())
+    .limit(bindparam("blocks"))
+)
+_k = k.analytics_tops.c
+_KEPT_TOPS = Query(
+    select(k.analytics_tops)
+    .where(_k.market == bindparam("market"), _k.block_number <= bindparam("upto"))
+    .where(
+        _k.block_number
+        >= select(func.coalesce(func.max(_k.block_number), -1))
+        .where(_k.market == bindparam("market"), _k.block_number <= bindparam("start"))
+        .scalar_subquery()
+    )
+    .order_by(_k.block_number)
+    .limit(MAX_TOPS + 1)
+)
 
 
 async def kept_markets(snapshot: Snapshot, markets: Collection[Address]) -> set[Address]:

@@ -87,6 +87,12 @@ class Series:
     def newest(self) -> Priced | None:
         return self._rows[self._count - 1] if self._count else None
 
+    def since(self, block_number: int) -> list[tuple[int, Fraction]]:
+        """(Block, price) of each row from the one that holds at a block; unpriced ones left out."""
+        at = bisect_right(self._rows, block_number, 0, self._count, key=lambda row: row[0]) - 1
+        rows = self._rows[max(at, 0) : self._count]
+        return [(row.block_number, row.price) for row in rows if row.price is not None]
+
     def at(self, block_number: int) -> Mark | None:
         at = bisect_right(self._rows, block_number, 0, self._count, key=lambda row: row[0]) - 1
         if at >= 0 and (price := self._rows[at].price) is not None:

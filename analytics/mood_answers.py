@@ -18,7 +18,7 @@ Series = list[float | None]
 
 async def sentiment(ask: Ask) -> Answer:
     one = listing(ask)
-    trades, rows = await deals(ask, one), await tops(ask, one)
+    trades, rows = await deals(ask, one), await tops(ask, one, ask.since)
     start = ask.since
     if start < 0:  # the whole history, which begins with the book
         start = rows[0].timestamp if rows else ask.at.timestamp

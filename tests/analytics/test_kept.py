@@ -26,6 +26,7 @@ from tests.analytics.served import serving
 from tests.store.chains import Chain, play
 
 FIRST, FORK, LAST = 230, 250, 270
+STARTS = (-1, FIRST - 9, FORK + 3)
 
 
 @pytest.fixture(scope="module")
@@ -110,7 +111,11 @@ async def read(database_url: str) -> tuple[bool, list[list[TopRow]]]:
         listings = await reads.new_listings(snapshot, -1, LAST)
         first = listings[0].market.address
         kept = await market_reads.kept_markets(snapshot, [first])
-        return bool(kept), [await market_reads.tops(snapshot, one, LAST) for one in listings]
+        return bool(kept), [
+            await market_reads.tops(snapshot, one, start, LAST)
+            for one in listings
+            for start in STARTS
+        ]
     finally:
         await snapshot.close()
         await engine.dispose()
@@ -122,8 +127,15 @@ async def test_readers_find_the_same_rows_kept_or_folded(database_url: str, chai
     await rebuilt(database_url)
     level, kept = await read(database_url)
     assert (behind, level) == (False, True)
-    assert kept == folded
-    assert any(kept)
+    assert kept[:: len(STARTS)] == folded[:: len(STARTS)]  # from the first
+    assert list(map(plain, kept)) == list(map(plain, folded))
+    assert any(len(one) > 1 for one in kept)
+
+
+def plain(rows: list[TopRow]) -> list[TopRow]:
+    """Without what only a first row folded from the middle says otherwise."""
+    first = [row._replace(block_number=0, timestamp=0, order_flow=0) for row in rows[:1]]
+    return first + rows[1:]
 
 
 async def test_a_reorg_is_published_as_a_restatement(database_url: str, chain: Chain) -> None:

@@ -50,6 +50,22 @@ async def test_the_book_is_the_mirrors(get: Get, indexed: Indexed, market: Marke
     assert [one["bid_depth"] for one in rows] == [newest[f"bid_{one['bps']}_bps"] for one in rows]
 
 
+async def test_depth_history_comes_in_pages(get: Get) -> None:
+    whole = (await get("/api/market/depth-history", symbol="WETH-USDC", limit=1000))["depth"]
+    pages: list[dict[str, str]] = []
+    after: dict[str, str] = {}
+    while True:
+        page = await get("/api/market/depth-history", symbol="WETH-USDC", limit=150, **after)
+        pages += page["depth"]
+        if page["next"] is None:
+            break
+        after = {"after": page["next"]}
+    assert pages == whole
+    blocks = [one["block"] for one in pages]
+    assert blocks == sorted(set(blocks), reverse=True)
+    assert len(blocks) > 300
+
+
 async def test_slippage_walks_the_book(get: Get, indexed: Indexed, market: Market) -> None:
     answer = await get("/api/market/slippage", symbol="WETH-USDC", side="buy", quantity="0.01")
     assert answer["levels"] == 1
