@@ -1,6 +1,6 @@
 """From a mined block to the message about it, on a whole `tidebook up` under load.
 
-    .venv/bin/python tests/benchmarks/bench_live.py [listeners [blocks]]
+    .venv/bin/python -m tests.benchmarks.bench_live [listeners [blocks]]
 
 The clock starts when the devnet says `newHeads` and stops when a client of `/v1` has the block's
 change of a book; both are heard by this process. Hops are the gateway's own, from its `/metrics`.
