@@ -150,8 +150,9 @@ class Gateway:
         self.live.flush("block")
         self.spot.end_batch()
         self.pulse.look()
-        for times in self.tail.times:
-            self.metrics.passed(times, messages[-1], read_us)
+        loop = asyncio.get_running_loop()
+        for times in self.tail.times:  # behind what is written at the end of this turn
+            loop.call_soon(self.metrics.passed, times, messages[-1], read_us)
 
     async def _tell(self, messages: list[Message]) -> None:
         unsent_bytes = 0

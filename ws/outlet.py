@@ -9,7 +9,7 @@ import asyncio
 import socket
 import struct
 from collections.abc import Callable
-from typing import Any, Protocol
+from typing import Any, ClassVar, Protocol
 
 from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
 
@@ -17,6 +17,8 @@ from ws.limits import Limits
 
 TEXT = 0x81
 """A whole text message in one frame."""
+TURN_BYTES = 16 * 1024
+"""Bytes for one client that go out without waiting for the end of the loop's turn."""
 FAREWELL_S = 10.0
 """Seconds that a client has to read what is left, once we have said goodbye."""
 MAX_REASON_BYTES = 123
@@ -48,11 +50,15 @@ class Line(WebSocketsSansIOProtocol):
     """Uvicorn's websocket connection, open to us. An application finds it as `state["line"]`."""
 
     limits = Limits()
+    unsent: ClassVar[list["Line"]] = []
+    """Connections with frames that go out at the end of the loop's turn."""
     last_words: Callable[[], None] | None = None
     """Called before the server closes the connection because it stops."""
 
     def connection_made(self, transport: Any) -> None:
         super().connection_made(transport)
+        self._frames: list[bytes] = []
+        self._frames_bytes = 0
         pipe = transport.get_extra_info("socket")
         pipe.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, self.limits.send_buffer_bytes)
 
@@ -77,16 +83,29 @@ class Line(WebSocketsSansIOProtocol):
     def shutdown(self) -> None:
         if self.last_words is not None and not self.close_sent:
             self.last_words()
+        self._send()
         super().shutdown()
 
     def write(self, frame: bytes) -> None:
-        """Send what `text_frame` made."""
-        if not (self.close_sent or self.disconnected or self.transport.is_closing()):
-            self.transport.write(frame)
+        """Send what `text_frame` made, together with all else of this turn: one call a client."""
+        if not self._frames:
+            if not self.unsent:
+                self.loop.call_soon(_send_all, self.unsent)
+            self.unsent.append(self)
+        self._frames.append(frame)
+        self._frames_bytes += len(frame)
+        if self._frames_bytes > TURN_BYTES:
+            self._send()
+
+    def _send(self) -> None:
+        """Hand over what waits; to who is leaving, nothing behind the goodbye."""
+        frames, self._frames, self._frames_bytes = self._frames, [], 0
+        if frames and not (self.close_sent or self.disconnected or self.transport.is_closing()):
+            self.transport.write(frames[0] if len(frames) == 1 else b"".join(frames))
 
     def buffered(self) -> int:
         """Bytes that the client has not taken yet."""
-        return self.transport.get_write_buffer_size()
+        return self._frames_bytes + self.transport.get_write_buffer_size()
 
     async def drained(self) -> None:
         """Wait until the client has taken most of them, or is gone."""
@@ -96,6 +115,7 @@ class Line(WebSocketsSansIOProtocol):
         """Close, after what is buffered; a client that does not read is cut off in the end."""
         if self.close_sent or self.disconnected or self.transport.is_closing():
             return
+        self._send()
         brief = reason.encode()[:MAX_REASON_BYTES].decode(errors="ignore")
         self.queue.put_nowait({"type": "websocket.disconnect", "code": code, "reason": brief})
         self.conn.send_close(code, brief)
@@ -114,4 +134,11 @@ class Line(WebSocketsSansIOProtocol):
 
 def line_within(limits: Limits) -> type[Line]:
     """The protocol that connections of these limits speak."""
-    return type("Line", (Line,), {"limits": limits})
+    return type("Line", (Line,), {"limits": limits, "unsent": []})
+
+
+def _send_all(lines: list[Line]) -> None:
+    turn = list(lines)
+    lines.clear()
+    for line in turn:
+        line._send()
