@@ -4,7 +4,7 @@ Hashed is the RLP list of fields in the order below. A fork may append others, a
 whether a chain's headers can be proven so is for the caller to find out.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 
 from eth_hash.auto import keccak
 
@@ -23,10 +23,9 @@ _IS_NUMBER = {*_NUMBERS.split(), "baseFeePerGas", "blobGasUsed", "excessBlobGas"
 def hash_of(header: Mapping[str, str | None]) -> str | None:
     """The hash, `0x…`; None where a field that every header has is missing or no hex."""
     try:
-        payload = b"".join(_fields(header))
+        return "0x" + keccak(rlp_list(list(_fields(header)))).hex()
     except (KeyError, ValueError):
         return None
-    return "0x" + keccak(_headed(payload, 0xC0)).hex()
 
 
 def _fields(header: Mapping[str, str | None]) -> Iterator[bytes]:
@@ -38,14 +37,27 @@ def _fields(header: Mapping[str, str | None]) -> Iterator[bytes]:
             continue
         if not text.startswith("0x"):
             raise ValueError(text)
-        digits = text[2:].lstrip("0") if name in _IS_NUMBER else text[2:]
-        data = bytes.fromhex("0" * (len(digits) % 2) + digits)
-        yield data if len(data) == 1 and data[0] < 0x80 else _headed(data, 0x80)
+        is_number = name in _IS_NUMBER
+        yield rlp_bytes(number_bytes(int(text, 16)) if is_number else bytes.fromhex(text[2:]))
+
+
+def number_bytes(number: int) -> bytes:
+    """A number as RLP writes it: without zeros in front."""
+    return number.to_bytes((number.bit_length() + 7) // 8)
+
+
+def rlp_bytes(data: bytes) -> bytes:
+    """RLP of a string of bytes."""
+    return data if len(data) == 1 and data[0] < 0x80 else _headed(data, 0x80)
+
+
+def rlp_list(items: Sequence[bytes]) -> bytes:
+    """RLP of a list whose items are RLP already."""
+    return _headed(b"".join(items), 0xC0)
 
 
 def _headed(data: bytes, kind: int) -> bytes:
-    """RLP: a payload behind its length. `kind` is 0x80 for bytes, 0xC0 for a list."""
     if len(data) < 56:
         return bytes([kind + len(data)]) + data
-    length = len(data).to_bytes((len(data).bit_length() + 7) // 8)
+    length = number_bytes(len(data))
     return bytes([kind + 55 + len(length)]) + length + data

@@ -293,6 +293,14 @@ class Node:
             )
         return logs
 
+    async def proven_logs(self, block: Block, watch: Watch) -> list[Log] | None:
+        """The logs of one block that concern us, proven by its hash; None where they cannot be."""
+        every_log = await proof.proven(self._rpc, block)
+        if every_log is None:
+            return None
+        watch.discover(every_log)
+        return [log for log in every_log if watch.wants(log)]
+
     async def _logs_at(self, block: Block, watch: Watch) -> list[Log]:
         for pause_s in (*LAG_PAUSES_S, None):
             try:

@@ -5,12 +5,15 @@ own that no bloom counts.)
 """
 
 import asyncio
+from collections.abc import Sequence
 
 import msgspec
 
 from indexer.chain import bloom
+from indexer.chain import receipts as receipts_
 from indexer.chain.answers import together
 from indexer.chain.errors import BadAnswer, RpcError
+from indexer.chain.headers import Header
 from indexer.chain.rpc import Rpc
 from indexer.domain.block import Block
 from indexer.domain.log import Log
@@ -49,6 +52,37 @@ async def every_log(rpc: Rpc, block: Block, promised: int) -> list[Log] | None:
         f"logs that explain the bloom of block {block.ref}",
         f"{missing} bits that none of them sets: logs are missing",
     )
+
+
+def says_same(one: Sequence[Log], other: Sequence[Log]) -> bool:
+    """Whether two nodes tell the same logs, whatever their spelling."""
+    return list(map(_words, one)) == list(map(_words, other))
+
+
+def _words(log: Log) -> tuple[object, ...]:
+    topics = [topic.lower() for topic in log.topics]
+    return log.index, log.address.lower(), topics, log.data.lower()
+
+
+async def proven(rpc: Rpc, block: Block) -> list[Log] | None:
+    """The block's logs as its hash proves them: by its header, and the root of its receipts there.
+
+    None where nothing is proven: the node tells no receipts, or the chain hashes more than we know.
+    """
+    header = await rpc.find(Header, "eth_getBlockByHash", block.hash, False)
+    if header is None or header.hash != block.hash or not header.is_proven:
+        return None
+    try:
+        receipts = await rpc.find(list[receipts_.Receipt], "eth_getBlockReceipts", block.hash)
+        if receipts is None or receipts_.root_of(receipts) != header.receipts_root:
+            return None
+    except (RpcError, ValueError):
+        return None
+    logs = [log for receipt in receipts for log in receipt.logs]
+    in_place = all(
+        log.block_hash == block.hash and log.index == place for place, log in enumerate(logs)
+    )
+    return logs if in_place else None
 
 
 async def _by_filter(rpc: Rpc, block: Block) -> list[Log]:

@@ -25,7 +25,9 @@ from indexer.chain.errors import (
 )
 from indexer.chain.getters import Getter, read_words
 from indexer.chain.health import Report
+from indexer.chain.judge import judge
 from indexer.chain.node import Connect, Node
+from indexer.chain.proof import says_same
 from indexer.chain.provider import Provider, shown
 from indexer.chain.recording import RecordedBlock
 from indexer.chain.rpc import Patience, connect
@@ -52,6 +54,8 @@ MAX_AHEAD_BLOCKS = 1_000
 """A head further ahead of all others than this makes nobody look late."""
 IMPATIENT = Patience(attempts=3, request_s=10.0, give_up_s=20.0)
 """With others to ask, nobody is waited for long."""
+SECOND_OPINION_S = 0.5
+"""How long another provider's word on a block's logs is waited for, once the leader's is there."""
 REPORT_S = 3.0
 """Pause between reports, unless somebody's state changes."""
 SIGN_S = 10.0
@@ -197,7 +201,22 @@ class Providers:
         return await self._ask(lambda node: node.by_hash(hash_))
 
     async def logs_of(self, block: Block, watch: Watch) -> list[Log]:
-        return await self._ask(lambda node: node.logs_of(block, watch))
+        """The leader's word, held against another's, if there is one and it is not late."""
+        leader = await self._lead()
+        witness = self._elect({leader})
+        if witness is None:
+            return await self._ask(lambda node: node.logs_of(block, watch))
+        second = asyncio.create_task(self._second_opinion(witness, block, watch))
+        try:
+            told, teller = await self._ask_whom(lambda node: node.logs_of(block, watch))
+            await asyncio.wait({second}, timeout=SECOND_OPINION_S)
+            other = second.result() if second.done() else None
+        finally:
+            second.cancel()
+            await asyncio.gather(second, return_exceptions=True)
+        if other is None or teller is witness or says_same(told, other):
+            return told
+        return await self._believed({teller: told, witness: other}, block, watch)
 
     async def blocks_between(self, first: int, last: int, watch: Watch) -> Found:
         return await self._ask(lambda node: node.blocks_between(first, last, watch))
@@ -214,10 +233,40 @@ class Providers:
         """What contracts' getters answer at a block. Raises NoState if no node can tell."""
         return await self._ask(lambda node: read_words(node.rpc, calls, block))
 
+    # -- two witnesses ----------------------------------------------------------------------------
+
+    async def _second_opinion(
+        self, witness: Provider, block: Block, watch: Watch
+    ) -> list[Log] | None:
+        assert witness.node is not None, "usable without a node"
+        try:
+            return await witness.node.logs_of(block, watch)
+        except BlockGone:
+            return None  # it may not have seen the block yet
+        except (BadAnswer, Unreachable, RpcError) as error:
+            self._fault(witness, error)
+            return None
+
+    async def _believed(
+        self, words: dict[Provider, list[Log]], block: Block, watch: Watch
+    ) -> list[Log]:
+        logs, caught = await judge(words, block, watch)
+        for provider, error in caught.items():
+            self._fault(provider, error)
+        for provider in () if caught else words:
+            provider.health.faults["disagrees"] += 1
+            if provider.health.faults["disagrees"] == 1:
+                self._say(provider, f"and another tell different logs of block {block.ref}")
+        return logs
+
     # -- asking -----------------------------------------------------------------------------------
 
     async def _ask(self, question: Callable[[Node], Awaitable[T]]) -> T:
-        """The leader's answer, or that of the next best who has one.
+        answer, _ = await self._ask_whom(question)
+        return answer
+
+    async def _ask_whom(self, question: Callable[[Node], Awaitable[T]]) -> tuple[T, Provider]:
+        """The leader's answer, or that of the next best who has one; and whose it is.
 
         The leader's BlockGone stands: it has left the branch that is being read. Another's may
         mean that it has not seen the block yet.
@@ -251,7 +300,7 @@ class Providers:
             else:
                 provider.health.answered(self._now() - began)
                 self._none_since = None
-                return answer
+                return answer, provider
 
     async def _heads_of(
         self, leader: Provider, told: Block | None, teller: Provider | None
