@@ -326,7 +326,8 @@ class Run:
     async def _settle(self) -> None:
         """Faults end; the writer, the relay and the clients reach the head.
 
-        One block more is mined: a node is asked what is final when it tells a new head.
+        One block more is mined: a node is asked what is final when it tells a new head. And more,
+        if the chain has gone back below what was final: then nobody can tell that from a late node.
         """
         self._calm = self.weather.calm = True
         self.redis.full = False
@@ -341,6 +342,9 @@ class Run:
             if asyncio.get_running_loop().time() > deadline:
                 raise Failure(f"not settled: {self.disk.cursor}, Redis {self.redis.seq}")
             await asyncio.sleep(1.0)
+            cursor = self.disk.cursor
+            if cursor and (cursor["finalized_number"] or 0) >= self.world.head.number:
+                self.world.grow(1)
 
     def _is_settled(self) -> bool:
         cursor = self.disk.cursor

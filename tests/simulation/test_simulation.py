@@ -18,7 +18,7 @@ NOTABLE = [
     for line in (Path(__file__).parent / "notable_seeds.txt").read_text().splitlines()
     if not line.startswith("#")
 ]
-FIXED, ENOUGH = 60, 300
+FIXED, ENOUGH = 40, 300
 """Seeds always run; and those at most until every interesting case has been met."""
 FRESH = 5
 CAUGHT_WITHIN = 200
