@@ -8,6 +8,7 @@ from sqlalchemy import ARRAY, Text, any_, bindparam, func, select, true
 from sqlalchemy.dialects.postgresql import distinct_on
 
 from analytics.books import BookState, LevelRow, TopRow, fold_levels
+from analytics.errors import Unavailable
 from analytics.limits import MAX_ENTRIES, MAX_REMEMBERED_ROWS, MAX_TOPS
 from analytics.micro import Top
 from analytics.quoting import QuoteRow
@@ -139,7 +140,12 @@ async def new_tops(
     if kept:
         behind = min(markets[market] for market in kept)
         values = {"markets": list(kept), "behind": behind, "upto": upto}
-        for market, number, *top in await snapshot.read(_TOPS, values):
+        rows = await snapshot.read(_TOPS, values)
+        if len(rows) > MAX_REMEMBERED_ROWS:
+            raise Unavailable(
+                f"books with over {MAX_REMEMBERED_ROWS} changes: too many to remember"
+            )
+        for market, number, *top in rows:
             if number > markets[market]:
                 found[market].append((number, Top(*top)))
     for market in markets.keys() - kept:
@@ -148,8 +154,8 @@ async def new_tops(
             for price, quantity in levels:
                 book.set(side, price, quantity)
         changes = await _level_changes(snapshot, market, markets[market], upto)
-        for number, rows in groupby(changes, lambda row: row.block_number):
-            news = [book.set(row.side, row.price, row.quantity) for row in rows]
+        for number, touched in groupby(changes, lambda row: row.block_number):
+            news = [book.set(row.side, row.price, row.quantity) for row in touched]
             if any(news):
                 found[market].append((number, book.top()))
     return found
@@ -167,6 +173,7 @@ _TOPS = Query(
     select(_r.market, _r.block_number, _r.bid, _r.bid_quantity, _r.ask, _r.ask_quantity)
     .where(_r.market == any_(_MARKETS), _inside(_r.block_number))
     .order_by(_r.market, _r.block_number)
+    .limit(MAX_REMEMBERED_ROWS + 1)
 )
 
 

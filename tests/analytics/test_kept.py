@@ -132,6 +132,23 @@ async def test_readers_find_the_same_rows_kept_or_folded(database_url: str, chai
     assert any(len(one) > 1 for one in kept)
 
 
+async def test_more_than_a_process_may_remember_is_refused_and_said(
+    database_url: str, chain: Chain, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await begin(database_url, chain)
+    await rebuilt(database_url)
+    monkeypatch.setattr(market_reads, "MAX_REMEMBERED_ROWS", 20)
+    config = Config(database_url, chain.deployment.chain_id)
+    async with serving(config) as url, aiohttp.ClientSession() as session:
+        for path, status, word in (
+            ("/api/market/overview?period=all", 400, "period"),
+            (f"/api/portfolio/0x{'11' * 20}", 503, "remember"),
+        ):
+            async with session.get(url + path) as response:
+                assert response.status == status
+                assert word in (await response.json())["error"]["message"]
+
+
 def plain(rows: list[TopRow]) -> list[TopRow]:
     """Without what only a first row folded from the middle says otherwise."""
     first = [row._replace(block_number=0, timestamp=0, order_flow=0) for row in rows[:1]]
