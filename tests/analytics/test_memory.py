@@ -1,5 +1,6 @@
 """What is remembered is what would be read afresh, whatever the chain has done meanwhile."""
 
+import asyncio
 import random
 from collections.abc import Sequence
 from fractions import Fraction
@@ -22,12 +23,12 @@ from analytics.tape import Deal, Tape, traded
 from indexer.domain.market import Market
 from indexer.domain.units import Address, Hash
 from indexer.store import postgres
-from indexer.store.snapshot import Snapshot, connect
+from indexer.store.snapshot import Pool, Snapshot, connect
 from tests.analytics.branches import Branches
 from tests.analytics.test_kept import rebuilt, told
 from tests.store.chains import Chain, play
 
-START, LAST, ROUNDS = 330, 420, 5
+START, LAST, ROUNDS = 330, 420, 4
 
 
 async def figures(
@@ -88,6 +89,18 @@ async def compare(
         await engine.dispose()
 
 
+async def both_at_once(pool: Pool, old: Snapshot, memory: Memory, account: Address) -> None:
+    """Requests on both sides of a reorg do not disturb each other."""
+    new = Snapshot(pool)
+    warm = await asyncio.gather(
+        *(figures(snapshot, memory, None, account) for snapshot in (old, new, old))
+    )
+    fresh = [await figures(snapshot, Memory(), None, account) for snapshot in (old, new)]
+    await new.close()
+    await old.close()
+    assert warm == [*fresh, fresh[0]]
+
+
 async def test_warm_equals_fresh_after_any_blocks_and_reorgs(
     database_url: str, other_database_url: str, recordings: Path
 ) -> None:
@@ -104,13 +117,18 @@ async def test_warm_equals_fresh_after_any_blocks_and_reorgs(
     accounts = [Address(row["a"]) for row in rows]
     branches, memory = Branches(chain, START, pick), Memory()
     await compare(database_url, memory, pick, accounts)
+    pool = connect(database_url, 4, 5.0)
     for _ in range(ROUNDS):
+        old, account = Snapshot(pool), pick.choice(accounts)
+        await reads.as_of(old, None, "latest")  # a request that began before the reorg
         await play(database_url, chain, branches.steps())
+        await both_at_once(pool, old, memory, account)
         if pick.random() < 0.5:  # with the rows that are kept, and without
             keeper = Keeper(connection)
             await keeper.load()
             await keeper.apply(await told(database_url))
         await compare(database_url, memory, pick, accounts)
+    await pool.dispose()
     await connection.close()
     await play(other_database_url, chain, chain.to(0, START), [chain.finalize(START)])
     await play(other_database_url, chain, branches.line)
