@@ -122,4 +122,7 @@ async def listening(feed: Feed | None, app: Starlette) -> AsyncIterator[None]:
 
 def server_options() -> dict[str, Any]:
     """What the API asks of uvicorn."""
-    return {"ws_max_size": MAX_BODY_BYTES}
+    return {
+        "ws_max_size": MAX_BODY_BYTES,
+        "ws_per_message_deflate": False,  # what waits for a slow client would be told too late
+    }

@@ -50,6 +50,7 @@ class Listener:
 
     async def next(self) -> Message:
         """The next message. Raises LimitExceeded, or HistoryLost where history ends."""
+        await asyncio.sleep(0)  # a full queue never waits, and others want their turn
         message = await self._waiting.get()
         if self._slow:
             most = limits.MAX_QUEUED_MESSAGES
