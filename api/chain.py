@@ -17,6 +17,7 @@ from api import (
     types,
     view,
 )
+from api.filters import FillFilter
 from api.limits import DEFAULT_ROWS, MAX_ROWS
 from api.loaders import Held
 from api.scalars import Long
@@ -191,6 +192,7 @@ class ChainQuery:
         info: Info,
         account: str,
         market: str | None = None,
+        where: FillFilter | None = None,
         limit: Limit = DEFAULT_ROWS,
         after: str | None = None,
         block: Pin = None,
@@ -204,6 +206,7 @@ class ChainQuery:
             market=await lists.market_address(context, market),
             after=arguments.cursor("after", after),
             limit=arguments.rows("limit", limit),
+            where=where,
             at=await view.resolve(context.snapshot, block, finality, after_tx),
         )
 

@@ -5,6 +5,7 @@ from sqlalchemy import select, tuple_
 
 from api import types
 from api.arguments import Cursor
+from api.filters import FillFilter, condition
 from api.lists import Listed, Reading
 from api.scalars import Long
 from indexer.domain.order import Order
@@ -28,6 +29,17 @@ class Fill:
     is_maker: bool
 
 
+FILTERED = {
+    "price": "trade_price",
+    "quantity": "trade_quantity",
+    "quote_amount": "trade_quote_amount",
+    "block_number": "block_number",
+    "order_id": "order_id",
+    "tx": "tx",
+}
+"""What a filter names, and the columns of order changes that hold it."""
+
+
 async def read(
     context: Reading,
     *,
@@ -36,6 +48,7 @@ async def read(
     after: Cursor | None,
     limit: int,
     at: int | None = None,
+    where: FillFilter | None = None,
 ) -> list[Fill]:
     """An account's fills up to block `at`, newest first."""
     c, o = t.order_changes.c, t.orders.c
@@ -50,6 +63,9 @@ async def read(
         statement = statement.where(c.market == market)
     if at is not None:
         statement = statement.where(c.block_number <= at)
+    if where is not None:
+        columns = {name: c[of] for name, of in FILTERED.items()}
+        statement = statement.where(condition(where, columns))
     if after is not None:
         statement = statement.where(tuple_(c.block_number, c.ordinal) < after)
     found = await context.snapshot.read(statement)

@@ -93,6 +93,15 @@ ORDER_FIELDS = {
     "tx": HASH,
 }
 
+FILL = {
+    "raw_price": UNITS,
+    "raw_quantity": UNITS,
+    "raw_quote_amount": UNITS,
+    "block_number": NUMBER,
+    "order_id": NUMBER,
+    "tx": HASH,
+}
+
 
 @dataclass(frozen=True)
 class _Test:
@@ -142,9 +151,13 @@ if TYPE_CHECKING:
 
     class OrderFilter:
         """What orders must be."""
+
+    class FillFilter:
+        """What fills must be."""
 else:
     TradeFilter = _filter("TradeFilter", TRADE)
     OrderFilter = _filter("OrderFilter", ORDER_FIELDS)
+    FillFilter = _filter("FillFilter", FILL)
 
 
 def _count(number: int) -> None:

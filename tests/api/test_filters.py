@@ -80,6 +80,22 @@ async def test_orders_are_chosen_at_the_head_and_in_the_past(ask: Ask, indexed: 
         assert data["ordersConnection"]["totalCount"] == len(expected)
 
 
+async def test_fills_are_chosen_too(ask: Ask, indexed: Indexed) -> None:
+    account = indexed.trades[0].maker
+    middle = indexed.trades[len(indexed.trades) // 2]
+    query = """query($a: String!, $w: FillFilter) {
+      fills(account: $a, where: $w, limit: 1000) { blockNumber logIndex } }"""
+    where = {"rawPrice_gte": str(middle.price), "blockNumber_lte": middle.block_number}
+    found = (await ask(query, a=account, w=where))["fills"]
+    expected = [
+        (one.block_number, one.log_index)
+        for one in indexed.trades
+        for who in (one.maker, one.taker)
+        if who == account and one.price >= middle.price and one.block_number <= middle.block_number
+    ]
+    assert sorted((one["blockNumber"], one["logIndex"]) for one in found) == expected != []
+
+
 @pytest.mark.parametrize(
     ("where", "code"),
     [
