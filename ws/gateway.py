@@ -10,7 +10,7 @@ from typing import Any
 import redis.asyncio as redis
 from sqlalchemy.exc import SQLAlchemyError
 
-from indexer.domain.listing import Directory
+from indexer.domain.listing import Directory, Listing
 from indexer.domain.units import Address
 from indexer.store.tail import Tail
 from indexer.wire import Message
@@ -57,6 +57,8 @@ class Gateway:
         self.metrics = Metrics(self)
         self._engine = connect(database_url)
         self._unlisted: set[Address] = set()
+        self._told_before = 0
+        """Up to there our first strict clients know everything by REST: it is no news to them."""
         self._publishing = asyncio.Lock()
         """Books are read while nothing is published: they belong to one position."""
 
@@ -88,6 +90,8 @@ class Gateway:
             await asyncio.wait_for(self.tail.positioned.wait(), PREPARE_S)
         async with self._publishing:
             await self._match_books()
+            if self.live.feed.has_books:
+                self._told_before = self.live.feed.books_seq
 
     def health(self) -> dict[str, Any]:
         """What this process is connected to, and how far behind the writer it is."""
@@ -166,7 +170,7 @@ class Gateway:
                 self.live.renew("rebuilt", books=False)
             if market is None:
                 self.live.publish(message)
-                self.spot.publish(message, None)
+                self._tell_strictly(message, None)
                 continue
             if self.directory.at(market) is None and market not in self._unlisted:
                 await self._refresh()
@@ -177,15 +181,20 @@ class Gateway:
             if listing is None:
                 self.metrics.unlisted.inc()
             else:
-                unsent_bytes += self.spot.publish(message, listing)
+                unsent_bytes += self._tell_strictly(message, listing)
             if unsent_bytes > BURST_BYTES:
                 unsent_bytes = 0
                 await asyncio.sleep(0)  # the transports' turn: a burst makes nobody slow
+
+    def _tell_strictly(self, message: Message, listing: Listing | None) -> int:
+        """Tell Binance's clients; how many bytes that took."""
+        return 0 if message.seq <= self._told_before else self.spot.publish(message, listing)
 
     async def _dismiss(self) -> None:
         """Another history begins: strict clients must come again, ours get fresh snapshots."""
         self.hub.dismiss("history was rebuilt: reconnect and take a new snapshot")
         async with self._publishing:
+            self._told_before = 0
             self.live.feed.begin_anew()
             await self.live.feed.load_books(self._past)
             await self._match_books()

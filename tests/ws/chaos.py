@@ -195,7 +195,7 @@ class Chaos:
             nonlocal lag
             head = int(await self.market.rpc("eth_blockNumber"), 16)
             lag = head - (await self.indexed())
-            return lag <= MAX_DEPTH - 3
+            return 0 <= lag <= MAX_DEPTH - 3
 
         await until(near, "the writer to be near the head")
         depth = min(lag + self.dice.randint(2, 5), MAX_DEPTH)

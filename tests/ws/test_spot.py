@@ -72,6 +72,20 @@ async def test_books_come_by_their_cadence(gateway: str, kept: Chain) -> None:
     assert (found[names[2]]["U"], found[names[2]]["u"], found[names[2]]["pu"]) == (1, 7, 0)
 
 
+async def test_what_was_committed_before_the_start_is_no_news(
+    database_url: str, redis_url: str, kept: Chain
+) -> None:
+    """The relay was behind: strict clients have it by REST, and would take it for new."""
+    await kept.trade(1_000_000, relayed=False)
+    async with (
+        serving(Config(database_url, redis_url, CHAIN_ID)) as gateway,
+        connect(f"ws://{gateway}/ws/wethusdc@trade") as client,
+    ):
+        await kept.relay_all()
+        await kept.trade(2_000_000)
+        assert (await hear(client))["p"] == "2"
+
+
 async def test_trades_of_one_taker_at_one_price_are_one_aggregate(
     gateway: str, kept: Chain
 ) -> None:
