@@ -2,6 +2,7 @@
 
 from collections.abc import Collection
 from dataclasses import dataclass
+from operator import attrgetter
 from typing import Any
 
 from sqlalchemy import BigInteger, Select, bindparam, func, select, true, tuple_
@@ -250,8 +251,8 @@ def _select_book() -> Select[Any]:
     sides = []
     for side, best in (("buy", lv.price.desc()), ("sell", lv.price.asc())):
         reachable = (lv.market == bindparam("of"), lv.side == side, lv.quantity > 0)
-        chosen = select(t.levels).where(*reachable).order_by(best).limit(bindparam("rows"))
-        sides.append(chosen.subquery())
+        chosen = select(lv.side, lv.price, lv.quantity, lv.order_count).where(*reachable)
+        sides.append(chosen.order_by(best).limit(bindparam("rows")).subquery())
     return select(select(sides[0]).union_all(select(sides[1])).subquery("both"))
 
 
@@ -259,12 +260,21 @@ _BOOK = Query(_select_book())
 
 
 async def book(snapshot: Snapshot, market: Address, limit: int) -> tuple[list[Level], list[Level]]:
-    """Bids and asks, best first, in one statement: the primary key read from both better ends."""
-    rows = await snapshot.read(_BOOK, {"of": market, "rows": limit})
-    found = [Level(*tuple(row)) for row in rows]
-    bids = sorted((one for one in found if one.side == "buy"), key=lambda one: -one.price)
-    asks = sorted((one for one in found if one.side == "sell"), key=lambda one: one.price)
+    """Bids and asks, best first, in one statement: the primary key read from both better ends.
+
+    Levels as takers see them: quantities and orders they can reach, nothing of the contract's list.
+    """
+    bids: list[Level] = []
+    asks: list[Level] = []
+    for side, price, quantity, orders in await snapshot.read(_BOOK, {"of": market, "rows": limit}):
+        found = Level(market, side, price, quantity=quantity, order_count=orders)
+        (bids if side == "buy" else asks).append(found)
+    bids.sort(key=_price, reverse=True)
+    asks.sort(key=_price)
     return bids, asks
+
+
+_price = attrgetter("price")
 
 
 async def big_trades(

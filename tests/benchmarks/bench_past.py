@@ -18,6 +18,7 @@ import asyncpg
 import pytest
 
 from api.app import Config, build
+from api.kept import Kept
 from indexer.chain.recording import Recording
 from indexer.store import postgres
 from indexer.store.queries import Query
@@ -91,6 +92,7 @@ async def test_the_past_costs_the_same_on_a_long_chain(
         return await read(self, query, values)
 
     monkeypatch.setattr(Snapshot, "read", watch)
+    monkeypatch.setattr(Kept, "keep", lambda *_: None)
     for database_url in chains.values():
         asked = await names(database_url)
         app = build(Config(database_url, 1))
