@@ -37,6 +37,8 @@ DEADLINE_S = 60.0
 BLOCK_S = 0.2
 ORDERS_A_BLOCK = 4
 BLOCKS_A_REORG = 5
+START_BLOCKS = 3
+"""In which the exchange is deployed and the traders get their money."""
 DEEPEST_REORG = 6
 """Less than the devnet's distance of finality."""
 
@@ -57,6 +59,7 @@ class Stage:
         self.proxy: Proxy
         self.postgres: asyncpg.Connection[asyncpg.Record]
         self.redis: redis.Redis
+        self.trading: asyncio.Task[None]
         self.writer: Service
         self.relay: Service
         self.reorgs = 0
@@ -80,7 +83,8 @@ class Stage:
                 await driver.send_intents(driver.flow.turns(ORDERS_A_BLOCK))
                 await driver.mine()
                 if self.devnet.chain.head.number % BLOCKS_A_REORG == 0:
-                    depth = self.draw.randint(1, DEEPEST_REORG)
+                    traded = self.devnet.chain.head.number - START_BLOCKS
+                    depth = min(self.draw.randint(1, DEEPEST_REORG), traded)
                     self.devnet.chain.fork(depth, keep=lambda tx: self.draw.random() < 0.8)
                     self.reorgs += 1
                     driver.forget_nonces()
@@ -135,6 +139,8 @@ class Stage:
         await _until(grown, f"more rows than seq {before}")
 
     async def _seq(self) -> int:
+        if self.trading.done():
+            self.trading.result()  # which is an error: the market never closes
         return int(await self.postgres.fetchval("select seq from tidebook.cursors") or 0)
 
     async def goes_on(self) -> None:
@@ -236,8 +242,8 @@ async def stage(folder: Path, seed: int) -> AsyncIterator[Stage]:
         on.postgres = await asyncpg.connect(on.database_url)
         on.redis = redis.from_url(on.redis_url, protocol=2)
         opened.push_async_callback(on.redis.aclose)
-        trading = asyncio.create_task(on.trade())
-        opened.push_async_callback(_end, trading)
+        on.trading = asyncio.create_task(on.trade())
+        opened.push_async_callback(_end, on.trading)
         on.writer, on.relay = await on.start_writer(), await on.start_relay()
         await on.goes_on()
         yield on
