@@ -49,6 +49,20 @@ def on_conflict(table: Table) -> str:
     return f" on conflict ({key}) do update set {values}"
 
 
+@cache
+def delete(table: Table) -> str:
+    """The statement that deletes rows by key; its parameters are `keys`."""
+    names = ", ".join(column.name for column in table.primary_key)
+    sources = ", ".join(_array(column, n) for n, column in enumerate(table.primary_key, 1))
+    return f"delete from {table} where ({names}) in (select * from unnest({sources}))"
+
+
+def keys(table: Table, some: Sequence[tuple[object, ...]]) -> tuple[str, ...]:
+    """The columns of some primary keys, each as one text."""
+    rows = [dict(zip(table.primary_key.columns.keys(), key, strict=True)) for key in some]
+    return tuple(_key_writer(column)(rows) for column in table.primary_key)
+
+
 def values(table: Table, rows: Sequence[object]) -> tuple[str, ...]:
     """The columns of some rows, each as one text."""
     return _writer(table)(rows)
@@ -68,6 +82,15 @@ def _writer(table: Table) -> Callable[[Sequence[object]], tuple[str, ...]]:
     scope: dict[str, Any] = {}
     exec(f"def write(records): return ({fields},)", scope)
     write: Callable[[Sequence[object]], tuple[str, ...]] = scope["write"]
+    return write
+
+
+@cache
+def _key_writer(column: Column[Any]) -> Callable[[Sequence[dict[str, object]]], str]:
+    scope: dict[str, Any] = {}
+    source = _field(column).replace(f"r.{column.name}", f"r['{column.name}']")
+    exec(f"def write(records): return {source}", scope)
+    write: Callable[[Sequence[dict[str, object]]], str] = scope["write"]
     return write
 
 

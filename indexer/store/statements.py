@@ -12,6 +12,7 @@ from indexer.store import arrays, postgres, tables
 from indexer.store.batch import CURRENT
 from indexer.store.copy import chunks, columns
 from indexer.store.database import Row
+from indexer.store.queue import Queue
 from indexer.store.rejected import naming
 
 NOTIFY_CHANNEL = "tidebook_outbox"
@@ -22,7 +23,7 @@ class Postgres:
     """A connection with the stages that upserts need (`prepare` makes them)."""
 
     def __init__(self, connection: postgres.Connection) -> None:
-        self._connection = connection
+        self._connection = Queue(connection)
 
     async def prepare(self) -> None:
         await self._connection.execute(_STAGES)
@@ -110,15 +111,17 @@ class Postgres:
 
     async def move_cursor(self, fields: Mapping[str, Any]) -> None:
         values = ", ".join(f"{name} = ${n}" for n, name in enumerate(fields, 1))
-        await self._connection.execute(
+        await self._connection.send(
             f"update tidebook.cursors set {values}, updated_at = now()", *fields.values()
         )
 
     async def append(self, table: Table, rows: Sequence[object]) -> None:
-        with naming(table, rows):
-            if arrays.fit(table, rows):
-                await self._connection.execute(arrays.insert(table), *arrays.values(table, rows))
-                return
+        about = naming(table, rows)
+        if arrays.fit(table, rows):
+            values = arrays.values(table, rows)
+            await self._connection.send(arrays.insert(table), *values, about=about)
+            return
+        with about:
             await self._connection.copy_to_table(
                 table.name,
                 schema_name=tables.SCHEMA,
@@ -129,11 +132,12 @@ class Postgres:
 
     async def upsert(self, table: Table, rows: Sequence[object]) -> None:
         """Many rows go by COPY into the stage and are merged: half the price of one by one."""
-        with naming(table, rows):
-            if arrays.fit(table, rows):
-                query = arrays.insert(table, replace=True)
-                await self._connection.execute(query, *arrays.values(table, rows))
-                return
+        about = naming(table, rows)
+        if arrays.fit(table, rows):
+            values = arrays.values(table, rows)
+            await self._connection.send(arrays.insert(table, replace=True), *values, about=about)
+            return
+        with about:
             stage = _stage(table)
             await self._connection.copy_to_table(
                 stage, columns=columns(table), source=chunks(table, rows), format="text"
@@ -141,8 +145,7 @@ class Postgres:
             await self._connection.execute(f"{_merge(table)}; truncate {stage}")
 
     async def delete(self, table: Table, keys: Sequence[tuple[object, ...]]) -> None:
-        condition = " and ".join(f"{c.name} = ${n}" for n, c in enumerate(table.primary_key, 1))
-        await self._connection.executemany(f"delete from {table} where {condition}", keys)
+        await self._connection.send(arrays.delete(table), *arrays.keys(table, keys))
 
     async def delete_above(self, table: Table, number: int) -> None:
         await self._connection.execute(f"delete from {table} where block_number > $1", number)
@@ -178,7 +181,7 @@ class Postgres:
         )
 
     async def set_channels(self, newest: Mapping[str, int]) -> None:
-        await self._connection.execute(
+        await self._connection.send(
             "insert into tidebook.channels select * from unnest($1::text[], $2::bigint[])"
             " on conflict (channel) do update set seq = excluded.seq",
             list(newest),

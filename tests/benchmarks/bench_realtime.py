@@ -186,7 +186,8 @@ async def hops(database_url: str, blocks: int, block_s: float) -> None:
         inner._database = Clocked(inner._database, spent)
         inner._checkpoints._database = inner._database
         clocked: Any = Clocked(source, spent)
-        backend = await inner._database._inner._connection.fetchval("select pg_backend_pid()")
+        asked = await inner._database._inner._connection.fetchrow("select pg_backend_pid()")
+        backend = asked[0]
         seen, cpu, began, wanted = 0, 0.0, 0.0, blocks
 
         def told(canon: Any, blocks: int, events: int, node_head: int) -> None:

@@ -102,7 +102,7 @@ async def measure(database_url: str, below: int) -> dict[int, tuple[float, float
     """CPU ms an event, applied and taken back, by depth."""
     store = await open_store(database_url, DEPLOYMENT)
     database: Any = store._database
-    backend = await database._connection.fetchval("select pg_backend_pid()")
+    (backend,) = await database._connection.fetchrow("select pg_backend_pid()")
     scripts: list[Script] = []
 
     def source(canon: Canon, _: Any) -> Script:

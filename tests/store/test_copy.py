@@ -67,8 +67,11 @@ async def test_few_rows_go_as_arrays_and_arrive_as_by_copy(database_url: str) ->
     await database.prepare()
     image = '{"symbol":"a\\"\\\\n\\\\\\\\t"}'
     rows = [UndoRow(1, 0, "tokens", None, image), UndoRow(1, 1, "orders", image, None)]
-    await database.append(tables.undo, rows)
-    await database.append(tables.undo, [UndoRow(2, 0, "tokens", None, None)])
+    async with database.transaction():
+        await database.append(tables.undo, rows)
+        await database.append(tables.undo, [UndoRow(2, 0, "tokens", None, None)])
+        await database.append(tables.undo, [UndoRow(3, 0, "tokens", None, None)])
+        await database.delete(tables.undo, [(3, 0)])
     stored = await connection.fetch("select * from tidebook.undo order by 1, 2")
     assert [tuple(row) for row in stored] == [
         (1, 0, "tokens", None, image),
@@ -78,7 +81,8 @@ async def test_few_rows_go_as_arrays_and_arrive_as_by_copy(database_url: str) ->
     hashes = [f"0x{n:064x}" for n in (1, 2)]
     for finality in FINALITIES:
         blocks = [BlockRow(one, n, hashes[0], 7, finality) for n, one in enumerate(hashes)]
-        await database.upsert(tables.blocks, blocks)
+        async with database.transaction():
+            await database.upsert(tables.blocks, blocks)
     found = await connection.fetch("select hash, number, finality from tidebook.blocks order by 2")
     assert [tuple(row) for row in found] == [(hashes[0], 0, "safe"), (hashes[1], 1, "safe")]
     await connection.close()
@@ -127,3 +131,24 @@ async def test_a_row_that_is_rejected_is_named_by_its_origin(
     assert reason in message
     if count > 3:
         assert f"log {bad.log_index}, tx {bad.tx}" in message
+
+
+async def test_a_statement_under_way_that_fails_is_told_before_the_commit(
+    database_url: str,
+) -> None:
+    connection = await postgres.connect(database_url)
+    database = Postgres(connection)
+    row = UndoRow(1, 0, "tokens", None, None)
+
+    async def twice() -> None:
+        async with database.transaction():
+            await database.append(tables.undo, [row])
+            await database.append(tables.undo, [row])
+
+    with pytest.raises(RowRejected):
+        await twice()
+    async with database.transaction():
+        assert not await database.read(tables.undo, ("kind",))
+        await database.append(tables.undo, [row])
+    assert len(await database.read(tables.undo, ("kind",))) == 1
+    await connection.close()
