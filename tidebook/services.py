@@ -5,11 +5,11 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import signal
-from collections.abc import Callable, Coroutine
+from collections.abc import AsyncIterator, Callable, Coroutine
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
@@ -24,6 +24,8 @@ if TYPE_CHECKING:
     from indexer.domain.deployment import Deployment
     from indexer.follow import Steps
     from indexer.mirror.fold import Mirror
+
+T = TypeVar("T")
 
 SCHEMA_WAIT_S = 5.0
 """How long a reader waits for a writer to bring the schema."""
@@ -81,7 +83,7 @@ async def _write(
             told(canon, blocks, events, node_head)
 
         await _beside(
-            keep(urls.database_url, node.reports()),
+            keep(urls.database_url, signs(node.reports(), well)),
             follow_whatever_comes(store, node, source, committed, warn),
         )
 
@@ -218,6 +220,16 @@ async def _chain_id(database_url: str) -> int:
             await asyncio.sleep(0.05)
     finally:
         await connection.close()
+
+
+async def signs(reports: AsyncIterator[T], well: Callable[[], None]) -> AsyncIterator[T]:
+    """The reports; a second one that was stored says that all is well, also on a quiet chain."""
+    stored = 0
+    async for report in reports:
+        yield report  # whoever asks for the next has stored this one
+        stored += 1
+        if stored > 1:
+            well()
 
 
 async def _beside(watch: Coroutine[Any, Any, None], work: Coroutine[Any, Any, None]) -> None:

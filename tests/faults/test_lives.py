@@ -1,6 +1,6 @@
 """What ends for a while is waited out and told once; what does not ends the process."""
 
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
 
 import asyncpg
 import pytest
@@ -14,6 +14,7 @@ from indexer.store.errors import SchemaMissing
 from indexer.store.postgres import DatabaseUnreachable
 from tidebook import lives
 from tidebook.lives import live, trouble
+from tidebook.services import signs
 
 Well = Callable[[], None]
 BLOCK = Block(1, Hash("0x01"), Hash("0x00"), 0)
@@ -101,3 +102,15 @@ async def test_what_does_not_end_by_itself_ends_the_process(error: Exception) ->
 )
 def test_every_trouble_has_words(error: Exception, what: lives.Trouble) -> None:
     assert trouble(error) is what
+
+
+async def test_on_a_quiet_chain_two_stored_reports_say_that_all_is_well() -> None:
+    said: list[str] = []
+
+    async def reports() -> AsyncIterator[str]:
+        for name in "abc":
+            yield name
+
+    async for report in signs(reports(), lambda: said.append("well")):
+        said.append(report)
+    assert said == ["a", "b", "well", "c", "well"]
