@@ -134,16 +134,21 @@ class Node:
             try:
                 async with asyncio.timeout(SILENCE_S):
                     notice = await self._socket.notice()
-                header = _announced(notice)
-                if self._headers.judges(header):  # announcements may leave fields out
-                    head = await self.head()
-                else:
-                    head = self._headers.learn("newHeads", header)
+                head = await self._heard(notice)
+                while (later := self._socket.later()) is not None:  # mined faster than written
+                    head = await self._heard(later)
             except TimeoutError:
                 head = await self.head()
             except ConnectionResetError as error:
                 raise Unreachable(self._rpc.url, str(error)) from error
             yield head
+
+    async def _heard(self, notice: msgspec.Raw) -> Block:
+        """The head of an announcement."""
+        header = _announced(notice)
+        if self._headers.judges(header):  # announcements may leave fields out
+            return await self.head()
+        return self._headers.learn("newHeads", header)
 
     async def _next_head(self, told: Block) -> Block:
         behind, clock = 0, asyncio.get_running_loop().time

@@ -275,6 +275,16 @@ class WebsocketTransport:
             raise ConnectionResetError("the node closed the websocket")
         return notice.result
 
+    def later(self) -> msgspec.Raw | None:
+        """The next one, if it has come already."""
+        if self._notices.empty():
+            return None
+        notice = self._notices.get_nowait()
+        if notice is None:
+            self._notices.put_nowait(None)
+            return None
+        return notice.result
+
     async def close(self) -> None:
         self._reader.cancel()
         await asyncio.gather(self._reader, return_exceptions=True)
