@@ -18,7 +18,7 @@ _numbers = itertools.count(1)
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
-    parser.addoption("--examples", type=int, default=8, help="questions that each fuzz test asks")
+    parser.addoption("--examples", type=int, default=5, help="questions that each fuzz test asks")
     parser.addoption("--seed", type=int, help="what a fuzz test begins with; else a random one")
 
 
