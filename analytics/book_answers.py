@@ -91,8 +91,7 @@ async def depth_history(ask: Ask) -> Answer:
         for at, bps in enumerate(micro.BANDS_BPS):
             for name in ("bid", "ask"):
                 offered = band(row, name, at)
-                units = None if offered is None else int(offered)
-                depths[f"{name}_{bps}_bps"] = text.amount(units, one.quote.decimals)
+                depths[f"{name}_{bps}_bps"] = text.amount(offered, one.quote.decimals)
         where = {"block": row.block_number, "timestamp": row.timestamp}
         told.append({**where, **tell_top(one, row.top), **depths})
     return {

@@ -14,7 +14,7 @@ from analytics.marks import Series
 from analytics.reads import Listing
 from analytics.tape import Deal, Traded
 
-Samples = list[tuple[int, Fraction | None]]
+Samples = list[tuple[int, Fraction | int | None]]
 Book = dict[Any, list[tuple[int, int]]]
 HORIZONS = (1, 10, 100)
 """Blocks after a trade at which its markout is taken."""
@@ -96,10 +96,10 @@ def samples(rows: Iterable[TopRow], read: Any, since: int) -> Samples:
     return [(max(row.timestamp, since), read(row)) for row in rows]
 
 
-def band(row: TopRow, side: str, at: int) -> Fraction | None:
+def band(row: TopRow, side: str, at: int) -> int | None:
     """The depth within the band numbered `at`; None without a mid."""
     depths = row.bid_depth if side == "bid" else row.ask_depth
-    return Fraction(depths[at]) if depths else None
+    return depths[at] if depths else None
 
 
 def mean(values: Sequence[Fraction]) -> Fraction | None:

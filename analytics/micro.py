@@ -105,20 +105,22 @@ def vwap(trades: Iterable[tuple[int, int]]) -> Fraction | None:
     return Fraction(value, quantity) if quantity else None
 
 
-def time_mean(samples: Sequence[tuple[int, Fraction | None]], until: int) -> Fraction | None:
+def time_mean(samples: Sequence[tuple[int, Fraction | int | None]], until: int) -> Fraction | None:
     """Mean of a step function by time: each (timestamp, value) holds until the next.
 
     Time without a value does not count. With no time at all, the last value.
     """
-    total, length = Fraction(0), 0
+    total: Fraction | int = 0  # integers, if all samples are: a quarter of the time
+    length = 0
     ends = [*(at for at, _ in samples[1:]), until]
     for (begin, value), end in zip(samples, ends, strict=False):
         if value is not None and end > begin:
             total += value * (end - begin)
             length += end - begin
     if length:
-        return total / length
-    return next((value for _, value in reversed(samples) if value is not None), None)
+        return Fraction(total) / length
+    last = next((value for _, value in reversed(samples) if value is not None), None)
+    return None if last is None else Fraction(last)
 
 
 def amihud(days: Sequence[tuple[float, int]]) -> float | None:

@@ -81,7 +81,7 @@ def _books(rows: list[TopRow], part: Callable[[int], int]) -> dict[str, Series]:
 
 def _skew(row: TopRow) -> float | None:
     bids, asks = band(row, "bid", SKEW_BAND), band(row, "ask", SKEW_BAND)
-    skew = None if bids is None or asks is None else micro.imbalance(int(bids), int(asks))
+    skew = None if bids is None or asks is None else micro.imbalance(bids, asks)
     return None if skew is None else float(skew)
 
 
