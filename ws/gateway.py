@@ -176,12 +176,13 @@ class Gateway:
                 await self._refresh()
                 if self.directory.at(market) is None:
                     self._unlisted.add(market)  # taken back since, or Postgres is away
+            strict = self.live.feed.as_change(message) if message.stream == "depth" else message
             self.live.publish(message)
             listing = self.directory.at(market)
             if listing is None:
                 self.metrics.unlisted.inc()
             else:
-                unsent_bytes += self._tell_strictly(message, listing)
+                unsent_bytes += self._tell_strictly(strict, listing)
             if unsent_bytes > BURST_BYTES:
                 unsent_bytes = 0
                 await asyncio.sleep(0)  # the transports' turn: a burst makes nobody slow

@@ -86,6 +86,17 @@ async def test_what_was_committed_before_the_start_is_no_news(
         assert (await hear(client))["p"] == "2"
 
 
+async def test_a_backfill_s_snapshot_is_one_more_diff(gateway: str, kept: Chain) -> None:
+    async with connect(f"ws://{gateway}/ws/depth@wethusdc") as client:
+        await kept.bid(5 * 10**6, ONE)
+        await kept.bid(6 * 10**6, ONE)
+        book = {"bids": [[str(7 * 10**6), str(ONE), 1], [str(5 * 10**6), str(ONE), 1]], "asks": []}
+        await kept.publish("depth", "snapshot", book)
+        diffs = [await hear(client) for _ in range(3)]
+    assert [(one["pu"], one["u"]) for one in diffs] == [(0, 1), (1, 2), (2, 3)]
+    assert dict(diffs[2]["b"]) == {"7": "1", "5": "1", "6": "0.00000000"}
+
+
 async def test_trades_of_one_taker_at_one_price_are_one_aggregate(
     gateway: str, kept: Chain
 ) -> None:

@@ -2,6 +2,8 @@
 
 from collections import Counter
 
+import msgspec
+
 from indexer.domain.units import Address
 from indexer.topics import Topic
 from indexer.wire import Message
@@ -73,6 +75,17 @@ class Feed:
             self._books[market] = Book()
         self._depth_links[market] = message.seq
         self._books[market].apply(message.data)
+
+    def as_change(self, message: Message) -> Message:
+        """A book's snapshot as what changes our book into it, if ours is the one before."""
+        if message.op != "snapshot" or not self.has_books or message.seq <= self._books_seq:
+            return message
+        book, data = self.book(Address(message.market or "")), {}
+        for name, side in (("bids", book.bids), ("asks", book.asks)):
+            kept = {level[0] for level in message.data[name]}
+            gone = [(price, "0", 0) for price, _, _ in side.top() if price not in kept]
+            data[name] = [*message.data[name], *gone]
+        return msgspec.structs.replace(message, op="apply", data=data)
 
     def checksum(self, topic: Topic, seq: int) -> int | None:
         """That of the book behind its newest message, which has this seq; None if it is ahead."""
