@@ -6,6 +6,7 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
+from ws.door import allowed_origin
 from ws.gateway import Gateway
 
 
@@ -20,8 +21,13 @@ def operators_routes(gateway: Gateway) -> list[Route]:
         return JSONResponse(told, 200 if told["redis"] else 503)
 
     async def metrics(request: Request) -> Response:
+        """The page shows them too, so a page that may listen may read them."""
         text = generate_latest(gateway.metrics.registry)
-        return Response(text, media_type=CONTENT_TYPE_LATEST)
+        origin, host = request.headers.get("origin"), request.headers.get("host")
+        response = Response(text, media_type=CONTENT_TYPE_LATEST)
+        if origin and allowed_origin(origin, host, gateway.limits.origins):
+            response.headers.update({"access-control-allow-origin": origin, "vary": "origin"})
+        return response
 
     return [
         Route("/health", health),

@@ -36,7 +36,8 @@ class Terminal:
 
     def policy(self) -> str:
         """The Content-Security-Policy: our own files, and connections to the named services."""
-        asked = {_origin(url) for url in (self.feed, self.analytics, self.node) if url}
+        figures = self.feed.replace("ws", "http", 1)  # the feed's own /metrics
+        asked = {_origin(url) for url in (self.feed, figures, self.analytics, self.node) if url}
         return (
             "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; "
             f"connect-src 'self' {' '.join(sorted(asked))}; "

@@ -94,6 +94,23 @@ async def test_nothing_moves_but_what_is_told_and_numbers_are_exact(
     assert shown == [to_decimal(raw, decimals) for raw, decimals in numbers]
 
 
+async def test_health_shows_each_hop_and_chaos_is_seen(browser: Browser, market: Market) -> None:
+    await market.start()
+    terminal = await open_terminal(browser, market)
+    page = terminal.page
+    await terminal.show("#/health")
+    for chart in ("Written", "Relayed", "Read by the feed", "Told to all", "Lag"):
+        box = page.locator(".small", has=page.get_by_role("heading", name=chart, exact=True))
+        await expect(box.locator("strong")).not_to_have_text("–", timeout=30_000)
+    await expect(page.locator(".providers tbody")).to_contain_text("asked", timeout=30_000)
+    await page.get_by_role("button", name="Reorg, 3 blocks").click()
+    await expect(page.locator(".chaos .said")).to_have_text("Reorg, 3 blocks: done")
+    await expect(page.locator(".reorgs tbody td").nth(1)).to_have_text(
+        re.compile(r"\d"), timeout=30_000
+    )
+    assert terminal.complaints == []
+
+
 async def test_a_token_called_like_a_script_stays_a_word(browser: Browser, market: Market) -> None:
     await market.start("--rate", "2")
     await create_market(market, SYMBOL)

@@ -10,6 +10,7 @@ const TROUBLE = `{
   divergences(first: 20) { market blockNumber kind expected found acknowledged }
   reorgs(limit: 20) { depth ancestorNumber headNumber recordedAt }
 }`;
+const HOPS = { committed: "Written", relayed: "Relayed", read: "Read by the feed", told: "Told to all" };
 const KNOBS = [
   ["Reorg, 3 blocks", "reorg", { depth: 3, drop: true }],
   ["Reorg, 10 blocks", "reorg", { depth: 10, drop: false }],
@@ -26,7 +27,9 @@ export function health(root) {
     age: new Chart("Block to feed", "s"),
     answer: new Chart("GraphQL answer", "ms"),
     beat: new Chart("Heartbeat gap", "ms"),
+    ...Object.fromEntries(Object.entries(HOPS).map(([hop, name]) => [hop, new Chart(name, "ms")])),
   };
+  const hops = new Hops();
   const services = table(["Service", "State", "Says"], "Asking.");
   const metrics = table(["Figure", "Value"], "The API has no figures yet.");
   const providers = table(["Node", "State", "Score", "Head"], "The writer has not told of its nodes yet.");
@@ -57,6 +60,7 @@ export function health(root) {
       divergences.fill(trouble.divergences.map((each) => row(short(each.market), String(each.blockNumber), each.kind, each.expected ?? "–", each.found ?? "–", each.acknowledged ? "yes" : "no")));
       reorgs.fill(trouble.reorgs.map((each) => row(moment(each.recordedAt), String(each.depth), String(each.headNumber), String(each.ancestorNumber))));
     }
+    for (const [hop, ms] of await hops.since().catch(() => [])) charts[hop]?.add(ms);
     services.fill(await Promise.all([ask("api", () => fetch("/ready").then(plain)), ask("analytics", () => analytics("/health")), feedRow()]));
     const found = await scraped().catch(() => []);
     providers.fill(nodes(found));
@@ -99,6 +103,28 @@ async function scraped() {
     .slice(0, 60);
 }
 
+/** The feed's histogram of hops: the mean of each since the last look, in milliseconds. */
+class Hops {
+  constructor() {
+    this.before = new Map();
+  }
+
+  async since() {
+    const url = settings.feed.replace(/^ws/, "http").replace(/\/v1$/, "/metrics");
+    const text = await (await fetch(url)).text();
+    const found = new Map();
+    for (const [, part, hop, value] of text.matchAll(/^tidebook_ws_hop_seconds_(sum|count)\{hop="(\w+)"\} (\S+)$/gm)) {
+      found.set(hop, { ...found.get(hop), [part]: Number(value) });
+    }
+    const means = [...found].flatMap(([hop, { sum, count }]) => {
+      const before = this.before.get(hop);
+      return before && count > before.count ? [[hop, (1000 * (sum - before.sum)) / (count - before.count)]] : [];
+    });
+    this.before = found;
+    return means;
+  }
+}
+
 /** Rows of the nodes that the writer asks, out of its figures. */
 function nodes(found) {
   const by = new Map();
@@ -123,7 +149,8 @@ class Chart {
   add(value) {
     this.values.push(value);
     if (this.values.length > KEPT) this.values.shift();
-    say(this.value, `${value.toFixed(this.unit === "s" ? 2 : 0)} ${this.unit}`);
+    const digits = this.unit === "blocks" ? 0 : value < 10 ? 2 : 0;
+    say(this.value, `${value.toFixed(digits)} ${this.unit}`);
     this.line.draw(this.values);
   }
 }
