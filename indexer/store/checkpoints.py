@@ -77,10 +77,7 @@ class Checkpoints:
     async def start(self, deployment: Deployment, canon: Canon) -> Mirror | None:
         """The mirror at canon's head by the newest good checkpoint; None if there is none."""
         self._events = 0
-        found = await self._database.read(
-            tables.checkpoints, ("block_number",), order=("block_number",)
-        )
-        self._numbers = [row["block_number"] for row in found]
+        await self._list()
         for number in reversed(self._numbers):
             try:
                 return await self._go_on(await self._read(number), deployment, canon)
@@ -90,6 +87,7 @@ class Checkpoints:
 
     async def refs(self) -> list[BlockRef]:
         """The blocks that have a good checkpoint, newest first."""
+        await self._list()  # what was saved may not have been committed
         good = []
         for number in reversed(self._numbers):
             row = await self._read(number)
@@ -130,6 +128,13 @@ class Checkpoints:
         self._numbers = [*self._numbers, row.block_number][-KEEP:]
         await self._database.delete_below(tables.checkpoints, self._numbers[0])
         await self._database.delete_below(tables.recalled, self._numbers[0])
+
+    async def _list(self) -> None:
+        """See which checkpoints there are."""
+        found = await self._database.read(
+            tables.checkpoints, ("block_number",), order=("block_number",)
+        )
+        self._numbers = [row["block_number"] for row in found]
 
     async def _read(self, number: int) -> Row:
         columns = Row.__struct_fields__
