@@ -1,8 +1,9 @@
 """The finalized past in bulk: logs by range, the next ranges fetched while one is written.
 
 Ranges adapt to what the node bears: they are cut where it refuses one, and aim at so many logs as
-are worth a request. Only blocks with logs are read, and the last of each range, which the cursor
-rests on. What a cache on disk has (chain/log_cache.py) is not asked of the node.
+are worth a request. Only blocks with logs are read, the last of each range, which the cursor rests
+on, and the first, which links it to the range before: a range without logs names no branch, so its
+ends must. What a cache on disk has (chain/log_cache.py) is not asked of the node.
 """
 
 import asyncio
@@ -17,6 +18,7 @@ import msgspec
 from indexer.chain.errors import BadAnswer, RpcError
 from indexer.chain.headers import unlinked
 from indexer.chain.log_cache import LogCache
+from indexer.chain.proof import LAG_PAUSES_S
 from indexer.chain.source import Source, Watch
 from indexer.domain.block import Block
 from indexer.domain.log import Log
@@ -37,6 +39,14 @@ class Headers(Protocol):
     """Who tells headers."""
 
     async def by_numbers(self, numbers: Sequence[int]) -> list[Block]: ...
+
+
+class Teller(Headers, Protocol):
+    """One node, which tells logs and headers."""
+
+    async def by_number(self, number: int) -> Block | None: ...
+
+    async def logs_between(self, first: int, last: int, watch: Watch) -> list[Log]: ...
 
 
 class _Range(msgspec.Struct):
@@ -65,6 +75,7 @@ async def backfill(
             until = cache.gap(start, final.number)
         async for found in _fetched(node, watch, start, until):
             _require_linked(start, found, final)
+            found = [one for one in found if one[1] or one is found[-1]]
             if cache is not None:
                 await cache.keep(start, found)
             start = found[-1][0]
@@ -154,15 +165,32 @@ async def _range(node: Source, watch: Watch, first: int, last: int) -> Found:
     return found
 
 
-async def with_headers(node: Headers, logs: list[Log], last: int) -> Found:
-    """The logs, which are in order, by block; and the last block, though nothing happened there.
+async def told_between(node: Teller, first: int, last: int, watch: Watch) -> Found:
+    """A range as a node tells it while it stays on one branch.
+
+    The last header, which names the whole branch, is asked for before the logs and behind them: no
+    logs on a branch that the node has left would look like no logs on the other.
+    """
+    for pause_s in (*LAG_PAUSES_S, None):
+        before = await node.by_number(last)
+        found = await with_headers(node, await node.logs_between(first, last, watch), first, last)
+        if found[-1][0] == before:
+            return found
+        if pause_s is not None:
+            await asyncio.sleep(pause_s)
+    raise BadAnswer("eth_getBlockByNumber", f"block {last} as before", "another branch")
+
+
+async def with_headers(node: Headers, logs: list[Log], first: int, last: int) -> Found:
+    """The logs, which are in order, by block; with the first and last, if nothing happened there.
 
     Raises BadAnswer for a node whose headers are not those of its logs: it must be one that told
     both, for two nodes may differ.
     """
     groups = [(key, list(its_logs)) for key, its_logs in groupby(logs, _BLOCK)]
     by_number = {int(number, 16): its_logs for (number, _), its_logs in groups}
-    by_number.setdefault(last, [])
+    for end in (first, last):
+        by_number.setdefault(end, [])
     numbers = sorted(by_number)
     found: Found = []
     for at in range(0, len(numbers), HEADERS_AT_ONCE):

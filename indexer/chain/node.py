@@ -15,7 +15,7 @@ import msgspec
 
 from indexer.chain import bloom, proof, token_words
 from indexer.chain.answers import as_number, foreign, together
-from indexer.chain.backfill import Found, with_headers
+from indexer.chain.backfill import Found, told_between
 from indexer.chain.errors import BadAnswer, BlockGone, RpcError, Unreachable, WrongNode
 from indexer.chain.headers import Header, Headers, unlinked
 from indexer.chain.proof import LAG_PAUSES_S
@@ -347,8 +347,8 @@ class Node:
         return [log for log in every_log if watch.wants(log)]
 
     async def blocks_between(self, first: int, last: int, watch: Watch) -> Found:
-        """Finalized blocks with logs that may concern us, and the last of all, in order."""
-        return await with_headers(self, await self.logs_between(first, last, watch), last)
+        """Finalized blocks with logs that may concern us, the first and the last, in order."""
+        return await told_between(self, first, last, watch)
 
     async def logs_between(self, first: int, last: int, watch: Watch) -> list[Log]:
         """The logs of finalized blocks that may concern us, in as many pieces as the node wants."""

@@ -95,9 +95,9 @@ class Source(Protocol):
     async def blocks_between(
         self, first: int, last: int, watch: Watch
     ) -> list[tuple[Block, list[Log]]]:
-        """Finalized blocks with logs that may concern us, and the last of all, in order.
+        """Finalized blocks with logs that may concern us, the first and the last, in order.
 
-        One node's word: headers and logs fit. RpcError where the range is too long.
+        One node's word on one branch: headers and logs fit. RpcError where the range is too long.
         """
 
     async def token(self, address: Address, at: Block) -> Token:

@@ -8,17 +8,22 @@ from itertools import count
 from typing import Any
 from unittest.mock import patch
 
+import pytest
+
+from indexer.chain import backfill
 from indexer.chain.providers import Providers
 from indexer.chain.steps import Follower
 from indexer.follow import follow_whatever_comes
 from indexer.store import tables, writer
+from indexer.store.checkpoints import encode_state
 from indexer.store.memory import Disk, MemoryDatabase
 from indexer.store.writer import Store
 from tests.simulation import clock, model
 from tests.simulation.exchange import DEPLOYMENT, Tx, sign
 from tests.simulation.node import FaultyNode, Habits
 from tests.simulation.transports import Network
-from tests.simulation.world import World
+from tests.simulation.weather import DiskFull
+from tests.simulation.world import Mined, World
 
 URL = "http://node"
 WAIT_S = 500.0
@@ -109,6 +114,13 @@ class Stage:
     def trade(self, blocks: int) -> None:
         for _ in range(blocks):
             self.world.grow(1, [sign(self.draw, "limit") for _ in range(3)])
+
+    def quiet(self, blocks: int) -> Mined:
+        """The head of a branch on which nothing happens; nobody follows it yet."""
+        quiet = self.world.head
+        for _ in range(blocks):
+            quiet = self.world.mine(quiet, ())
+        return quiet
 
     def loses(self, number: int, first: int, last: int) -> None:
         """The node answers null for a height, from one time it is asked to another."""
@@ -220,6 +232,69 @@ async def test_a_backfill_does_not_change_branches_on_the_way() -> None:
     await stage.index()
     assert "another branch" in stage.said[0]
     await stage.check()
+
+
+@simulated
+async def test_no_logs_on_a_branch_that_is_left_are_not_taken_for_none_on_another() -> None:
+    stage = Stage(confirmations=3)
+    await stage.index()
+    quiet = stage.quiet(10)
+    stage.trade(10)
+    stage.node.head, told = quiet, iter([True])
+
+    def before(method: str, params: list[Any]) -> Any:
+        """The node moves to the other branch once it has told the first logs."""
+        if method == "eth_getLogs" and "fromBlock" in params[0] and next(told, False):
+            asyncio.get_running_loop().call_soon(stage.node.catch_up)
+        return ...
+
+    stage.node.before = before  # type: ignore[method-assign]
+    with patch.object(backfill, "FIRST_RANGE_BLOCKS", 4):
+        await stage.index()
+    await stage.check()
+
+
+@simulated
+async def test_a_range_without_logs_is_linked_to_the_ranges_beside_it() -> None:
+    stage = Stage(confirmations=3)
+    await stage.index()
+    quiet = stage.quiet(10)
+    stage.world.head = stage.quiet(6)
+    stage.trade(6)
+    asked = count()
+
+    def before(method: str, params: list[Any]) -> Any:
+        """The node is on the other branch while it is asked for the first range."""
+        if params[:1] == [hex(6)] and next(asked) == 0:
+            stage.node.head = quiet
+        if method == "eth_getLogs" and params[0].get("fromBlock") == hex(7):
+            stage.node.catch_up()
+        return ...
+
+    stage.node.before = before  # type: ignore[method-assign]
+    with patch.object(backfill, "FIRST_RANGE_BLOCKS", 4):
+        await stage.index()
+    await stage.check()
+    assert "another branch" in stage.said[0]
+
+
+@simulated
+async def test_a_checkpoint_that_was_not_committed_is_no_ground() -> None:
+    stage = await deep()
+    store = Store(MemoryDatabase(stage.disk), DEPLOYMENT)
+    canon, mirror = await store.load()
+    before = await store.grounds()
+    assert canon.anchor is not None
+    row = encode_state(mirror, canon.anchor)
+
+    async def save() -> None:
+        async with store.transaction() as transaction:
+            await transaction.save(row)
+            raise DiskFull
+
+    with pytest.raises(DiskFull):
+        await save()
+    assert await store.grounds() == before
 
 
 @simulated

@@ -63,7 +63,7 @@ class Told:
             (block.block, [log for log in block.logs if (log.block_hash, log.log_index) in found])
             for block in some
         ]
-        return [one for one in whole if one[1] or one is whole[-1]]
+        return [one for one in whole if one[1] or one in (whole[0], whole[-1])]
 
 
 async def index(node: Any, *, cache: LogCache | None = None) -> list[Log]:

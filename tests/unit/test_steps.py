@@ -101,7 +101,7 @@ class ScriptedNode:
         return self.logs.get(block.hash, [])
 
     async def blocks_between(self, first: int, last: int, watch: Watch) -> Found:
-        return await with_headers(self, [], last)
+        return await with_headers(self, [], first, last)
 
     async def token(self, address: Address, at: Block) -> Token:
         assert self.tokens, "no market is created here"
