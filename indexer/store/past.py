@@ -141,8 +141,7 @@ class Past:
             if error is None:
                 await self.finish()
             elif isinstance(error, Exception) and not self._has_failed():
-                with contextlib.suppress(Exception):  # the first error tells, and is raised
-                    await self.finish()  # a source that ends badly: what it told before is sound
+                await self.finish()  # a source that ends badly: what it told before is sound
         finally:
             await self._abandon(error)
 
