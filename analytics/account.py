@@ -1,14 +1,15 @@
 """One account as a request needs it: its journal, its balances, and rates for its tokens."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from itertools import product
 from typing import Any
 
 import msgspec
 
 from analytics import account_reads, market_reads, reads
 from analytics.endpoint import Ask
-from analytics.journal import BalanceRow, Entry
+from analytics.journal import BalanceRow, Entry, Exchange, Flow
 from analytics.lots import Method
 from analytics.marks import MarkKind, Marks
 from analytics.micro import walk
@@ -53,14 +54,61 @@ def quote_token(ask: Ask) -> Token:
     return reads.find_token(ask.listings, "quote", ask["quote"])
 
 
-async def load_marks(ask: Ask, quote: Token, kind: MarkKind = "mid") -> Marks:
-    """Every market's marks up to the block asked for. `executable` values the past at mid."""
+Moment = tuple[Address, int]
+"""A token, and a block at whose end its rate is asked for."""
+
+
+async def load_marks(
+    ask: Ask, quote: Token, moments: Iterable[Moment], kind: MarkKind = "mid"
+) -> Marks:
+    """Rates at the moments named and at the block asked for. `executable` has the past at mid."""
     markets = [one.market for one in ask.listings]
-    addresses = [market.address for market in markets]
-    found = await ask.memory.prices(ask.view, addresses, kind)
-    series = {market: one for market, one in found.items() if one.is_priced}
     units = {one.base.address: one.base.unit for one in ask.listings}
-    return Marks(quote.address, markets, units, series)
+    wanted: dict[Address, set[int]] = {market.address: set() for market in markets}
+
+    async def marks() -> Marks:
+        found = await ask.memory.prices(ask.view, wanted, kind)
+        series = {market: one for market, one in found.items() if one.is_priced}
+        return Marks(quote.address, markets, units, series)
+
+    known = await marks()  # which says what paths there are
+    for token, blocks in by_token(moments).items():
+        for market in known.path(token):
+            wanted[market] |= blocks
+    return await marks() if any(wanted.values()) else known
+
+
+def by_token(moments: Iterable[Moment]) -> dict[Address, set[int]]:
+    found: dict[Address, set[int]] = {}
+    for token, number in moments:
+        found.setdefault(token, set()).add(number)
+    return found
+
+
+def moments(entries: Iterable[Entry]) -> Iterator[Moment]:
+    """When an account's entries need a rate: of what flowed, and of what a trade was paid in."""
+    for entry in entries:
+        match entry:
+            case Flow():
+                yield entry.token, entry.origin.block_number
+            case Exchange():
+                yield entry.quote_token, entry.origin.block_number
+
+
+def at_ends(entries: Iterable[Entry], blocks: Iterable[int]) -> Iterator[Moment]:
+    """When a curve needs a rate: of all that was ever held, at each of its blocks."""
+    return product(held_tokens(entries), list(blocks))
+
+
+def held_tokens(entries: Iterable[Entry]) -> set[Address]:
+    tokens: set[Address] = set()
+    for entry in entries:
+        match entry:
+            case Flow():
+                tokens.add(entry.token)
+            case Exchange():
+                tokens |= {entry.paid_token, entry.got_token}
+    return tokens
 
 
 def positions(

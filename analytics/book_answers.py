@@ -8,6 +8,7 @@ from analytics import market_reads, micro, text
 from analytics.endpoint import Answer, Ask, Endpoint
 from analytics.market_figures import (
     HORIZONS,
+    around,
     band,
     deals,
     levels,
@@ -25,11 +26,12 @@ from analytics.market_figures import (
 
 async def spread(ask: Ask) -> Answer:
     one = listing(ask)
-    rows, known = await tops(ask, one, ask.since), await mids(ask, one)
+    rows, trades = await tops(ask, one, ask.since), await deals(ask, one)
+    known = await mids(ask, one, around(trades))
     spreads = samples(rows, lambda row: micro.spread_bps(row.top), ask.since)
     effective: list[Fraction] = []
     marks, realised, impact = ({n: list[Fraction]() for n in HORIZONS} for _ in range(3))
-    for trade in await deals(ask, one):
+    for trade in trades:
         before = mid_at(known, trade.block_number - 1)
         if before is None:
             continue

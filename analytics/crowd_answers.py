@@ -2,14 +2,16 @@
 
 from collections.abc import Sequence
 from fractions import Fraction
+from itertools import product
 
 from analytics import account_reads, market_reads, micro, reads, text
 from analytics import arguments as a
-from analytics.account import load_marks, quote_token
+from analytics.account import Moment, held_tokens, load_marks, moments, quote_token
 from analytics.endpoint import Answer, Ask, Endpoint
 from analytics.journal import Entry, journal
 from analytics.market_figures import (
     HORIZONS,
+    around,
     deals,
     listing,
     mean,
@@ -19,6 +21,7 @@ from analytics.market_figures import (
 from analytics.marks import Series
 from analytics.portfolio import equity
 from analytics.quoting import Orders, Quoted, QuoteRow, lives, quoted, uptime
+from analytics.reads import Listing
 from analytics.tape import Deal
 from indexer.domain.order import Trade
 from indexer.domain.units import Address
@@ -30,14 +33,15 @@ TOO_MANY = "too many quotes to look at: ask for a quieter market or an earlier b
 async def makers(ask: Ask) -> Answer:
     """Makers of a market by what they made, and how they quoted while they did."""
     one = listing(ask)
-    known, trades = await mids(ask, one), await deals(ask, one)
+    trades = await deals(ask, one)
     rows = await market_reads.quote_rows(ask.snapshot, one.market.address, ask.at.number)
     first, last = await _blocks(ask, rows), ask.at.number
+    known = await mids(ask, one, {first, *around(trades)})
     counts = await market_reads.order_counts(
         ask.snapshot, one.market.address, ask.since, ask.at.number
     )
     up, lived = uptime(rows, first, last), lives(rows, first, last)
-    offers = quoted(rows, known.since(first), one.base.unit, first, last)
+    offers = quoted(rows, await _mids_from(ask, one, known, first), one.base.unit, first, last)
     total = sum(trade.quote_amount for trade in trades)
     made: dict[Address, list[Deal]] = {}
     for trade in trades:
@@ -67,6 +71,16 @@ async def makers(ask: Ask) -> Answer:
             }
         )
     return {"symbol": one.market.symbol, "period": ask["period"], "makers": told}
+
+
+async def _mids_from(
+    ask: Ask, one: Listing, known: Series, first: int
+) -> list[tuple[int, Fraction]]:
+    """The mid that held at a block, and each that a later one left."""
+    held = mid_at(known, first)
+    rows = await market_reads.tops(ask.snapshot, one, first, ask.at.number)
+    later = [(row.block_number, row.top.mid) for row in rows if row.block_number > first]
+    return [(number, mid) for number, mid in ((first, held), *later) if mid is not None]
 
 
 async def _blocks(ask: Ask, rows: Sequence[QuoteRow]) -> int:
@@ -107,9 +121,16 @@ async def leaderboard(ask: Ask) -> Answer:
 
 async def _volumes(ask: Ask) -> dict[Address, int]:
     """Both sides of every trade whose quote token has a rate."""
-    marks = await load_marks(ask, quote_token(ask))
+    quote = quote_token(ask)
     markets = [one.market.address for one in ask.listings]
     found = await ask.memory.deals(ask.view, markets, ask.since)
+    needed = (
+        (one.quote.address, deal.block_number)
+        for one in ask.listings
+        if one.quote != quote
+        for deal in found[one.market.address]
+    )
+    marks = await load_marks(ask, quote, needed)
     sums: dict[Address, int] = {}
     for one in ask.listings:
         for deal in found[one.market.address]:
@@ -125,7 +146,6 @@ async def _volumes(ask: Ask) -> dict[Address, int]:
 
 async def _profits(ask: Ask) -> dict[Address, int]:
     """Accounts without a known value at either end are left out."""
-    marks = await load_marks(ask, quote_token(ask))
     markets = {one.market.address: one.market for one in ask.listings}
     start = await reads.block_at(ask.snapshot, ask.since, ask.at.number)
     span = (ask.snapshot, start, ask.at.number)
@@ -136,12 +156,19 @@ async def _profits(ask: Ask) -> dict[Address, int]:
     ends = [(start, ask.since), (ask.at.number, ask.at.timestamp)]
     before = await account_reads.balances_at(ask.snapshot, start)
     changes = await account_reads.all_balances(*span)
-    figures = {}
+    journals: dict[Address, tuple[list[Entry], dict[Address, int]]] = {}
+    needed: set[Moment] = set()
     for account in before.keys() | changes.keys():
         held = {row.token: row for row in before.get(account, ())}
         rows = changes.get(account, [])
         entries: list[Entry] = journal(account, trades.get(account, []), rows, markets, held)
         amounts = {token: row.available + row.locked for token, row in held.items()}
+        journals[account] = entries, amounts
+        needed.update(moments(entries))
+        needed.update(product(amounts.keys() | held_tokens(entries), (start, ask.at.number)))
+    marks = await load_marks(ask, quote_token(ask), needed)
+    figures = {}
+    for account, (entries, amounts) in journals.items():
         then, now = equity(entries, marks, ends, amounts)
         if then.value is not None and now.value is not None:
             figures[account] = now.value - then.value - now.flow

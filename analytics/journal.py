@@ -48,6 +48,11 @@ class Exchange(msgspec.Struct, frozen=True):
     fee: int | None
     """None where the chain did not report it; what it took is then a `transfer`."""
 
+    @property
+    def quote_token(self) -> Address:
+        """The one its price is in."""
+        return self.paid_token if self.side == "buy" else self.got_token
+
 
 Entry = Flow | Exchange
 

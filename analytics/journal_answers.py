@@ -1,11 +1,19 @@
 """What an account did: its journal by pages, its orders, its fees, its curve and its risk."""
 
 from collections.abc import Callable, Sequence
+from itertools import chain
 from typing import Any
 
 from analytics import account_reads, reads, text
 from analytics import arguments as a
-from analytics.account import Account, load_account, load_marks, quote_token
+from analytics.account import (
+    Account,
+    at_ends,
+    load_account,
+    load_marks,
+    moments,
+    quote_token,
+)
 from analytics.endpoint import Answer, Ask, Endpoint
 from analytics.errors import BadInput
 from analytics.journal import Entry, Exchange, Flow
@@ -163,7 +171,8 @@ async def curve(ask: Ask, account: Account, limit: int = MAX_POINTS) -> list[Equ
     blocks = await reads.block_ends(ask.snapshot, seconds, account.since, ask.at.number, limit + 1)
     if len(blocks) > limit and limit == MAX_POINTS:
         raise BadInput("interval", f"at most {MAX_POINTS} points", ask["interval"])
-    marks = await load_marks(ask, quote_token(ask))
+    needed = chain(moments(account.entries), at_ends(account.entries, [one for one, _ in blocks]))
+    marks = await load_marks(ask, quote_token(ask), needed)
     return equity(account.entries, marks, blocks)[-limit:]
 
 

@@ -36,6 +36,9 @@ MAX_REMEMBERED_ROWS = 500_000
 A row takes some 500 bytes, so 250 MB of each at the very most.
 """
 
+PAGE_ROWS = 20_000
+"""Prices that one statement looks up, and level changes that one reads, where there are more."""
+
 MAX_CLIENTS = 10_000
 """Client addresses whose requests are counted."""
 

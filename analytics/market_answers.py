@@ -7,6 +7,7 @@ from analytics import micro, text
 from analytics.endpoint import Answer, Ask, Endpoint
 from analytics.market_figures import (
     NO_TOP,
+    around,
     deals,
     levels,
     listing,
@@ -28,7 +29,7 @@ from analytics.tape import Deal, traded
 async def overview(ask: Ask) -> Answer:
     markets = [one.market.address for one in ask.listings]
     sums = await ask.memory.traded(ask.view, markets, ask.since)
-    prices = await ask.memory.prices(ask.view, markets, "mid")
+    prices = await ask.memory.prices(ask.view, dict.fromkeys(markets, ()), "mid")
     rows = []
     for one in ask.listings:
         newest = prices[one.market.address].newest
@@ -125,7 +126,7 @@ async def illiquidity(ask: Ask) -> Answer:
         if last is not None:
             days.append((found[-1].price / last - 1, traded))
         last = found[-1].price
-    moves = _moves(one, trades, await mids(ask, one))
+    moves = _moves(one, trades, await mids(ask, one, around(trades)))
     slope = micro.kyle(moves)
     signed = [t.quantity if t.taker_side == "buy" else -t.quantity for t in trades]
     toxicity = micro.vpin(signed)

@@ -3,7 +3,7 @@
 Means of the book are weighted by time, block to block, over the period asked for.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from fractions import Fraction
 from typing import Any
 
@@ -47,10 +47,17 @@ async def tops(ask: Ask, one: Listing, since: int) -> list[TopRow]:
     return await market_reads.tops(ask.snapshot, one, start, ask.at.number)
 
 
-async def mids(ask: Ask, one: Listing) -> Series:
-    """The market's mids, up to the block asked for."""
+async def mids(ask: Ask, one: Listing, blocks: Iterable[int]) -> Series:
+    """The market's mids at some blocks, and at the one asked for."""
     market = one.market.address
-    return (await ask.memory.prices(ask.view, [market], "mid"))[market]
+    return (await ask.memory.prices(ask.view, {market: set(blocks)}, "mid"))[market]
+
+
+def around(trades: Iterable[Deal]) -> Iterator[int]:
+    """The blocks at which trades are measured: their own, the one before, those at HORIZONS."""
+    for number in {trade.block_number for trade in trades}:
+        for distance in (-1, 0, *HORIZONS):
+            yield number + distance
 
 
 def mid_at(series: Series, block_number: int) -> Fraction | None:

@@ -1,19 +1,28 @@
 """What a market's answers are made of: its book block by block, and its trades."""
 
 from collections.abc import Collection, Iterable
-from itertools import groupby
+from fractions import Fraction
 from typing import Any
 
-from sqlalchemy import ARRAY, Text, any_, bindparam, func, select, true
-from sqlalchemy.dialects.postgresql import distinct_on
+from sqlalchemy import (
+    ARRAY,
+    BigInteger,
+    Text,
+    any_,
+    bindparam,
+    column,
+    func,
+    select,
+    true,
+    union,
+)
+from sqlalchemy.dialects.postgresql import aggregate_order_by, distinct_on
 
 from analytics.books import BookState, LevelRow, TopRow, fold_levels
-from analytics.errors import Unavailable
-from analytics.limits import MAX_ENTRIES, MAX_REMEMBERED_ROWS, MAX_TOPS
-from analytics.micro import Top
+from analytics.limits import MAX_ENTRIES, MAX_TOPS
 from analytics.quoting import QuoteRow
 from analytics.reads import TRADE_COLUMNS, Listing, require_few
-from analytics.tape import Deal
+from analytics.tape import Deal, Traded, traded
 from indexer.domain.order import Side, Trade
 from indexer.domain.units import Address
 from indexer.store import analytics_tables as k
@@ -131,50 +140,11 @@ _NOT_KEPT = Query(
 )
 
 
-async def new_tops(
-    snapshot: Snapshot, markets: dict[Address, int], upto: int
-) -> dict[Address, list[tuple[int, Top]]]:
-    """The tops of markets after each block behind the one named with each, up to another."""
-    found: dict[Address, list[tuple[int, Top]]] = {market: [] for market in markets}
-    kept = await kept_markets(snapshot, markets)
-    if kept:
-        behind = min(markets[market] for market in kept)
-        values = {"markets": list(kept), "behind": behind, "upto": upto}
-        rows = await snapshot.read(_TOPS, values)
-        if len(rows) > MAX_REMEMBERED_ROWS:
-            raise Unavailable(
-                f"books with over {MAX_REMEMBERED_ROWS} changes: too many to remember"
-            )
-        for market, number, *top in rows:
-            if number > markets[market]:
-                found[market].append((number, Top(*top)))
-    for market in markets.keys() - kept:
-        book = BookState(market, 1)
-        for side, levels in (await levels_at(snapshot, market, markets[market])).items():
-            for price, quantity in levels:
-                book.set(side, price, quantity)
-        changes = await _level_changes(snapshot, market, markets[market], upto)
-        for number, touched in groupby(changes, lambda row: row.block_number):
-            news = [book.set(row.side, row.price, row.quantity) for row in touched]
-            if any(news):
-                found[market].append((number, book.top()))
-    return found
-
-
 _MARKETS: Any = bindparam("markets", type_=ARRAY(t.Hex))
 
 
 def _inside(number: Any) -> Any:
     return (number > bindparam("behind")) & (number <= bindparam("upto"))
-
-
-_r = k.analytics_tops.c
-_TOPS = Query(
-    select(_r.market, _r.block_number, _r.bid, _r.bid_quantity, _r.ask, _r.ask_quantity)
-    .where(_r.market == any_(_MARKETS), _inside(_r.block_number))
-    .order_by(_r.market, _r.block_number)
-    .limit(MAX_REMEMBERED_ROWS + 1)
-)
 
 
 async def _level_changes(
@@ -210,48 +180,85 @@ _ALL_TRADES = Query(
 
 
 async def new_deals(
-    snapshot: Snapshot, markets: dict[Address, int], since: int, upto: int
+    snapshot: Snapshot, markets: dict[Address, int], since: int, upto: int, room: int
 ) -> dict[Address, list[Deal]]:
-    """The markets' trades later than `since`, behind the block named with each, up to another."""
-    behind = {"behind": min(markets.values()), "upto": upto, "since": since}
-    rows = await snapshot.read(_DEALS, {"markets": list(markets), **behind})
-    require_few(rows, MAX_REMEMBERED_ROWS, "period")
+    """The markets' trades later than `since`, behind the block named with each, up to another.
+
+    Raises BadInput if they are more than there is room for.
+    """
+    values = {
+        "markets": list(markets),
+        "numbers": list(markets.values()),
+        "upto": upto,
+        "since": since,
+        "most": max(room, 0) + 1,
+    }
+    if min(markets.values()) < 0:  # to count first costs less than to read too many
+        require_few(range((await snapshot.read(_DEALS_COUNT, values))[0][0]), room, "period")
+    rows = await snapshot.read(_DEALS, values)
+    require_few(rows, room, "period")
     found: dict[Address, list[Deal]] = {market: [] for market in markets}
     for market, *deal in rows:
-        if deal[0] > markets[market]:
-            found[market].append(Deal(*deal))
+        found[market].append(Deal(*deal))
     return found
 
 
+async def traded_sums(
+    snapshot: Snapshot, markets: Collection[Address], since: int, upto: int
+) -> dict[Address, Traded]:
+    """What the markets' trades later than `since` amount to, as the database counts them."""
+    values = {"markets": list(markets), "since": since, "upto": upto}
+    accounts = {row[0]: row[1] for row in await snapshot.read(_ACCOUNTS, values)}
+    found = dict.fromkeys(markets, traded(()))
+    for row in map(tuple, await snapshot.read(_SUMS, values)):
+        market, trades, quantity, amount, bought, weighed, last, high, low = row
+        vwap = Fraction(weighed, quantity) if quantity else None
+        sums = (trades, quantity, amount, bought, accounts[market], last, high, low)
+        found[market] = Traded(*sums, vwap)
+    return found
+
+
+_asked = (
+    func.unnest(_MARKETS, bindparam("numbers", type_=ARRAY(BigInteger)))
+    .table_valued(column("market", t.Hex), column("number", BigInteger), name="asked")
+    .render_derived()
+)
+_new = (_tr.market == _asked.c.market) & (_tr.block_number > _asked.c.number)
+_later = (_tr.block_number <= bindparam("upto")) & (_tr.timestamp > bindparam("since"))
+_most = bindparam("most", type_=BigInteger)
 _DEALS = Query(
     select(_tr.market, *(_tr[name] for name in Deal._fields))
-    .where(_tr.market == any_(_MARKETS), _inside(_tr.block_number))
-    .where(_tr.timestamp > bindparam("since"))
+    .select_from(t.trades.join(_asked, _new))
+    .where(_later)
     .order_by(_tr.block_number, _tr.log_index)
-    .limit(MAX_REMEMBERED_ROWS + 1)
+    .limit(_most)
 )
-
-
-async def new_last_prices(
-    snapshot: Snapshot, markets: dict[Address, int], upto: int
-) -> dict[Address, list[tuple[int, int]]]:
-    """The last traded price of each block that traded, likewise."""
-    tr = t.trades.c
-    statement = (
-        select(tr.market, tr.block_number, tr.price)
-        .where(tr.market.in_(markets), tr.block_number <= upto)
-        .where(tr.block_number > min(markets.values()))
-        .ext(distinct_on(tr.market, tr.block_number))
-        .order_by(tr.market, tr.block_number, tr.log_index.desc())
-        .limit(MAX_TOPS + 1)
+_DEALS_COUNT = Query(
+    select(func.count()).select_from(
+        select(_tr.market)
+        .select_from(t.trades.join(_asked, _new))
+        .where(_later)
+        .limit(_most)
+        .subquery()
     )
-    rows = await snapshot.read(statement)
-    require_few(rows, MAX_TOPS, "quote")
-    found: dict[Address, list[tuple[int, int]]] = {market: [] for market in markets}
-    for market, number, price in map(tuple, rows):
-        if number > markets[market]:
-            found[market].append((number, price))
-    return found
+)
+_of_markets = (_tr.market == any_(_MARKETS)) & _later
+_newest_first = aggregate_order_by(_tr.price, _tr.block_number.desc(), _tr.log_index.desc())
+_SUMS = Query(
+    select(
+        *(_tr.market, func.count(), func.sum(_tr.quantity), func.sum(_tr.quote_amount)),
+        func.coalesce(func.sum(_tr.quantity).filter(_tr.taker_side == "buy"), 0),
+        func.sum(_tr.price * _tr.quantity),
+        *((func.array_agg(_newest_first))[1], func.max(_tr.price), func.min(_tr.price)),
+    )
+    .where(_of_markets)
+    .group_by(_tr.market)
+)
+_sides = union(
+    select(_tr.market, _tr.maker).where(_of_markets),
+    select(_tr.market, _tr.taker).where(_of_markets),
+).subquery()
+_ACCOUNTS = Query(select(_sides.c.market, func.count()).group_by(_sides.c.market))
 
 
 async def order_counts(

@@ -58,19 +58,42 @@ class Priced(NamedTuple):
 
 
 class Prices(Rows[Priced]):
-    """One market's prices, oldest first, carried forward where a block left none."""
+    """One market's prices at the blocks that were asked for, oldest first, and its first price.
 
-    def extend(self, prices: Iterable[tuple[int, Fraction | None, Top | None]]) -> None:
-        for number, price, top in prices:
-            if price is not None:
-                self.rows.append(Priced(number, price, number, top))
-            else:
-                last = self.rows[-1] if self.rows else Priced(number, None, number)
-                self.rows.append(Priced(number, last.price, last.priced_at, top))
+    Between two rows there may be any number that nobody asked for: only `known` blocks have the
+    newest row up to them.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.known: set[int] = set()
+
+    @property
+    def weight(self) -> int:
+        return len(self.rows) + len(self.known)
+
+    @property
+    def is_priced(self) -> bool:
+        """Then its first price is among the rows."""
+        return bool(self.rows) and self.rows[-1].price is not None
+
+    def cut(self, number: int) -> None:
+        super().cut(number)
+        self.known = {known for known in self.known if known <= number}
+
+    def forget(self) -> None:
+        """Begin anew."""
+        self.rows, self.known, self.stands = [], set(), []
+
+    def add(self, blocks: Iterable[int], rows: Iterable[Priced]) -> None:
+        """The rows that hold at some blocks, in any order, again or not."""
+        unique = {row.block_number: row for row in (*self.rows, *rows)}
+        self.rows = sorted(unique.values(), key=lambda row: row.block_number)
+        self.known.update(blocks)
 
 
 class Series:
-    """A market's prices as far as an answer may look."""
+    """A market's prices at the blocks an answer asked for."""
 
     def __init__(self, market: Address, rows: Sequence[Priced], count: int | None = None) -> None:
         """The first `count` of rows: whoever owns them may append."""
@@ -86,12 +109,6 @@ class Series:
     @property
     def newest(self) -> Priced | None:
         return self._rows[self._count - 1] if self._count else None
-
-    def since(self, block_number: int) -> list[tuple[int, Fraction]]:
-        """(Block, price) of each row from the one that holds at a block; unpriced ones left out."""
-        at = bisect_right(self._rows, block_number, 0, self._count, key=lambda row: row[0]) - 1
-        rows = self._rows[max(at, 0) : self._count]
-        return [(row.block_number, row.price) for row in rows if row.price is not None]
 
     def at(self, block_number: int) -> Mark | None:
         at = bisect_right(self._rows, block_number, 0, self._count, key=lambda row: row[0]) - 1
@@ -135,6 +152,10 @@ class Marks:
             value *= step if sells_base else 1 / step
             marks.append(mark)
         return Rate(value, tuple(marks))
+
+    def path(self, token: Address) -> list[Address]:
+        """The markets that a token's rate is made of."""
+        return [market.address for market, _ in self._paths.get(token, ())]
 
     def why_not(self, token: Address) -> str:
         """The reason where `rate` is None."""

@@ -6,14 +6,17 @@ beside it says why.
 
 from collections.abc import Iterable, Sequence
 from fractions import Fraction
+from itertools import chain
 from typing import Any
 
 from analytics import arguments as a
 from analytics import text
 from analytics.account import (
     Account,
+    at_ends,
     load_account,
     load_marks,
+    moments,
     positions,
     quote_token,
     value,
@@ -31,7 +34,7 @@ NO_GAS = "logs tell no gas; it is paid in the chain's own asset, outside the exc
 
 async def portfolio(ask: Ask) -> Answer:
     account, quote = await load_account(ask), quote_token(ask)
-    marks = await load_marks(ask, quote, ask["mark"])
+    marks = await load_marks(ask, quote, moments(account.entries), ask["mark"])
     results = await value(ask, account, marks, ask["method"], ask["mark"])
     rows = [_position(account, one, quote, marks) for one in results.values()]
     answer = {
@@ -52,7 +55,7 @@ async def portfolio(ask: Ask) -> Answer:
 
 async def allocation(ask: Ask) -> Answer:
     account, quote = await load_account(ask), quote_token(ask)
-    results = await value(ask, account, await load_marks(ask, quote))
+    results = await value(ask, account, await load_marks(ask, quote, moments(account.entries)))
     total = sum(one.value or 0 for one in results.values())
     rows = [
         {
@@ -70,7 +73,7 @@ async def allocation(ask: Ask) -> Answer:
 
 async def pnl(ask: Ask) -> Answer:
     account, quote = await load_account(ask), quote_token(ask)
-    marks = await load_marks(ask, quote, ask["mark"])
+    marks = await load_marks(ask, quote, moments(account.entries), ask["mark"])
     results = await value(ask, account, marks, ask["method"], ask["mark"])
     rows = [
         {
@@ -108,7 +111,8 @@ async def pnl(ask: Ask) -> Answer:
 
 async def lots(ask: Ask) -> Answer:
     account, quote = await load_account(ask), quote_token(ask)
-    results = positions(ask, account, await load_marks(ask, quote), ask["method"])
+    marks = await load_marks(ask, quote, moments(account.entries))
+    results = positions(ask, account, marks, ask["method"])
     rows = [
         {"token": account.tokens[one.token].symbol, **_lot(lot, account.tokens[one.token], quote)}
         for one in results.values()
@@ -129,9 +133,11 @@ async def lots(ask: Ask) -> Answer:
 
 async def performance(ask: Ask) -> Answer:
     account, quote = await load_account(ask), quote_token(ask)
-    marks = await load_marks(ask, quote)
+    blocks = flow_blocks(ask, account)
+    needed = chain(moments(account.entries), at_ends(account.entries, blocks))
+    marks = await load_marks(ask, quote, needed)
     results = positions(ask, account, marks, ask["method"])
-    points, reason = flow_points(ask, account, marks)
+    points, reason = flow_points(account, marks, blocks)
     rate = money_weighted(points)
     fills = [one for one in account.entries if isinstance(one, Exchange)]
     return {
@@ -149,14 +155,21 @@ async def performance(ask: Ask) -> Answer:
     }
 
 
-def flow_points(ask: Ask, account: Account, marks: Marks) -> tuple[list[Point], str | None]:
-    """The account's value at the end of each block in which something flowed, and now."""
+def flow_blocks(ask: Ask, account: Account) -> dict[int, int]:
+    """The blocks in which something flowed, and now; each with its timestamp."""
     blocks = {
         one.origin.block_number: one.timestamp
         for one in account.entries
         if not isinstance(one, Exchange)
     }
     blocks[ask.at.number] = ask.at.timestamp
+    return blocks
+
+
+def flow_points(
+    account: Account, marks: Marks, blocks: dict[int, int]
+) -> tuple[list[Point], str | None]:
+    """The account's value at the end of each of the blocks."""
     curve = equity(account.entries, marks, sorted(blocks.items()))
     points = [point for one in curve if (point := one.point()) is not None]
     if len(points) < len(curve):
@@ -169,9 +182,7 @@ def _volumes(fills: Sequence[Exchange], marks: Marks, quote: Token) -> dict[str,
     sums = {"maker": 0, "taker": 0}
     unknown = 0
     for one in fills:
-        rate = marks.rate(
-            one.paid_token if one.side == "buy" else one.got_token, one.origin.block_number
-        )
+        rate = marks.rate(one.quote_token, one.origin.block_number)
         if rate is None:
             unknown += 1
         else:

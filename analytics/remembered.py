@@ -1,10 +1,10 @@
 """The histories a process keeps: accounts' journals and folds, markets' prices and trades."""
 
-from collections.abc import Mapping, Sequence
-from fractions import Fraction
+from collections.abc import Collection, Mapping, Sequence
 from typing import NamedTuple
 
-from analytics import account_reads, market_reads, reads
+from analytics import account_reads, limits, market_reads, price_reads, reads
+from analytics.errors import BadInput
 from analytics.journal import BalanceRow, Entry, journal
 from analytics.limits import MAX_ENTRIES
 from analytics.lots import Method
@@ -128,36 +128,48 @@ class Memory:
         return Remembered(history, history.entries_to(number), history.balances_to(number))
 
     async def prices(
-        self, view: View, markets: Sequence[Address], kind: MarkKind
+        self, view: View, wanted: Mapping[Address, Collection[int]], kind: MarkKind
     ) -> dict[Address, Series]:
-        """The markets' prices up to the block; `executable` values the past at mid."""
-        shelf = self._prices["last" if kind == "last" else "mid"]
-        found = {market: shelf.take(market) for market in markets}
+        """The markets' prices at some blocks and at the one asked for, each with its first.
 
-        async def read(behind: Sequence[Prices]) -> None:
-            stands = _stands(found, behind)
-            if kind == "last":
-                traded = await market_reads.new_last_prices(view.snapshot, stands, view.at.number)
-                for market, prices in traded.items():
-                    found[market].extend((n, Fraction(price), None) for n, price in prices)
-            else:
-                tops = await market_reads.new_tops(view.snapshot, stands, view.at.number)
-                for market, rows in tops.items():
-                    found[market].extend((number, top.mid, top) for number, top in rows)
+        `executable` values the past at mid. Only what is not known yet is read.
+        """
+        shelf, upto = self._prices["last" if kind == "last" else "mid"], view.at.number
+        read = price_reads.last_prices if kind == "last" else price_reads.mids
+        found = {market: shelf.take(market) for market in wanted}
 
         async with shelf.lock:
-            await reach(list(found.values()), view.at, view.canonical, read)
+            await reach(list(found.values()), view.at, view.canonical, _nothing)
+            lacking, unpriced = {}, set()
+            for market, one in found.items():
+                asked = {number for number in wanted[market] if number <= upto} | {upto}
+                if one.weight + len(asked) > limits.MAX_REMEMBERED_ROWS:
+                    one.forget()
+                    one.stand(view.at)
+                if asked - one.known:
+                    lacking[market] = asked - one.known
+                    if not one.is_priced:
+                        unpriced.add(market)
+            if lacking:
+                rows = await read(view.snapshot, lacking, unpriced, upto)
+                for market, blocks in lacking.items():
+                    found[market].add(blocks, rows[market])
             shelf.make_room()
             return {
-                market: Series(market, one.rows, one.count(view.at.number))
-                for market, one in found.items()
+                market: Series(market, one.rows, one.count(upto)) for market, one in found.items()
             }
 
     async def traded(
         self, view: View, markets: Sequence[Address], since: int
     ) -> dict[Address, Traded]:
-        """What the markets' trades later than `since` amount to, up to the block."""
-        tapes = await self._reach_tapes(view, markets, since)
+        """What the markets' trades later than `since` amount to, up to the block.
+
+        Where they are too many to be remembered, the database counts them each time.
+        """
+        try:
+            tapes = await self._reach_tapes(view, markets, since)
+        except BadInput:
+            return await market_reads.traded_sums(view.snapshot, markets, since, view.at.number)
         return {market: tape.traded(since, view.at.number) for market, tape in tapes.items()}
 
     async def deals(
@@ -176,16 +188,29 @@ class Memory:
         async def read(behind: Sequence[Tape]) -> None:
             for start in {one.since for one in behind}:
                 stands = _stands(found, [one for one in behind if one.since == start])
-                deals = await market_reads.new_deals(view.snapshot, stands, start, view.at.number)
+                room = limits.MAX_REMEMBERED_ROWS - sum(one.weight for one in found.values())
+                span = (start, view.at.number, room)
+                deals = await market_reads.new_deals(view.snapshot, stands, *span)
                 for market, rows in deals.items():
                     found[market].extend(rows)
 
         async with self._tapes.lock:
             for one in found.values():
                 one.cover(since, MAX_ENTRIES)
-            await reach(list(found.values()), view.at, view.canonical, read)
+            try:
+                await reach(list(found.values()), view.at, view.canonical, read)
+            except BadInput:
+                if all(one.since == since for one in found.values()):
+                    raise
+                for one in found.values():
+                    one.begin(since)  # what is older than the period makes room
+                await reach(list(found.values()), view.at, view.canonical, read)
             self._tapes.make_room()
         return found
+
+
+async def _nothing(_: Sequence[History]) -> None:
+    """Prices are read for the blocks asked for, once it is known which are remembered."""
 
 
 def _stands(found: Mapping[Address, History], behind: Sequence[History]) -> dict[Address, int]:

@@ -93,8 +93,12 @@ class Tape(Rows[Deal]):
     def cover(self, since: int, max_old: int) -> None:
         """Begin anew if a period reaches further back than the tape, or leaves too much unused."""
         if not self.stands or since < self.since or self._first(since) > max_old:
-            self.stands, self.rows, self.since = [], [], since
-            self._begin()
+            self.begin(since)
+
+    def begin(self, since: int) -> None:
+        """Begin anew, with the trades later than a time."""
+        self.stands, self.rows, self.since = [], [], since
+        self._begin()
 
     def cut(self, number: int) -> None:
         rows = self.rows[: self.count(number)]
