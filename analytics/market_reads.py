@@ -21,7 +21,7 @@ from sqlalchemy.dialects.postgresql import aggregate_order_by, distinct_on
 from analytics.books import BookState, LevelRow, TopRow, fold_levels
 from analytics.limits import MAX_ENTRIES, MAX_TOPS
 from analytics.quoting import QuoteRow
-from analytics.reads import TRADE_COLUMNS, Listing, require_few
+from analytics.reads import TRADE_COLUMNS, Listing, block_at, require_few
 from analytics.tape import Deal, Traded, traded
 from indexer.domain.order import Side, Trade
 from indexer.domain.units import Address
@@ -186,14 +186,16 @@ async def new_deals(
 
     Raises BadInput if they are more than there is room for.
     """
+    cold = min(markets.values()) < 0
+    start = await block_at(snapshot, since, upto) if cold else -1
     values = {
         "markets": list(markets),
-        "numbers": list(markets.values()),
+        "numbers": [max(number, start) for number in markets.values()],
         "upto": upto,
         "since": since,
         "most": max(room, 0) + 1,
     }
-    if min(markets.values()) < 0:  # to count first costs less than to read too many
+    if cold:  # to count first costs less than to read too many
         require_few(range((await snapshot.read(_DEALS_COUNT, values))[0][0]), room, "period")
     rows = await snapshot.read(_DEALS, values)
     require_few(rows, room, "period")
@@ -223,23 +225,25 @@ _asked = (
     .table_valued(column("market", t.Hex), column("number", BigInteger), name="asked")
     .render_derived()
 )
-_new = (_tr.market == _asked.c.market) & (_tr.block_number > _asked.c.number)
 _later = (_tr.block_number <= bindparam("upto")) & (_tr.timestamp > bindparam("since"))
 _most = bindparam("most", type_=BigInteger)
-_DEALS = Query(
-    select(_tr.market, *(_tr[name] for name in Deal._fields))
-    .select_from(t.trades.join(_asked, _new))
-    .where(_later)
+_new = (
+    select(_tr.market, _tr.log_index, *(_tr[name] for name in Deal._fields))
+    .where(_tr.market == _asked.c.market, _tr.block_number > _asked.c.number, _later)
     .order_by(_tr.block_number, _tr.log_index)
+    .limit(_most)
+    .lateral("new")
+)
+_every_new = _asked.join(_new, true())
+_DEALS = Query(
+    select(_new.c.market, *(_new.c[name] for name in Deal._fields))
+    .select_from(_every_new)
+    .order_by(_new.c.block_number, _new.c.log_index)
     .limit(_most)
 )
 _DEALS_COUNT = Query(
     select(func.count()).select_from(
-        select(_tr.market)
-        .select_from(t.trades.join(_asked, _new))
-        .where(_later)
-        .limit(_most)
-        .subquery()
+        select(_new.c.market).select_from(_every_new).limit(_most).subquery()
     )
 )
 _of_markets = (_tr.market == any_(_MARKETS)) & _later
