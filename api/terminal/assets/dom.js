@@ -41,12 +41,11 @@ export function table(heads, empty) {
     h("thead", {}, h("tr", {}, heads.map((head) => h("th", { scope: "col" }, head)))),
     body,
   );
-  const fill = (rows) =>
-    body.replaceChildren(
-      ...(rows.length
-        ? rows
-        : [h("tr", {}, h("td", { class: "empty", colspan: heads.length }, empty))]),
-    );
+  const fill = (rows) => {
+    const next = rows.length ? rows : [h("tr", {}, h("td", { class: "empty", colspan: heads.length }, empty))];
+    const same = next.length === body.children.length && next.every((each, i) => each === body.children[i]);
+    if (!same) body.replaceChildren(...next); // a row that is taken out and put back loses a click
+  };
   fill([]);
   return { element: h("div", { class: "scroll", tabindex: 0 }, element), fill };
 }
