@@ -11,7 +11,7 @@ looking for them among the records of a whole chain costs a sixth of the time.
 import asyncio
 import contextlib
 import gc
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import AsyncExitStack
 from types import TracebackType
 
@@ -58,6 +58,8 @@ class Past:
         self._last: Part | None = None
         self.anchor: Block | None = None
         """The last block that is committed."""
+        self._failed = False
+        """The store did: what is open is not to be committed."""
         self._called = asyncio.Event()
         """Somebody waits for the part that is being written."""
 
@@ -65,7 +67,8 @@ class Past:
         """Bring back what `events`, of block `number` on, name. Waits only if something is."""
         if memory.lacks(events):
             await self._written()
-            await (await self._begin()).recall(memory, events, number)
+            with self._noting_failure():
+                await (await self._begin()).recall(memory, events, number)
 
     async def take(self, part: Part) -> None:
         """Begin to write a part, once the one before it is written. Raises what that raised."""
@@ -91,6 +94,10 @@ class Past:
             self._writing = None
 
     async def _write(self, part: Part) -> None:
+        with self._noting_failure():
+            await self._send(part)
+
+    async def _send(self, part: Part) -> None:
         clock = asyncio.get_running_loop().time
         transaction = await self._begin()
         for step, change in part.blocks:
@@ -120,8 +127,9 @@ class Past:
         assert self._last is not None, "nothing was taken"
         assert self._open is not None, "a transaction that nobody opened"
         canon = self._last.canon
-        await self._transaction.move_cursor(canon, node_head=self._last.node_head, live=False)
-        await self._open.aclose()
+        with self._noting_failure():
+            await self._transaction.move_cursor(canon, node_head=self._last.node_head, live=False)
+            await self._open.aclose()
         self.anchor = canon.anchor
         self._told(canon, self._blocks, self._events, self._last.node_head)
         self._open = self._transaction = None
@@ -140,15 +148,18 @@ class Past:
         try:
             if error is None:
                 await self.finish()
-            elif isinstance(error, Exception) and not self._has_failed():
+            elif isinstance(error, Exception) and not self._failed:
                 await self.finish()  # a source that ends badly: what it told before is sound
         finally:
             await self._abandon(error)
 
-    def _has_failed(self) -> bool:
-        """Whether it is our own writing that ended badly."""
-        writing = self._writing
-        return writing is not None and writing.done() and writing.exception() is not None
+    @contextlib.contextmanager
+    def _noting_failure(self) -> Iterator[None]:
+        try:
+            yield
+        except BaseException:
+            self._failed = True
+            raise
 
     async def _abandon(self, error: BaseException | None) -> None:
         """Roll back what is not committed."""
