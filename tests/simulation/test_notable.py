@@ -17,12 +17,13 @@ from indexer.follow import follow_whatever_comes
 from indexer.store import tables, writer
 from indexer.store.checkpoints import encode_state
 from indexer.store.memory import Disk, MemoryDatabase
+from indexer.store.past import Part, Past
 from indexer.store.writer import Store
 from tests.simulation import clock, model
 from tests.simulation.exchange import DEPLOYMENT, Tx, sign
 from tests.simulation.node import FaultyNode, Habits
 from tests.simulation.transports import Network
-from tests.simulation.weather import DiskFull
+from tests.simulation.weather import DiskFull, Lost
 from tests.simulation.world import Mined, World
 
 URL = "http://node"
@@ -295,6 +296,30 @@ async def test_a_checkpoint_that_was_not_committed_is_no_ground() -> None:
     with pytest.raises(DiskFull):
         await save()
     assert await store.grounds() == before
+
+
+@simulated
+async def test_a_commit_that_failed_is_not_made_again_on_the_way_out() -> None:
+    stage = Stage()
+    stage.trade(8)
+    await stage.index()
+    asked: list[str] = []
+
+    async def no_commit(operation: str) -> None:
+        asked.append(operation)
+        if operation == "commit":
+            raise Lost(operation)
+
+    async def finish() -> None:
+        canon, _ = await Store(MemoryDatabase(stage.disk), DEPLOYMENT).load()
+        store = Store(MemoryDatabase(stage.disk, no_commit), DEPLOYMENT)
+        async with Past(store, lambda canon, blocks, events, head: None) as past:
+            await past.take(Part((), canon, 8))
+            await past.finish()
+
+    with pytest.raises(Lost):
+        await finish()
+    assert asked[-1] == "commit", "the transaction is over: what follows is in none"
 
 
 @simulated
