@@ -330,6 +330,12 @@ def _compare(channel: History, markets: dict[str, Any], balances: list[dict[str,
         require(told_balances == stored_balances, "other balances than the export", subject)
 
 
+async def _accounts(market: Market) -> list[str]:
+    """Whoever has placed an order."""
+    orders = [one for each in (await market.export())["markets"] for one in each["orders"]]
+    return sorted({one["account"] for one in orders})
+
+
 async def run(market: Market, said: str, clients: int, seconds: float, seed: int) -> Chaos:
     """A bad day on a market that is up; `said` is what it printed. Raises Broken."""
     urls = dict(line.split() for line in said.splitlines() if "://" in line)
@@ -342,8 +348,7 @@ async def run(market: Market, said: str, clients: int, seconds: float, seed: int
     chaos.decimals = {
         one["symbol"]: (one["quote"]["decimals"], one["base"]["decimals"]) for one in listed
     }
-    orders = [one for each in (await market.export())["markets"] for one in each["orders"]]
-    accounts = sorted({one["account"] for one in orders})
+    accounts = await until(lambda: _accounts(market), "the first orders")
     try:
         await asyncio.gather(*map(gateways.start, gateways.ports))
         chaos.populate(clients, [one["symbol"] for one in listed], accounts)
