@@ -147,7 +147,10 @@ class Snapshot:
                 self._connection = await self._pool.take()
                 await self._connection.execute(_BEGIN)
             self.statements += 1
-            return await self._connection.fetch(query.text, *arguments)
+            try:
+                return await self._connection.fetch(query.text, *arguments)
+            except asyncpg.InternalClientError as error:  # the other end was just closing it
+                raise ConnectionResetError("the connection to Postgres was lost") from error
 
     async def glance(self, query: Query) -> list[Row]:
         """All rows of one statement by itself, outside of the snapshot, which it may spare."""
