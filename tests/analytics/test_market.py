@@ -8,7 +8,8 @@ from analytics import arguments
 from analytics.app import ENDPOINTS
 from indexer.domain.market import Market
 from indexer.domain.units import Address
-from tests.analytics.served import Get, Indexed
+from tests.analytics.served import Get
+from tests.indexed import Indexed
 
 
 @pytest.fixture(scope="session")

@@ -4,25 +4,18 @@ import json
 from typing import Any
 
 import pytest
-import requests
-import schemathesis
-from hypothesis import HealthCheck, Phase, given, seed, settings
 from hypothesis import strategies as st
-from schemathesis import GenerationMode
-from schemathesis.checks import CHECKS, load_all_checks
 
 from analytics import openapi
-from tests.analytics.served import Indexed
+from tests.indexed import Indexed
+from tests.promised import ask_anything, promises
 
 DOCUMENT: dict[str, Any] = json.loads(openapi.FILE.read_text())
 
 
 @pytest.fixture(scope="session")
 def promised(base_url: str) -> Any:
-    load_all_checks()
-    schema: Any = schemathesis.openapi.from_dict(DOCUMENT)
-    schema.config.update(base_url=base_url)
-    return schema
+    return promises(DOCUMENT, base_url)
 
 
 @pytest.fixture(scope="session")
@@ -44,32 +37,18 @@ def real(indexed: Indexed) -> dict[str, st.SearchStrategy[Any]]:
 def test_nothing_that_can_be_asked_breaks_the_promise(
     promised: Any, real: dict[str, Any], path: str, examples: int, chosen_seed: int
 ) -> None:
-    operation = promised[path]["GET"]
-    kinds = [GenerationMode.POSITIVE, GenerationMode.NEGATIVE]
-    # A well-formed symbol need not be a market's, nor a well-formed number a block's.
-    unfit = CHECKS.get_by_names(["positive_data_acceptance"])
-    with requests.Session() as session:
+    def check(response: Any) -> None:
+        if response.status_code >= 400 and "json" in response.headers["content-type"][0]:
+            error = response.json()["error"]
+            assert error["code"] in ("BAD_INPUT", "NOT_FOUND")
+            assert "field" in error  # "" is a name that a query can have
 
-        @seed(chosen_seed)
-        @settings(
-            max_examples=examples,
-            deadline=None,
-            database=None,
-            phases=[Phase.generate],
-            suppress_health_check=list(HealthCheck),
-        )
-        @given(st.data())
-        def ask(data: st.DataObject) -> None:
-            kind = data.draw(st.sampled_from(kinds))
-            case = data.draw(operation.as_strategy(generation_mode=kind))
-            if kind is GenerationMode.POSITIVE and data.draw(st.booleans()):
-                for values in (case.query, case.path_parameters):
-                    known = {name: data.draw(real[name]) for name in values or () if name in real}
-                    values.update(known)
-            response = case.call_and_validate(session=session, excluded_checks=unfit)
-            if response.status_code >= 400 and "json" in response.headers["content-type"][0]:
-                error = response.json()["error"]
-                assert error["code"] in ("BAD_INPUT", "NOT_FOUND")
-                assert "field" in error  # "" is a name that a query can have
-
-        ask()
+    ask_anything(
+        promised[path]["GET"],
+        real,
+        check,
+        # A well-formed symbol need not be a market's, nor a well-formed number a block's.
+        unfit=["positive_data_acceptance"],
+        examples=examples,
+        chosen_seed=chosen_seed,
+    )

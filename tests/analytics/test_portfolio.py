@@ -6,7 +6,8 @@ from decimal import Decimal
 import pytest
 
 from indexer.domain.units import Address
-from tests.analytics.served import Get, Indexed
+from tests.analytics.served import Get
+from tests.indexed import Indexed
 
 
 @pytest.fixture(scope="session")

@@ -11,7 +11,8 @@ from analytics import openapi
 from analytics.allowance import Allowances
 from analytics.app import ENDPOINTS, Config
 from analytics.limits import MAX_CLIENTS
-from tests.analytics.served import Get, Indexed, serving
+from tests.analytics.served import Get, serving
+from tests.indexed import Indexed
 
 NOBODY = "0x" + "11" * 20
 

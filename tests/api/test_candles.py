@@ -7,8 +7,8 @@ import asyncpg
 import pytest
 
 from indexer.domain.interval import INTERVALS
-from tests.api.served import Indexed
 from tests.api.test_graphql import decimals, first_market
+from tests.indexed import Indexed
 
 CUT = {"1w": "date_trunc('week', at)", "1M": "date_trunc('month', at)"}
 """The calendar is Postgres'; other lengths are bins since 1970."""

@@ -10,9 +10,9 @@ from binance_sdk_spot.spot import Spot
 
 from indexer.domain.order import Trade
 from indexer.domain.units import to_decimal
-from tests.api.served import Indexed
 from tests.api.test_graphql import decimals, first_market
 from tests.api.test_rest import number
+from tests.indexed import Indexed
 
 
 @pytest.fixture

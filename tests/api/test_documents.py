@@ -12,8 +12,9 @@ from websockets.typing import Subprotocol
 
 from api.app import Config
 from api.trusted import name_of
-from tests.api.served import Ask, Indexed, serving
+from tests.api.served import Ask, serving
 from tests.api.test_subscriptions import talking
+from tests.indexed import Indexed
 from tidebook.settings import BadSetting, read_documents
 
 LISTED, OTHER = "{ _meta { seq } }", "{ markets { symbol } }"

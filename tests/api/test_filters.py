@@ -8,8 +8,9 @@ import pytest
 
 from api.limits import MAX_CONDITIONS
 from indexer.domain.order import Trade
-from tests.api.served import Ask, Indexed
+from tests.api.served import Ask
 from tests.api.test_graphql import first_market
+from tests.indexed import Indexed
 
 Chosen = Callable[[Trade], bool]
 

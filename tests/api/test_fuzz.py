@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from hypothesis_graphql import strategies as gql
 
 from api import schema
-from tests.api.served import Indexed
+from tests.indexed import Indexed
 
 SDL = Path(schema.__file__).with_name("schema.graphql").read_text()
 TYPED = {

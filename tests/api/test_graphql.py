@@ -13,7 +13,8 @@ from api.limits import MAX_ROWS
 from indexer.domain.interval import INTERVALS
 from indexer.domain.order import Order, Trade
 from indexer.domain.units import to_decimal
-from tests.api.served import Ask, Indexed
+from tests.api.served import Ask
+from tests.indexed import Indexed
 
 TRADES = "price rawPrice quantity quoteAmount takerSide blockNumber logIndex maker taker cursor"
 

@@ -12,8 +12,8 @@ from api.limits import MAX_KEPT_BYTES
 from api.reads import Position
 from indexer.domain.units import Hash
 from indexer.store import postgres
-from tests.api.served import Indexed
 from tests.api.test_graphql import first_market
+from tests.indexed import Indexed
 
 HERE = Position(1, "epoch", 7, 100, Hash("0x" + "ab" * 32), 1000, 100, 90, 95)
 

@@ -10,8 +10,8 @@ import pytest
 from indexer.domain.interval import open_time
 from indexer.domain.trade_ids import trade_id
 from indexer.domain.units import to_decimal
-from tests.api.served import Indexed
 from tests.api.test_graphql import decimals, first_market
+from tests.indexed import Indexed
 
 Get = Callable[..., Awaitable[Any]]
 

@@ -6,15 +6,11 @@ from typing import Any
 
 import jsonschema_rs
 import pytest
-import requests
-import schemathesis
-from hypothesis import HealthCheck, Phase, given, seed, settings
 from hypothesis import strategies as st
-from schemathesis import GenerationMode
-from schemathesis.checks import CHECKS, load_all_checks
 
 from api.rest import openapi
-from tests.api.served import Indexed
+from tests.indexed import Indexed
+from tests.promised import ask_anything, promises
 
 DOCUMENT: dict[str, Any] = json.loads(
     (Path(openapi.__file__).parents[1] / "openapi.json").read_text()
@@ -23,10 +19,7 @@ DOCUMENT: dict[str, Any] = json.loads(
 
 @pytest.fixture(scope="session")
 def promised(base_url: str) -> Any:
-    load_all_checks()
-    schema: Any = schemathesis.openapi.from_dict(DOCUMENT)
-    schema.config.update(base_url=base_url)
-    return schema
+    return promises(DOCUMENT, base_url)
 
 
 @pytest.fixture(scope="session")
@@ -45,11 +38,6 @@ def real(indexed: Indexed) -> dict[str, st.SearchStrategy[str]]:
 def test_nothing_that_can_be_asked_breaks_the_promise(
     promised: Any, real: dict[str, Any], path: str, examples: int, chosen_seed: int
 ) -> None:
-    operation = promised[path]["GET"]
-    kinds = [GenerationMode.POSITIVE, GenerationMode.NEGATIVE]
-    # A well-formed name need not be a market's, and some parameters exclude each other. Schemas of
-    # tuples are beyond schemathesis: answers are held against them here.
-    unfit = CHECKS.get_by_names(["positive_data_acceptance", "response_schema_conformance"])
     told = DOCUMENT["paths"][path]["get"]["responses"]
     components = {"components": DOCUMENT["components"]}
     holds = {
@@ -59,23 +47,13 @@ def test_nothing_that_can_be_asked_breaks_the_promise(
         for status, one in told.items()
         if "content" in one
     }
-    with requests.Session() as session:
-
-        @seed(chosen_seed)
-        @settings(
-            max_examples=examples,
-            deadline=None,
-            database=None,
-            phases=[Phase.generate],
-            suppress_health_check=list(HealthCheck),
-        )
-        @given(st.data())
-        def ask(data: st.DataObject) -> None:
-            kind = data.draw(st.sampled_from(kinds))
-            case = data.draw(operation.as_strategy(generation_mode=kind))
-            if kind is GenerationMode.POSITIVE and case.query and data.draw(st.booleans()):
-                case.query |= {name: data.draw(real[name]) for name in case.query if name in real}
-            response = case.call_and_validate(session=session, excluded_checks=unfit)
-            holds[response.status_code].validate(response.json())
-
-        ask()
+    ask_anything(
+        promised[path]["GET"],
+        real,
+        lambda response: holds[response.status_code].validate(response.json()),
+        # A well-formed name need not be a market's, and some parameters exclude each other. Schemas
+        # of tuples are beyond schemathesis: answers are held against them here.
+        unfit=["positive_data_acceptance", "response_schema_conformance"],
+        examples=examples,
+        chosen_seed=chosen_seed,
+    )

@@ -17,8 +17,9 @@ from indexer.mirror.fold import Mirror
 from indexer.store import postgres
 from indexer.store.queries import Query
 from indexer.store.snapshot import connect
-from tests.api.served import Ask, Indexed
+from tests.api.served import Ask
 from tests.api.test_graphql import decimals, first_market
+from tests.indexed import Indexed
 
 BLOCKS = (150, 400, 777)
 

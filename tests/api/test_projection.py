@@ -11,7 +11,7 @@ from strawberry.schema.schema import StrawberryGraphQLCoreExecutionContext
 from api import projection
 from api.schema import Context, build_schema
 from indexer.store.snapshot import connect
-from tests.api.served import Indexed
+from tests.indexed import Indexed
 
 PLAIN = """{ trades(limit: 50) { cursor t: tx blockNumber logIndex price takerSide makerFee
   market { symbol base { decimals } } } }"""

@@ -13,8 +13,9 @@ from indexer.domain.interval import INTERVALS, next_open, open_time
 from indexer.domain.order import Trade
 from indexer.domain.trade_ids import aggregate, trade_id
 from indexer.domain.units import to_decimal
-from tests.api.served import Ask, Indexed
+from tests.api.served import Ask
 from tests.api.test_graphql import decimals, first_market
+from tests.indexed import Indexed
 
 Get = Callable[..., Awaitable[Any]]
 DAY_S = 86_400

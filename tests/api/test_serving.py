@@ -8,7 +8,8 @@ import aiohttp
 import pytest
 
 from api.app import Config
-from tests.api.served import Indexed, serving
+from tests.api.served import serving
+from tests.indexed import Indexed
 from tidebook.ports import CannotListen, PortInUse
 
 

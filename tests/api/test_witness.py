@@ -11,7 +11,8 @@ import pytest
 from indexer.domain.execution import Intent
 from indexer.domain.units import Price, Quantity, to_decimal
 from indexer.mirror.simulate import simulate
-from tests.api.served import Ask, Indexed
+from tests.api.served import Ask
+from tests.indexed import Indexed
 from tests.model.recorded import recorded
 
 ASK = """

@@ -23,8 +23,8 @@ from starlette.routing import Route
 from api.app import Config, build
 from api.kept import Kept
 from indexer.chain.recording import Recording
-from tests.api.conftest import _index
 from tests.benchmarks.chains import chain
+from tests.indexed import index
 from tidebook import embedded
 
 FIELDS = "price quantity quoteAmount takerSide blockNumber logIndex maker taker tx"
@@ -98,7 +98,7 @@ def bare(answer: bytes) -> Starlette:
 
 @pytest.fixture(scope="module")
 def database_url(servers: embedded.Urls) -> str:
-    return asyncio.run(_index(servers.database_url, Recording(chain(EVENTS))))
+    return asyncio.run(index(servers.database_url, Recording(chain(EVENTS))))
 
 
 async def test_hot_answers(database_url: str, monkeypatch: pytest.MonkeyPatch) -> None:

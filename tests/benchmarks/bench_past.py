@@ -23,9 +23,9 @@ from indexer.chain.recording import Recording
 from indexer.store import postgres
 from indexer.store.queries import Query
 from indexer.store.snapshot import Snapshot
-from tests.api.conftest import _index
 from tests.benchmarks.bench_api import call
 from tests.benchmarks.chains import chain
+from tests.indexed import index
 from tidebook import embedded
 
 SHORT, LONG = 10_000, 300_000
@@ -51,7 +51,7 @@ QUESTIONS = {
 def chains(servers: embedded.Urls) -> dict[int, str]:
     """The two chains, indexed: databases by events."""
     return {
-        events: asyncio.run(_index(servers.database_url, Recording(chain(events))))
+        events: asyncio.run(index(servers.database_url, Recording(chain(events))))
         for events in (SHORT, LONG)
     }
 
