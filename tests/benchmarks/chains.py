@@ -4,9 +4,10 @@
 
 Twelve markets of our own contracts (contracts_test/RULES.md) with traders on them: orders go
 through the product's fast book, and what comes of them is written as the logs those contracts would
-write, in about 58 a block. Books stay about as deep as they are long ago, so that a longer
-chain is more of the same. A chain is an ordinary recording, which `tidebook replay` takes too, and
-waits in a cache folder (TIDEBOOK_BENCH_CACHE) once it is made.
+write, in about 58 a block. It opens with markets, deposits and books that fill up (`OPENING`);
+from there on books stay as deep as they are, and a longer chain is more of the same. A chain is an
+ordinary recording, which `tidebook replay` takes too, and waits in a cache folder
+(TIDEBOOK_BENCH_CACHE) once it is made.
 """
 
 import os
@@ -25,7 +26,7 @@ from indexer.domain.log import Log
 from indexer.domain.units import Address, Hash
 from indexer.mirror.matching.fast import FastBook
 
-FORMAT = 1
+FORMAT = 2
 """Raise it when the bytes of a chain change."""
 SEED = 6
 MARKETS, ACCOUNTS = 12, 200
@@ -47,9 +48,11 @@ EXPIRY = FIRST_TIME + 20 * 365 * 86_400
 
 TAKES, CANCELS = 0.18, 0.35
 """How often an order comes to trade, and how often one goes."""
-MOST_RESTING = 1_500
-"""Orders in a book above which more go than come."""
+MOST_RESTING = 250
+"""Orders in a book above which none comes to rest before one goes."""
 SPREAD_TICKS = 60
+OPENING = 3 * MARKETS + ACCOUNTS * (MARKETS + 1) + 2 * MARKETS * MOST_RESTING
+"""Events of the opening, whose mix is another than that of trading."""
 
 _TOPICS = {
     name: max(abi.topic0 for abi in abis.registry().values() if abi.name == name)
@@ -129,7 +132,7 @@ class Traders:
         self.now = FIRST_TIME
 
     def begin(self) -> Iterator[list[Said]]:
-        """The txs that create the markets and fund the traders."""
+        """The txs that create the markets, fund the traders and fill the books."""
         for number, market in enumerate(self._markets):
             pool = sha256(f"pool {number}".encode()).digest()
             rules = (pool,), (LOT, LOT, TICK, MIN_ORDER)
@@ -140,6 +143,9 @@ class Traders:
             ]
         for trader in TRADERS:
             yield [(MANAGER, "Deposit", (trader, token), (FUNDS,)) for token in (QUOTE, *BASES)]
+        for _ in range(MOST_RESTING):
+            for market in self._markets:
+                yield self._rest(market, TRADERS[self._draw.randrange(ACCOUNTS)])
 
     def act(self) -> list[Said]:
         """One tx of somebody's, somewhere."""
@@ -152,14 +158,24 @@ class Traders:
         if chance >= TAKES and chance < TAKES + CANCELS and market.resting:
             return self._cancel(market)
         market.mid = max(5_000, market.mid + draw.choice((-1, 0, 0, 1)))
-        buy, lots = draw.random() < 0.5, draw.randrange(1, 400)
-        towards = 1 if buy else -1
-        if chance < TAKES:
-            if chance < TAKES / 3 and market.book.meets(buy, None):
-                return self._market_order(market, account, buy, lots)
-            return self._limit(market, account, buy, market.mid + 8 * towards, lots)
-        away = 1 + int(draw.expovariate(1 / SPREAD_TICKS))
-        return self._limit(market, account, buy, max(1, market.mid - away * towards), lots)
+        if chance >= TAKES:
+            return self._rest(market, account)
+        buy, lots = self._wish()
+        if chance < TAKES / 3 and market.book.meets(buy, None):
+            return self._market_order(market, account, buy, lots)
+        return self._limit(market, account, buy, market.mid + (8 if buy else -8), lots)
+
+    def _wish(self) -> tuple[bool, int]:
+        """Whether somebody buys, and how many lots."""
+        return self._draw.random() < 0.5, self._draw.randrange(1, 400)
+
+    def _rest(self, market: _Market, account: Address) -> list[Said]:
+        """An order on its own side of the middle."""
+        buy, lots = self._wish()
+        away = 1 + int(self._draw.expovariate(1 / SPREAD_TICKS))
+        return self._limit(
+            market, account, buy, max(1, market.mid + (-away if buy else away)), lots
+        )
 
     def _cancel(self, market: _Market) -> list[Said]:
         ids, draw = market.ids, self._draw

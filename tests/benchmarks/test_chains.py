@@ -6,9 +6,9 @@ from indexer.chain.recording import RecordedBlock
 from indexer.decode import decode, select
 from indexer.domain.change import Applied
 from indexer.mirror.fold import Mirror
-from tests.benchmarks.chains import DEPLOYMENT, MARKETS, blocks
+from tests.benchmarks.chains import DEPLOYMENT, MARKETS, OPENING, blocks
 
-EVENTS = 9_000
+EVENTS = OPENING + 2_000
 
 
 def fold(chain: list[RecordedBlock]) -> Iterator[Applied]:

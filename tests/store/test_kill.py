@@ -15,7 +15,7 @@ from indexer.store import postgres
 from tests.benchmarks.chains import DEPLOYMENT, blocks
 from tests.benchmarks.player import playing
 
-EVENTS, COMMIT_EVENTS = 9_000, 1_500
+EVENTS, COMMIT_EVENTS = 11_000, 1_500
 WRITER = f"""
 import indexer.chain.backfill, indexer.store.past, tidebook.cli
 indexer.store.past.COMMIT_EVENTS = {COMMIT_EVENTS}
