@@ -53,7 +53,7 @@ async def _write(
     from indexer.chain.log_cache import LogCache
     from indexer.chain.providers import Providers
     from indexer.chain.steps import Follower
-    from indexer.follow import follow_whatever_comes
+    from indexer.ground import follow_whatever_comes
     from indexer.store.providers import keep
     from indexer.store.writer import open_store
     from tidebook.comparison import comparing

@@ -7,12 +7,11 @@ writes its mutant anew: a text that is not there any more fails loudly.
 import inspect
 import textwrap
 from dataclasses import dataclass
-from types import ModuleType
 from typing import Any
 
 import pytest
 
-from indexer import follow, relay, wire
+from indexer import ground, relay, wire
 from indexer.chain import node, steps
 from indexer.domain import change
 from indexer.mirror import fold
@@ -23,7 +22,7 @@ Edit = tuple[str, str]
 
 @dataclass(frozen=True)
 class Mutant:
-    """`of` is the class or module that holds the function."""
+    """`of` is the class that holds the function, or the module that calls it."""
 
     name: str
     of: Any
@@ -36,7 +35,7 @@ class Mutant:
         for before, after in self.edits:
             assert text.count(before) == 1, f"{self.name}: {before!r} is not in {text}"
             text = text.replace(before, after)
-        module = self.of if isinstance(self.of, ModuleType) else inspect.getmodule(self.of)
+        module = inspect.getmodule(original)
         made: dict[str, Any] = {}
         exec(compile(text, f"<{self.name}>", "exec"), vars(module), made)
         patch.setattr(self.of, self.function, made[self.function])
@@ -51,7 +50,7 @@ MUTANTS = (
     ),
     Mutant(
         "publishes before the commit",
-        follow,
+        ground,
         "follow",
         (
             ("                for run in", "                done = []\n                for run in"),
@@ -139,7 +138,7 @@ MUTANTS = (
     ),
     Mutant(
         "tells no snapshot after a backfill",
-        follow,
+        ground,
         "follow",
         (("tx.enqueue(wire.snapshot(_depth(mirror), mirror.head))", "pass"),),
     ),

@@ -21,7 +21,7 @@ from indexer.chain.provider import Provider
 from indexer.chain.providers import NONE_LEFT_S, Providers
 from indexer.chain.steps import Follower
 from indexer.domain.canon import Canon
-from indexer.follow import follow_whatever_comes
+from indexer.ground import follow_whatever_comes
 from indexer.mirror.fold import Mirror
 from indexer.relay import EpochChanged, RedisChanged, RedisStreams, Relay
 from indexer.store import past, tables

@@ -13,7 +13,7 @@ import pytest
 from indexer.chain import backfill
 from indexer.chain.providers import Providers
 from indexer.chain.steps import Follower
-from indexer.follow import follow_whatever_comes
+from indexer.ground import follow_whatever_comes
 from indexer.store import tables, writer
 from indexer.store.checkpoints import encode_state
 from indexer.store.memory import Disk, MemoryDatabase

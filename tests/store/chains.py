@@ -2,6 +2,8 @@
 
 import json
 from collections.abc import AsyncIterator, Iterable, Sequence
+from itertools import chain as chained
+from itertools import groupby
 from pathlib import Path
 from typing import Any
 
@@ -61,7 +63,7 @@ class _Script:
         self._batches = batches
 
     async def batches(self) -> AsyncIterator[Sequence[Step]]:
-        for batch in self._batches:
+        for batch in chained.from_iterable(map(_by_age, self._batches)):
             for step in batch:
                 match step:
                     case Advance(block=block):
@@ -74,6 +76,12 @@ class _Script:
                     case Finalize(block=ref):
                         self._canon.secure(ref)
             yield batch
+
+
+def _by_age(batch: Sequence[Step]) -> list[list[Step]]:
+    """What is final by itself, as every source tells its first block."""
+    grouped = groupby(batch, lambda s: isinstance(s, Advance) and s.finality == "finalized")
+    return [list(steps) for _, steps in grouped]
 
 
 async def play(

@@ -11,7 +11,8 @@ from indexer.domain.block import Block
 from indexer.domain.canon import Canon
 from indexer.domain.step import Advance, Step
 from indexer.domain.units import Hash
-from indexer.follow import Steps, follow_whatever_comes
+from indexer.follow import Steps
+from indexer.ground import follow_whatever_comes
 from indexer.mirror.fold import Mirror
 from indexer.store.writer import open_store
 from tests.store.chains import Chain, exported, messages, play, tables

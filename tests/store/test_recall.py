@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from indexer.follow import follow_whatever_comes
+from indexer.ground import follow_whatever_comes
 from indexer.store import postgres
 from indexer.store.writer import open_store
 from tests.store.chains import Chain, load, play, tables
