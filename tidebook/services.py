@@ -83,7 +83,7 @@ async def _write(
             told(canon, blocks, events, node_head)
 
         await _beside(
-            keep(urls.database_url, signs(node.reports(), well)),
+            keep(urls.database_url, signs(node.roster.reports(), well)),
             follow_whatever_comes(store, node, source, committed, warn),
         )
 

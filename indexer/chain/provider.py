@@ -26,6 +26,12 @@ class Provider:
     def usable(self) -> bool:
         return self.health.state == "ok" and self.node is not None
 
+    @property
+    def connection(self) -> Node:
+        """Of one that is usable."""
+        assert self.node is not None, "asked without a connection"
+        return self.node
+
     def report(self, best_head: int | None) -> Report:
         health = self.health
         faults = health.faults + (Counter() if self.node is None else self.node.faults)

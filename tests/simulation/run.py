@@ -18,7 +18,8 @@ from redis.exceptions import RedisError
 
 from indexer.chain.errors import ChainError
 from indexer.chain.provider import Provider
-from indexer.chain.providers import NONE_LEFT_S, Providers
+from indexer.chain.providers import Providers
+from indexer.chain.roster import NONE_LEFT_S
 from indexer.chain.steps import Follower
 from indexer.domain.canon import Canon
 from indexer.ground import follow_whatever_comes
@@ -193,7 +194,7 @@ class Run:
 
     def _excuses(self, providers: Providers) -> bool:
         """No provider could be used for as long as the writer promises to wait."""
-        since = providers._none_since
+        since = providers.roster.none_since
         now = asyncio.get_running_loop().time()
         return since is not None and now - since >= NONE_LEFT_S - 1e-6
 
@@ -207,7 +208,7 @@ class Run:
 
     def _progress(self, canon: Canon, blocks: int, events: int, node_head: int) -> None:
         assert self._providers is not None, "progress without providers"
-        leader = self._providers._leader
+        leader = self._providers.roster.leader
         if self._leader not in (None, leader):
             self.seen["another provider leads"] += 1
         self._leader = leader

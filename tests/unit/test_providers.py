@@ -11,7 +11,8 @@ import pytest
 from indexer.chain import health as health_module
 from indexer.chain.errors import BadAnswer, BlockGone, RpcError, Unreachable, WrongNode
 from indexer.chain.health import Health
-from indexer.chain.providers import HELD_BACK_S, NONE_LEFT_S, Providers
+from indexer.chain.providers import HELD_BACK_S, Providers
+from indexer.chain.roster import NONE_LEFT_S
 from indexer.chain.rpc import Busy, Transport
 from indexer.chain.source import Watch
 from indexer.chain.steps import Follower
@@ -60,7 +61,7 @@ def refusing(method: str, params: Any) -> Any:
 
 
 def states(providers: Providers) -> list[str]:
-    return [one.state for one in providers.report()]
+    return [one.state for one in providers.roster.report()]
 
 
 def logs_chain() -> Chain:
@@ -257,7 +258,8 @@ def test_a_head_from_nowhere_makes_nobody_look_late() -> None:
                 else None
             )
             await asyncio.sleep(20)
-            assert providers._leader is providers._all[0]
+            roster = providers.roster
+            assert roster.leader is roster.providers[0]
             telling.cancel()
 
     play(story())
@@ -277,7 +279,7 @@ def test_a_leader_that_has_another_block_where_ours_is_final_is_not_followed() -
             await asyncio.sleep(1)
             await providers.finalized(await providers.head())
             await asyncio.sleep(30)
-            assert providers.report()[1].faults["lie"] >= 1
+            assert providers.roster.report()[1].faults["lie"] >= 1
             telling.cancel()
 
     play(story())
@@ -351,8 +353,8 @@ def test_the_report_names_everything_but_secrets() -> None:
             await providers.logs_of(chain["a9"], watch())
             good.before = lambda method, params: throttled()
             with pytest.raises(Unreachable):
-                await providers._all[1].node.head()  # type: ignore[union-attr]
-            first, second = providers.report()
+                await providers.roster.providers[1].connection.head()
+            first, second = providers.roster.report()
             telling.cancel()
         assert (first.url, first.state, first.score) == ("http://0/v2/***", "quarantined", 0)
         assert first.faults == {"lie": 1}
@@ -372,7 +374,7 @@ def test_reports_come_with_every_change_of_state() -> None:
 
     async def story() -> None:
         async with over(peer) as providers:
-            reports = providers.reports()
+            reports = providers.roster.reports()
             assert (await anext(reports))[0].state == "ok"
             peer.before = dead
             asking = asyncio.create_task(providers.head())

@@ -67,13 +67,13 @@ async def test_a_log_that_one_keeps_back(liar: int, receipts: bool) -> None:
         block, whole = await one_with_bits_to_spare(providers, node, watch, head)
         told = await providers.logs_of(block, watch)
         assert [log.index for log in told] == whole
-        states = [one.state for one in providers.report()]
+        states = [one.state for one in providers.roster.report()]
         if receipts:
             assert states[liar] == "quarantined", "caught"
             assert states[1 - liar] == "ok"
         else:
             assert states == ["ok", "ok"], "nobody can say who lied, and more was taken"
-            assert providers.report()[liar].faults["disagrees"] == 1
+            assert providers.roster.report()[liar].faults["disagrees"] == 1
     finally:
         await providers.close()
 
