@@ -11,13 +11,12 @@ from collections import Counter
 from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
 from random import Random
 
-import msgspec
-
 from indexer.chain import bloom, proof, token_words
 from indexer.chain.answers import as_number, foreign, together
 from indexer.chain.backfill import Found, told_between
 from indexer.chain.errors import BadAnswer, BlockGone, RpcError, Unreachable, WrongNode
 from indexer.chain.headers import Header, Headers, unlinked
+from indexer.chain.heads import Heads
 from indexer.chain.proof import LAG_PAUSES_S
 from indexer.chain.ranges import Ranges, refusal
 from indexer.chain.recording import RecordedBlock
@@ -28,16 +27,6 @@ from indexer.domain.deployment import Deployment
 from indexer.domain.log import Log
 from indexer.domain.market import Token
 from indexer.domain.units import Address, Hash
-
-POLL_S = 0.25
-"""Pause between questions for a new head, where the node cannot tell by itself."""
-SILENCE_S = 15.0
-"""After so long without a new head the node is asked for it, and it is told again."""
-BACKWARDS_ASKS = 3
-"""Times a head below the last one, on the same branch, is asked for again before it is believed.
-
-Behind one URL there may be many nodes, of which some are late.
-"""
 
 FAR_BELOW = 256
 """Blocks below the head from which on a block is not followed up to it parent by parent."""
@@ -117,53 +106,13 @@ class Node:
 
     # -- blocks ---------------------------------------------------------------------------------
 
-    async def heads(self) -> AsyncGenerator[Block, None]:
+    def heads(self) -> AsyncGenerator[Block, None]:
         """The node's head, now and whenever it changes; heads in between may be left out.
 
         One that stands still is told again now and then: what is final may have changed.
         """
-        head = await self.head()
-        yield head
-        while self._socket is None:
-            head = await self._next_head(head)
-            yield head
-        await self._rpc.call(str, "eth_subscribe", "newHeads")
-        head = await self.head()  # what came while we subscribed
-        yield head
-        while True:
-            try:
-                async with asyncio.timeout(SILENCE_S):
-                    notice = await self._socket.notice()
-                head = await self._heard(notice)
-                while (later := self._socket.later()) is not None:  # mined faster than written
-                    head = await self._heard(later)
-            except TimeoutError:
-                head = await self.head()
-            except ConnectionResetError as error:
-                raise Unreachable(self._rpc.url, str(error)) from error
-            yield head
-
-    async def _heard(self, notice: msgspec.Raw) -> Block:
-        """The head of an announcement."""
-        header = _announced(notice)
-        if self._headers.judges(header):  # announcements may leave fields out
-            return await self.head()
-        return self._headers.learn("newHeads", header)
-
-    async def _next_head(self, told: Block) -> Block:
-        behind, clock = 0, asyncio.get_running_loop().time
-        since = clock()
-        while True:
-            await asyncio.sleep(POLL_S)
-            newest = await self.head()
-            if newest.hash == told.hash:
-                if clock() - since >= SILENCE_S:
-                    return newest
-                behind = 0
-            elif self._headers.descends(told, newest) and behind < BACKWARDS_ASKS:
-                behind += 1
-            else:
-                return newest
+        heads = Heads(self._rpc, self._headers, self.head)
+        return heads.polled() if self._socket is None else heads.announced(self._socket)
 
     async def head(self) -> Block:
         head = await self._block("eth_getBlockByNumber", "latest")
@@ -414,11 +363,3 @@ class Node:
         while block.number > ancestor.number:
             block = await self.by_hash(block.parent_hash)
         return block.hash == ancestor.hash
-
-
-def _announced(notice: msgspec.Raw) -> Header:
-    try:
-        return msgspec.json.decode(notice, type=Header)
-    except (msgspec.MsgspecError, ValueError) as error:
-        start = bytes(notice)[:80].decode(errors="replace")
-        raise BadAnswer("newHeads", f"a header ({error})", start) from error
