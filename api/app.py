@@ -84,7 +84,7 @@ def build(config: Config) -> Starlette:
             WebSocketRoute("/graphql", graphql),
             *operators.routes(pool, config.chain_id, metrics),
             openapi.route(),
-            *clock_routes(),
+            *clock_routes(pool),
             *routes(pool, ENDPOINTS),
             *terminal_routes(config.terminal),
         ],

@@ -11,9 +11,9 @@ from api import (
     fills,
     listed_reads,
     lists,
-    market_reads,
     past_books,
     reads,
+    tickers,
     types,
     view,
 )
@@ -22,7 +22,6 @@ from api.limits import DEFAULT_ROWS, MAX_ROWS
 from api.loaders import Held
 from api.scalars import Long
 from api.view import AfterTx, Final, Pin
-from indexer.domain.interval import DAY_S, open_time
 from indexer.domain.order import Order, Side
 from indexer.domain.units import Address
 
@@ -49,22 +48,6 @@ class Reorg:
     head_hash: str
     depth: int
     recorded_at: Long = strawberry.field(description="Our clock, unix seconds.")
-
-
-@strawberry.type(description="One market over 24 hours up to the head block. Null: no trade.")
-class Ticker:
-    market: types.Market
-    last: str | None
-    open: str | None
-    high: str | None
-    low: str | None
-    volume: str
-    quote_volume: str
-    trades: int
-    bid: str | None
-    ask: str | None
-    open_time: Long
-    close_time: Long
 
 
 @strawberry.type(description="An order of a book with its place: 1 is met first at its price.")
@@ -219,27 +202,15 @@ class ChainQuery:
         block: Pin = None,
         finality: Final = None,
         after_tx: AfterTx = None,
-    ) -> list[Ticker]:
+    ) -> list[tickers.Ticker]:
         context, snapshot = info.context, info.context.snapshot
         rows = arguments.rows("limit", limit)
         at = await view.resolve(snapshot, block, finality, after_tx)
-        position = await reads.position(snapshot)
-        if position is None or position.timestamp is None:
-            return []
         if market is None:
             listings = await reads.listings(snapshot, rows)
         else:
             listings = [await context.loaders.listing("market", market)]
-        now = position.timestamp if at is None else (await view.header_at(snapshot, at)).timestamp
-        since, markets = open_time("1m", now - DAY_S), [one.address for one in listings]
-        if at is None:
-            found = await market_reads.tickers(snapshot, since=since, markets=markets)
-        else:
-            found = await past_books.tickers_at(
-                snapshot, since=since, at=at, now=now, markets=markets
-            )
-        there = (one for one in listings if at is None or one.market.created_block <= at)
-        return [_ticker(one, found[one.address], since, now) for one in there]
+        return await tickers.read(snapshot, listings, at)
 
     @strawberry.field(description="A book order by order; `limit` is per side.")
     async def book(
@@ -295,26 +266,6 @@ class ChainQuery:
             at=at,
         )
         return [Holder(cursor=one, address=one, at=at) for one in found]
-
-
-def _ticker(listing: Any, found: market_reads.Ticker, since: int, now: int) -> Ticker:
-    def price(units: int | None) -> str | None:
-        return None if units is None else listing.price(units)
-
-    return Ticker(
-        market=types.Market.of(listing),
-        last=price(found.last_price),
-        open=price(found.open),
-        high=price(found.high),
-        low=price(found.low),
-        volume=listing.quantity(found.volume or 0),
-        quote_volume=listing.quote_amount(found.quote_volume or 0),
-        trades=found.trades or 0,
-        bid=price(found.bid),
-        ask=price(found.ask),
-        open_time=Long(since),
-        close_time=Long(now),
-    )
 
 
 def _placed(found: list[Order], listing: Any) -> list[BookOrder]:

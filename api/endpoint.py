@@ -23,7 +23,7 @@ from api.kept import Kept
 from api.limits import MAX_SOCKETS
 from api.schema import Context
 from api.sockets import Handler, HangUp
-from api.tags import block_headers, matches
+from api.tags import BLOCK, block_headers, matches, newest_headers, place_headers
 from api.trusted import Trusted
 
 _CONTEXT = "tidebook.context"
@@ -132,6 +132,8 @@ class Endpoint(GraphQL[Context, None]):
             response = JSONResponse({"errors": [late.formatted]})
         except ApiError as refused:
             response = JSONResponse({"errors": [refused.formatted]})
+        if BLOCK not in response.headers and response.media_type == "application/json":
+            response.headers.update(await newest_headers(self.open_context(None).snapshot))
         self.metrics.requests.labels(str(response.status_code)).inc()
         self.metrics.seconds.observe(perf_counter() - begin)
         return response
@@ -160,9 +162,12 @@ class Endpoint(GraphQL[Context, None]):
         position = None if context is None else context.position
         if context is None or position is None or position.hash is None:
             return
+        if not context.lasts or response.status_code != 200:
+            response.headers.update(place_headers(position))
+            return
         response.headers.update(block_headers(position, asked))
         body = bytes(response.body)
-        if context.lasts and response.status_code == 200 and body[:1] == b"{":  # no batch
+        if body[:1] == b"{":  # no batch
             self.kept.keep(position, asked, body)
 
     async def _converse(self, socket: WebSocket) -> Any:

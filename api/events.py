@@ -10,14 +10,14 @@ from typing import Any, TypeVar
 
 import strawberry
 
-from api import types
+from api import tickers, types
 from api.scalars import Long, OrderStatus, OrderType, Side, TimeInForce
 from api.view import Finality
 from indexer.domain import order as domain
 from indexer.domain.balance import Balance
 from indexer.domain.listing import Listing
 from indexer.domain.market import Token
-from indexer.domain.units import Amount, Price, Quantity
+from indexer.domain.units import Amount, Price, Quantity, to_decimal
 from indexer.wire import Message
 
 
@@ -90,6 +90,50 @@ class OrderEvent(Event):
 @strawberry.type
 class BalanceEvent(Event):
     balance: types.Balance | None
+
+
+@strawberry.type(description="A market's 24 hours as of the newest block, to be set.")
+class TickerEvent(Event):
+    ticker: tickers.Ticker | None
+
+
+@strawberry.enum(description="What happened to an order.")
+class ExecutionKind(Enum):
+    placed = "placed"
+    traded = "traded"
+    cancelled = "cancelled"
+    expired = "expired"
+    closed = strawberry.enum_value("closed", description="A market order that is done.")
+
+
+@strawberry.type(description="What one order traded.")
+class Traded:
+    price: str
+    quantity: str
+    quote_amount: str
+    fee: str | None = strawberry.field(description="Of the token that the order received.")
+    is_maker: bool
+
+
+@strawberry.type(description="One fact of one order's life.")
+class ExecutionReport:
+    market: types.Market
+    order_id: Long
+    kind: ExecutionKind
+    log_index: int
+    tx: str
+    side: Side
+    type: OrderType
+    price: str
+    status: OrderStatus
+    filled: str = strawberry.field(description="In all, behind this.")
+    quote_filled: str
+    traded: Traded | None = strawberry.field(description="What this was, of `traded`.")
+
+
+@strawberry.type(description="What an account's orders did; `retract` names what is no more.")
+class ExecutionEvent(Event):
+    report: ExecutionReport | None
 
 
 @strawberry.type(description="Promotions and reorgs of the whole chain.")
@@ -212,3 +256,35 @@ def balance(message: Message, token: Token) -> types.Balance:
     available, locked = Amount(int(data["available"])), Amount(int(data["locked"]))
     held = Balance(message.data["account"], token.address, available, locked)
     return types.Balance.of(held, token)
+
+
+def report(message: Message, listing: Listing) -> ExecutionReport:
+    data = message.data
+    assert message.tx is not None, "a report without a tx"
+    assert message.log_index is not None, "a report without its log"
+    return ExecutionReport(
+        market=types.Market.of(listing),
+        order_id=Long(data["order_id"]),
+        kind=ExecutionKind(data["kind"]),
+        log_index=message.log_index,
+        tx=message.tx,
+        side=Side(data["side"]),
+        type=OrderType(data["type"]),
+        price=listing.price(int(data["price"])),
+        status=OrderStatus(data["status"]),
+        filled=listing.quantity(int(data["filled"])),
+        quote_filled=listing.quote_amount(int(data["quote_filled"])),
+        traded=_traded(data, listing) if data["kind"] == "traded" else None,
+    )
+
+
+def _traded(data: dict[str, Any], listing: Listing) -> Traded:
+    received = listing.base if data["side"] == "buy" else listing.quote
+    fee = _amount(data["trade_fee"])
+    return Traded(
+        price=listing.price(int(data["trade_price"])),
+        quantity=listing.quantity(int(data["trade_quantity"])),
+        quote_amount=listing.quote_amount(int(data["trade_quote_amount"])),
+        fee=None if fee is None else to_decimal(fee, received.decimals),
+        is_maker=bool(data["is_maker"]),
+    )

@@ -87,6 +87,9 @@ STATEMENT_TIMEOUT_MS = 5_000
 CHECK_TIMEOUT_S = 2.0
 """Seconds that /health and /ready wait for the database."""
 
+BLOCK_PATIENCE_S = 0.5
+"""Seconds that a refusal waits for the block it is told at; then it is told without."""
+
 
 class BodyLimit:
     """Refuses bodies above `max_bytes` with 413, said or streamed, before anyone parses them."""

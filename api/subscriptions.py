@@ -1,19 +1,21 @@
 """GraphQL's subscriptions: what the streams tell, from now on or from where a client stands."""
 # mypy: disable-error-code="untyped-decorator"
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import aclosing
 from typing import Annotated, Any
 
 import strawberry
 
-from api import arguments, events, limits, market_reads, reads, types
+from api import arguments, events, limits, market_reads, reads, tickers, types
 from api.events import (
     BalanceEvent,
     CandleEvent,
     ChainEvent,
     DepthEvent,
+    ExecutionEvent,
     OrderEvent,
+    TickerEvent,
     TradeEvent,
     tell,
 )
@@ -35,6 +37,8 @@ class StreamPosition:
     epoch: str
     seq: Long
 
+
+Payload = Callable[[], Awaitable[dict[str, Any]]]
 
 After = Annotated[
     StreamPosition | None,
@@ -68,7 +72,8 @@ class Subscription:
     ) -> AsyncIterator[DepthEvent]:
         listing = await info.context.loaders.listing("market", market)
         topic = Topic("depth", listing.address)
-        whole = _whole_book(info.context.snapshot, listing.address)
+        snapshot = info.context.snapshot
+        whole = _state(snapshot, topic, _whole_book(snapshot, listing.address))
         async with aclosing(_heard(info, topic, after, whole)) as messages:
             async for one in messages:
                 bids, asks = (events.levels(one, side, listing) for side in ("bids", "asks"))
@@ -85,6 +90,32 @@ class Subscription:
                 candle = events.candle(one, listing) if states else None
                 opened = Long(one.data["open_time"]) if states else None
                 yield tell(CandleEvent, one, open_time=opened, candle=candle)
+
+    @strawberry.subscription(
+        description="A market's 24 hours: at first, unless resumed, and when its candles change."
+    )
+    async def tickers(
+        self, info: Info, market: Named, after: After = None
+    ) -> AsyncIterator[TickerEvent]:
+        listing = await info.context.loaders.listing("market", market)
+        snapshot, topic = info.context.snapshot, Topic("klines", listing.address)
+        async with aclosing(_heard(info, topic, after, _state(snapshot, topic))) as messages:
+            async for one in messages:
+                found: list[tickers.Ticker] = []
+                if _states(one) or one.op == "snapshot":
+                    found = await tickers.read(snapshot, [listing], None)
+                yield tell(TickerEvent, one, ticker=found[0] if found else None)
+
+    @strawberry.subscription(description="What happens to an account's orders, fills among it.")
+    async def execution_reports(
+        self, info: Info, account: str, after: After = None
+    ) -> AsyncIterator[ExecutionEvent]:
+        topic = Topic("execution_reports", arguments.address("account", account))
+        async with aclosing(_heard(info, topic, after)) as messages:
+            async for one in messages:
+                listing = await _listing(info, one) if _states(one) else None
+                report = None if listing is None else events.report(one, listing)
+                yield tell(ExecutionEvent, one, report=report)
 
     @strawberry.subscription(description="An account's orders, each time one changes.")
     async def orders(
@@ -150,28 +181,33 @@ def _chain_event(message: Message) -> ChainEvent:
     )
 
 
-def _whole_book(snapshot: Snapshot, market: Address) -> State:
-    """The book as a message of its own, at the writer's position."""
-
-    def told(levels: list[Level]) -> list[list[Any]]:
-        return [[str(one.price), str(one.quantity), one.order_count] for one in levels]
+def _state(snapshot: Snapshot, topic: Topic, payload: Payload | None = None) -> State:
+    """What a topic stands at, as a message of its own at the writer's position."""
 
     async def state(at: reads.Position) -> Message:
-        bids, asks = await market_reads.book(snapshot, market, limits.MAX_LEVELS)
-        link = await reads.channel_seq(snapshot, f"depth:{market}")
-        block = BlockInfo(at.number or 0, Hash(at.hash or ""), at.timestamp or 0)
         return Message(
-            stream="depth",
+            stream=topic.stream,
             epoch=at.epoch,
             seq=at.seq,
-            prev_seq=link,
+            prev_seq=await reads.channel_seq(snapshot, topic.channel),
             op="snapshot",
-            market=market,
-            block=block,
+            market=Address(topic.subject),
+            block=BlockInfo(at.number or 0, Hash(at.hash or ""), at.timestamp or 0),
             tx=None,
             log_index=None,
             finality="latest",
-            data={"bids": told(bids), "asks": told(asks)},
+            data={} if payload is None else await payload(),
         )
 
     return state
+
+
+def _whole_book(snapshot: Snapshot, market: Address) -> Payload:
+    def told(levels: list[Level]) -> list[list[Any]]:
+        return [[str(one.price), str(one.quantity), one.order_count] for one in levels]
+
+    async def payload() -> dict[str, Any]:
+        bids, asks = await market_reads.book(snapshot, market, limits.MAX_LEVELS)
+        return {"bids": told(bids), "asks": told(asks)}
+
+    return payload

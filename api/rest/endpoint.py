@@ -17,7 +17,7 @@ from api.reads import Position
 from api.rest import errors
 from api.rest.errors import Refused
 from api.rest.params import Param, parse
-from api.tags import block_headers, matches
+from api.tags import block_headers, matches, newest_headers
 from indexer.domain.listing import Directory, Listing
 from indexer.domain.market import Token
 from indexer.domain.units import Address
@@ -131,9 +131,9 @@ def _serve(
                 body = msgspec.json.encode(found)
                 kept.keep(position, asked, body)
         except Refused as refused:
-            return _refusal(endpoint.tag, refused)
+            return await _refusal(endpoint.tag, refused, snapshot)
         except Exception as cause:
-            return _refusal(endpoint.tag, _explained(endpoint.path, cause))
+            return await _refusal(endpoint.tag, _explained(endpoint.path, cause), snapshot)
         finally:
             await snapshot.close()
         return Response(body, media_type=JSON, headers=headers)
@@ -155,28 +155,29 @@ def _explained(path: str, cause: Exception) -> Refused:
     return errors.unavailable(known.message)
 
 
-def _refusal(tag: str, refused: Refused) -> Response:
+async def _refusal(tag: str, refused: Refused, snapshot: Snapshot) -> Response:
     body: dict[str, Any] = {"code": refused.code, "msg": refused.message}
     if tag == "udf":
         body = {"s": "error", "errmsg": refused.message}
-    return Response(msgspec.json.encode(body), refused.status, media_type=JSON)
+    headers = await newest_headers(snapshot)
+    return Response(msgspec.json.encode(body), refused.status, headers, JSON)
 
 
-def clock_routes() -> list[Route]:
-    """What needs no database: whether we are there, and what our clock says."""
+def clock_routes(pool: Pool) -> list[Route]:
+    """What can do without a database: whether we are there, and what our clock says."""
+
+    async def bare(request: Request, body: bytes) -> Response:
+        snapshot = Snapshot(pool)
+        try:
+            parse((), request.query_params)
+        except Refused as refused:
+            return await _refusal("binance", refused, snapshot)
+        return Response(body, headers=await newest_headers(snapshot), media_type=JSON)
 
     async def ping(request: Request) -> Response:
-        return _bare(request, b"{}")
+        return await bare(request, b"{}")
 
     async def server_time(request: Request) -> Response:
-        return _bare(request, b'{"serverTime":%d}' % (time.time_ns() // 1_000_000))
+        return await bare(request, b'{"serverTime":%d}' % (time.time_ns() // 1_000_000))
 
     return [Route("/api/v3/ping", ping), Route("/api/v3/time", server_time)]
-
-
-def _bare(request: Request, body: bytes) -> Response:
-    try:
-        parse((), request.query_params)
-    except Refused as refused:
-        return _refusal("binance", refused)
-    return Response(body, media_type=JSON)

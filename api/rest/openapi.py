@@ -67,11 +67,12 @@ class UdfRefusal(msgspec.Struct):
 
 
 def _operation(endpoint: Endpoint, schema: dict[str, Any]) -> dict[str, Any]:
-    headers = {
+    place = {
         "X-Tidebook-Block": {"schema": {"type": "integer"}, "description": "The block's number."},
         "X-Tidebook-Block-Hash": {"schema": {"type": "string"}},
-        "ETag": {"schema": {"type": "string"}, "description": "Of the block and the query."},
     }
+    tag = {"ETag": {"schema": {"type": "string"}, "description": "Of the block and the query."}}
+    headers = place if endpoint.answer is _by_the_clock else place | tag
     told = UdfRefusal if endpoint.tag == "udf" else Refusal
     refusal = {"application/json": {"schema": {"$ref": _REF.format(name=told.__name__)}}}
     return {
@@ -85,8 +86,12 @@ def _operation(endpoint: Endpoint, schema: dict[str, Any]) -> dict[str, Any]:
                 "headers": headers,
                 "content": {"application/json": {"schema": schema}},
             },
-            "304": {"description": "The same as what `If-None-Match` names."},
-            "400": {"description": "A parameter we cannot use, named.", "content": refusal},
+            "304": {"description": "The same as what `If-None-Match` names.", "headers": headers},
+            "400": {
+                "description": "A parameter we cannot use, named.",
+                "headers": place,
+                "content": refusal,
+            },
             "503": {"description": "The database, or nothing indexed yet.", "content": refusal},
         },
     }

@@ -43,6 +43,30 @@ async def test_the_field_and_what_was_expected_are_named(
 
 
 @pytest.mark.parametrize(
+    "body",
+    [
+        b"",
+        b"[",
+        b"7",
+        b'{"query": "{"}',
+        b'{"query": "{ nothing }"}',
+        b'{"query": "{ trades(limit: 0) { price } }"}',
+        b'{"query": "{ __typename }"}',
+        b'{"extensions": {"persistedQuery": {"sha256Hash": "no"}}}',
+    ],
+)
+async def test_errors_say_their_block_and_are_never_the_same_as_before(
+    base_url: str, http: aiohttp.ClientSession, ask: Ask, body: bytes
+) -> None:
+    block = (await ask("{ _meta { block { number hash } } }"))["_meta"]["block"]
+    headers = {"Content-Type": "application/json"}
+    async with http.post(f"{base_url}/graphql", data=body, headers=headers) as response:
+        assert response.headers["X-Tidebook-Block"] == str(block["number"])
+        assert response.headers["X-Tidebook-Block-Hash"] == block["hash"]
+        assert "ETag" not in response.headers
+
+
+@pytest.mark.parametrize(
     "query",
     [
         "",

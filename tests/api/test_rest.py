@@ -372,6 +372,29 @@ async def test_an_answer_says_its_block_and_is_not_sent_twice(
         assert response.status == 200
 
 
+@pytest.mark.parametrize(
+    ("path", "status"),
+    [
+        ("api/v3/ping", 200),
+        ("api/v3/time", 200),
+        ("api/v3/ping?a=1", 400),
+        ("api/v3/depth", 400),
+        ("api/v3/depth?symbol=NO-SUCH", 400),
+        ("udf/symbols?symbol=NO-SUCH", 400),
+        ("orderbook?ticker_id=NO_SUCH", 400),
+    ],
+)
+async def test_every_reply_says_its_block(
+    base_url: str, http: aiohttp.ClientSession, ask: Any, path: str, status: int
+) -> None:
+    block = (await ask("{ _meta { block { number hash } } }"))["_meta"]["block"]
+    async with http.get(f"{base_url}/{path}") as response:
+        assert response.status == status, await response.text()
+        assert response.headers["X-Tidebook-Block"] == str(block["number"])
+        assert response.headers["X-Tidebook-Block-Hash"] == block["hash"]
+        assert "ETag" not in response.headers, "of what is refused now, and not for ever"
+
+
 async def test_the_committed_openapi_is_what_is_served(
     base_url: str, http: aiohttp.ClientSession
 ) -> None:

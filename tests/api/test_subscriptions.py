@@ -36,6 +36,9 @@ TRADES = "subscription($m: String!, $a: StreamPosition) { trades(market: $m, aft
 TRADES += f" {POSITION} trade {{ blockNumber logIndex price market {{ diverged }} }} }} }}"
 
 
+REPORT = "orderId kind status filled tx logIndex traded { price quantity fee isMaker }"
+
+
 class Client:
     """One connection: operations by number, what each hears in its own queue."""
 
@@ -229,6 +232,8 @@ async def test_every_root_tells_of_the_same_reorg(living: Living, url: str) -> N
     market, account = living.market, busiest(living.chain)
     roots = {
         f'candles(market: "{market}"': "openTime candle { open close trades }",
+        f'tickers(market: "{market}"': "ticker { last volume bid ask closeTime }",
+        f'executionReports(account: "{account}"': f"report {{ {REPORT} }}",
         f'orders(account: "{account}"': "orderId market { symbol } order { status filled }",
         f'balances(account: "{account}"': "balance { available token { symbol } }",
         "chain(": "depth ancestor { number } subject",
@@ -254,6 +259,63 @@ async def test_every_root_tells_of_the_same_reorg(living: Living, url: str) -> N
                 assert (event["depth"], event["ancestor"]["number"]) == (OLD - FORK, FORK)
             else:
                 assert seen.index("apply") < seen.index("reorg_begin") < seen.index("retract"), root
+
+
+TICKER = "ticker { last open high low volume quoteVolume trades bid ask openTime closeTime }"
+
+
+async def test_a_ticker_is_told_whole_and_again_behind_a_reorg(living: Living, url: str) -> None:
+    subscription = f"subscription($m: String!) {{ tickers(market: $m) {{ {POSITION} {TICKER} }} }}"
+    query = TICKER.replace("ticker", "query($m: String!) { tickers(market: $m)") + "}"
+    async with talking(url) as client:
+
+        async def asked() -> Any:
+            (found,) = (await client.hear(await client.ask(query, m=living.market)))["payload"][
+                "data"
+            ]["tickers"]
+            return found
+
+        number = await client.ask(subscription, m=living.market)
+        first = await client.event(number)
+        assert first["operation"] == "snapshot"
+        before = await asked()
+        assert first["ticker"] == before
+        await living.reorg()
+        events = await events_to(client, number, await living.newest(f"klines:{living.market}"))
+        assert {"apply", "retract"} <= {one["operation"] for one in events}
+        last = [one["ticker"] for one in events if one["ticker"] is not None][-1]
+        now = await asked()
+        assert now["trades"] != before["trades"]
+        assert last["trades"] == now["trades"]
+        assert last["volume"] == now["volume"]
+
+
+async def test_executions_taken_back_leave_what_the_account_did(living: Living, url: str) -> None:
+    account = busiest(living.chain)
+    subscription = "subscription($u: String!, $a: StreamPosition) { executionReports(account: $u,"
+    subscription += f" after: $a) {{ {POSITION} report {{ {REPORT} }} }} }}"
+    async with talking(url) as client:
+        epoch = await client.hear(await client.ask("{ _meta { epoch } }"))
+        after = {"epoch": epoch["payload"]["data"]["_meta"]["epoch"], "seq": 0}
+        number = await client.ask(subscription, u=account, a=after)
+        await living.reorg()
+        newest = await living.newest(f"execution_reports:{account}")
+        held: dict[tuple[Any, ...], Any] = {}
+        for event in await events_to(client, number, newest):
+            if (report := event["report"]) is None:
+                continue
+            name = (event["block"]["hash"], report["logIndex"], report["orderId"], report["kind"])
+            if event["operation"] == "retract":
+                assert held.pop(name) == report
+            else:
+                held[name] = report
+        query = "query($u: String!) { fills(account: $u, limit: 1000) { price quantity fee } }"
+        fills = (await client.hear(await client.ask(query, u=account)))["payload"]["data"]["fills"]
+    told = [one["traded"] for one in held.values() if one["kind"] == "traded"]
+    assert [(one["price"], one["quantity"], one["fee"]) for one in fills[: len(told)]] == [
+        (one["price"], one["quantity"], one["fee"]) for one in reversed(told)
+    ]
+    assert told
 
 
 async def test_what_cannot_be_told_is_a_typed_error(living: Living, url: str) -> None:
