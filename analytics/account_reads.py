@@ -13,6 +13,7 @@ from indexer.domain.market import Token
 from indexer.domain.order import Trade
 from indexer.domain.units import Address
 from indexer.store import tables as t
+from indexer.store.columns import Hex
 from indexer.store.queries import Query
 from indexer.store.snapshot import Row, Snapshot
 
@@ -37,7 +38,7 @@ async def account_balances(
     return [BalanceRow(*row) for row in rows]
 
 
-_who = bindparam("account", type_=t.Hex)
+_who = bindparam("account", type_=Hex)
 _tr, _bc, _b = t.trades.c, t.balance_changes.c, t.blocks.c
 
 

@@ -27,6 +27,7 @@ from indexer.domain.order import Side, Trade
 from indexer.domain.units import Address
 from indexer.store import analytics_tables as k
 from indexer.store import tables as t
+from indexer.store.columns import Hex
 from indexer.store.queries import Query
 from indexer.store.snapshot import Snapshot
 
@@ -140,7 +141,7 @@ _NOT_KEPT = Query(
 )
 
 
-_MARKETS: Any = bindparam("markets", type_=ARRAY(t.Hex))
+_MARKETS: Any = bindparam("markets", type_=ARRAY(Hex))
 
 
 def _inside(number: Any) -> Any:
@@ -222,7 +223,7 @@ async def traded_sums(
 
 _asked = (
     func.unnest(_MARKETS, bindparam("numbers", type_=ARRAY(BigInteger)))
-    .table_valued(column("market", t.Hex), column("number", BigInteger), name="asked")
+    .table_valued(column("market", Hex), column("number", BigInteger), name="asked")
     .render_derived()
 )
 _later = (_tr.block_number <= bindparam("upto")) & (_tr.timestamp > bindparam("since"))

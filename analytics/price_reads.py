@@ -20,6 +20,7 @@ from analytics.micro import Top
 from indexer.domain.units import Address
 from indexer.store import analytics_tables as k
 from indexer.store import tables as t
+from indexer.store.columns import Hex
 from indexer.store.queries import Query
 from indexer.store.snapshot import Snapshot
 
@@ -115,9 +116,9 @@ async def _looks(snapshot: Snapshot, query: Query, looks: Mapping[Address, Colle
 _k, _tr, _a, _c, _b = k.analytics_tops.c, t.trades.c, k.analytics_cursor.c, t.cursors.c, t.blocks.c
 _pairs = (
     func.unnest(
-        bindparam("markets", type_=ARRAY(t.Hex)), bindparam("numbers", type_=ARRAY(BigInteger))
+        bindparam("markets", type_=ARRAY(Hex)), bindparam("numbers", type_=ARRAY(BigInteger))
     )
-    .table_valued(column("market", t.Hex), column("number", BigInteger), name="asked")
+    .table_valued(column("market", Hex), column("number", BigInteger), name="asked")
     .render_derived()
 )
 _p = _pairs.c
@@ -256,7 +257,7 @@ def _by_block(rows: Sequence[Any]) -> Iterator[tuple[int, Address, list[Any]]]:
 _lc = t.level_changes.c
 _CHANGES = Query(
     select(_lc.block_number, _lc.market, _lc.side, _lc.price, _lc.quantity)
-    .where(_lc.market == any_(bindparam("markets", type_=ARRAY(t.Hex))))
+    .where(_lc.market == any_(bindparam("markets", type_=ARRAY(Hex))))
     .where(_lc.block_number > bindparam("behind"), _lc.block_number <= bindparam("upto"))
     .order_by(_lc.block_number)
     .fetch(bindparam("rows", type_=BigInteger), with_ties=True)

@@ -16,6 +16,7 @@ from indexer.domain.market import Market, Token
 from indexer.domain.order import Trade
 from indexer.domain.units import Hash
 from indexer.store import tables as t
+from indexer.store.columns import Hex
 from indexer.store.queries import Query
 from indexer.store.snapshot import Snapshot
 
@@ -70,7 +71,7 @@ _NEWEST: dict[Finality, Query] = {
 }
 _BLOCK = Query(_AS_OF.where(_b.number == bindparam("number")))
 _CANONICAL = Query(
-    select(_b.hash).where(_b.canonical, _b.hash == any_(bindparam("hashes", type_=ARRAY(t.Hex))))
+    select(_b.hash).where(_b.canonical, _b.hash == any_(bindparam("hashes", type_=ARRAY(Hex))))
 )
 
 

@@ -23,6 +23,7 @@ from indexer.domain.interval import FIRST_MONDAY_S, INTERVALS, MONTH
 from indexer.domain.order import CANDLE_SECONDS, Candle
 from indexer.domain.units import Address
 from indexer.store import tables as t
+from indexer.store.columns import Hex, Units
 from indexer.store.queries import Shaped
 from indexer.store.snapshot import Snapshot
 
@@ -111,7 +112,7 @@ def _select_candles(interval: str, given: Collection[str]) -> Select[Any]:
 def _select_minutes() -> Any:
     """A market's minutes after a past block: the last one from its trades so far."""
     c, tr = t.candles.c, t.trades.c
-    market, minute = bindparam("market", type_=t.Hex), _number("minute")
+    market, minute = bindparam("market", type_=Hex), _number("minute")
     whole = select(*c).where(c.market == market, c.open_time < minute)
     trades = (
         select(t.trades)
@@ -157,7 +158,7 @@ def _sums_of_trades(part: Columns) -> list[ColumnElement[Any]]:
 
 def _first(value: ColumnElement[int], *order: ColumnElement[Any]) -> ColumnElement[int]:
     """The value of the group's first row in an order."""
-    values = func.array_agg(aggregate_order_by(value, *order), type_=ARRAY(t.Units()))
+    values = func.array_agg(aggregate_order_by(value, *order), type_=ARRAY(Units()))
     return cast("ColumnElement[int]", values[1])
 
 

@@ -13,6 +13,7 @@ from indexer.domain.order import Level, Side, Trade
 from indexer.domain.trade_ids import trade_id
 from indexer.domain.units import Address
 from indexer.store import tables as t
+from indexer.store.columns import Units
 from indexer.store.queries import Query, Shaped, one_of
 from indexer.store.snapshot import Snapshot
 
@@ -101,8 +102,8 @@ def _select_tickers(given: Collection[str]) -> Select[Any]:
         select(
             func.max(c.high).label("high"),
             func.min(c.low).label("low"),
-            func.sum(c.volume, type_=t.Units()).label("volume"),
-            func.sum(c.quote_volume, type_=t.Units()).label("quote_volume"),
+            func.sum(c.volume, type_=Units()).label("volume"),
+            func.sum(c.quote_volume, type_=Units()).label("quote_volume"),
             func.sum(c.trades).label("trades"),
         )
         .where(c.market == m.address, c.open_time >= since)
@@ -223,7 +224,7 @@ async def mean_price(
     """(quantity, quote amount) traded since a time; None where there was no trade."""
     c = t.trades.c
     statement = select(
-        func.sum(c.quantity, type_=t.Units()), func.sum(c.quote_amount, type_=t.Units())
+        func.sum(c.quantity, type_=Units()), func.sum(c.quote_amount, type_=Units())
     ).where(c.market == market, c.timestamp >= since)
     volume, quote_volume = tuple((await snapshot.read(statement))[0])
     return volume, quote_volume

@@ -13,6 +13,7 @@ from indexer.domain.balance import Balance
 from indexer.domain.order import Level, Side
 from indexer.domain.units import Address
 from indexer.store import tables as t
+from indexer.store.columns import Hex
 from indexer.store.snapshot import Snapshot
 
 _LEVELS = """
@@ -47,7 +48,7 @@ def levels_statement(market: Address, side: Side, at: int, limit: int) -> Any:
     return (
         text(levels_text(side))
         .bindparams(
-            bindparam("market", market, t.Hex()),
+            bindparam("market", market, Hex()),
             at=at,
             rows=limit,
         )

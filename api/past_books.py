@@ -9,7 +9,7 @@ from api import market_reads, past
 from api.market_reads import Ticker
 from indexer.domain.order import CANDLE_SECONDS, Order, Side
 from indexer.domain.units import Address
-from indexer.store import tables as t
+from indexer.store.columns import Hex
 from indexer.store.queries import Query
 from indexer.store.snapshot import Snapshot
 
@@ -35,7 +35,7 @@ select o.*, live.status as at_status, live.filled as at_filled, live.quote_fille
   join tidebook.orders o on o.market = :market and o.order_id = live.order_id
  order by level.rank, o.placed_block, o.placed_log_index limit :rows
 """)
-    .bindparams(_AT, bindparam("market", type_=t.Hex()))
+    .bindparams(_AT, bindparam("market", type_=Hex()))
     .columns()
 )
 

@@ -11,7 +11,7 @@ from typing import Any
 
 import click
 
-from tidebook import options
+from tidebook import disturbances, options
 from tidebook.settings import Chain, Flow, Listen, Storage
 
 
@@ -56,82 +56,8 @@ def devnet(context: click.Context, flow: Flow, listen: Listen, data_dir: Path | 
         _run(services.devnet(flow, listen, data_dir))
 
 
-_devnet_url = click.option(
-    "--url",
-    default="http://127.0.0.1:8545",
-    envvar="TIDEBOOK_DEVNET_URL",
-    show_default=True,
-    help="The devnet to disturb.",
-)
-
-
-@devnet.command()
-@click.option("--depth", type=click.IntRange(min=1), default=3, show_default=True)
-@click.option("--drop", is_flag=True, help="Leave their txs out of the new branch.")
-@_devnet_url
-def reorg(url: str, depth: int, drop: bool) -> None:
-    """Replace the newest blocks by a longer branch."""
-    _disturb(url, "reorg", depth=depth, drop=drop)
-
-
-@devnet.command()
-@click.option("--seconds", type=click.FloatRange(min=0), default=5.0, show_default=True)
-@_devnet_url
-def outage(url: str, seconds: float) -> None:
-    """Answer nobody for a while."""
-    _disturb(url, "outage", seconds=seconds)
-
-
-@devnet.command()
-@click.option("--seconds", type=click.FloatRange(min=0), default=1.0, show_default=True)
-@_devnet_url
-def slow(url: str, seconds: float) -> None:
-    """Let every answer take so long; 0 ends it."""
-    _disturb(url, "slow", seconds=seconds)
-
-
-@devnet.command()
-@click.option("--off", is_flag=True, help="End it.")
-@_devnet_url
-def stale(url: str, off: bool) -> None:
-    """Keep telling the head of now while the chain goes on."""
-    _disturb(url, "stale", on=not off)
-
-
-@devnet.command("drop-logs")
-@click.option("--share", type=click.FloatRange(0, 1), default=0.3, show_default=True)
-@_devnet_url
-def drop_logs(url: str, share: float) -> None:
-    """Leave logs out of answers; 0 ends it."""
-    _disturb(url, "drop-logs", share=share)
-
-
-@devnet.command("wrong-chain")
-@click.option("--chain-id", type=int, default=1, show_default=True)
-@_devnet_url
-def wrong_chain(url: str, chain_id: int) -> None:
-    """Claim to be another chain."""
-    _disturb(url, "wrong-chain", chain_id=chain_id)
-
-
-@devnet.command()
-@_devnet_url
-def calm(url: str) -> None:
-    """End every disturbance."""
-    _disturb(url, "calm")
-
-
-def _disturb(url: str, knob: str, **values: Any) -> None:
-    import aiohttp
-
-    from contracts_test import chaos
-
-    try:
-        told = chaos.ask_now(url, knob, **values)
-    except (aiohttp.ClientError, OSError) as error:
-        raise click.BadParameter(f"no devnet at {url}: {error}", param_hint="--url") from error
-    for name, value in told.items():
-        click.echo(f"{name.replace('_', ' ')}: {value}")
+for disturbance in disturbances.ALL:
+    devnet.add_command(disturbance)
 
 
 @tidebook.command()

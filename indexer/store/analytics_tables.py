@@ -7,7 +7,8 @@ are folded anew from facts.
 from sqlalchemy import BigInteger, Boolean, CheckConstraint, Column, Table, Text
 from sqlalchemy.dialects.postgresql import JSONB
 
-from indexer.store.tables import Hex, Units, metadata
+from indexer.store.columns import Hex, Units
+from indexer.store.tables import metadata
 
 analytics_cursor = Table(
     "analytics_cursor",

@@ -11,8 +11,8 @@ from typing import Any
 from sqlalchemy import JSON, Column, Table, Text
 from sqlalchemy.dialects import postgresql
 
+from indexer.store.columns import FREE_TEXT, Hex
 from indexer.store.copy import columns
-from indexer.store.tables import FREE_TEXT, Hex
 
 MOST_ROWS = 1_000
 """Rows above which a COPY is cheaper."""

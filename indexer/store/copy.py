@@ -11,7 +11,7 @@ from typing import Any
 
 from sqlalchemy import JSON, Column, Table
 
-from indexer.store.tables import Hex
+from indexer.store.columns import Hex
 
 CHUNK_ROWS = 500
 """Rows of one message to Postgres: some 300 KB of events."""

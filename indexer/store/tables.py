@@ -7,33 +7,26 @@ Three kinds of table:
 - *facts* (blocks, events, trades, *_changes): appended with their origin, deleted when retracted;
 - *the writer's own* (cursors, outbox, channels, checkpoints, divergences, rollbacks).
 
-Hashes and addresses are `bytea` here and `0x…` text everywhere else; amounts are `numeric`
-here and `int` everywhere else. The two types below are where that happens for readers; the writer's
-asyncpg connections have codecs of the same effect (store/postgres.py).
+The kinds of column are in store/columns.py.
 """
-
-from decimal import Decimal
-from typing import Any
 
 from sqlalchemy import (
     BigInteger,
     Boolean,
     CheckConstraint,
     Column,
-    Dialect,
     Identity,
     Index,
     Integer,
-    LargeBinary,
     MetaData,
-    Numeric,
     SmallInteger,
     Table,
     Text,
-    TypeDecorator,
     text,
 )
 from sqlalchemy.dialects.postgresql import JSONB, TIMESTAMP
+
+from indexer.store.columns import FREE_TEXT, JSON_TEXT, Hex, Units, key, units, updated
 
 SCHEMA = "tidebook"
 
@@ -47,64 +40,12 @@ metadata = MetaData(
 )
 
 
-class Hex(TypeDecorator[str]):
-    """`bytea` in the database, `0x` and lower-case hex in Python."""
-
-    impl = LargeBinary
-    cache_ok = True
-
-    def process_bind_param(self, value: str | None, dialect: Dialect) -> bytes | None:
-        return None if value is None else bytes.fromhex(value.removeprefix("0x"))
-
-    def process_result_value(self, value: bytes | None, dialect: Dialect) -> str | None:
-        return None if value is None else "0x" + value.hex()
-
-
-class Units(TypeDecorator[int]):
-    """`numeric` in the database, `int` in Python.
-
-    Without a precision: sums of uint256 amounts, which anybody's worthless token can make grow,
-    must not outgrow their column.
-    """
-
-    impl = Numeric
-    cache_ok = True
-
-    def process_bind_param(self, value: int | None, dialect: Dialect) -> Decimal | None:
-        return None if value is None else Decimal(value)
-
-    def process_result_value(self, value: Any, dialect: Dialect) -> int | None:
-        return None if value is None else int(value)
-
-
-FREE_TEXT = {"escape": True}
-"""Marks text that comes from the chain: a symbol may hold anything."""
-JSON_TEXT = {"escape": True, "one line": True}
-"""Marks JSON of our own: it may quote the chain, and is one line."""
-
-
-def _key(name: str, type_: Any) -> Column[Any]:
-    return Column(name, type_, primary_key=True, nullable=False)
-
-
-def _units(name: str) -> Column[Any]:
-    return Column(name, Units, nullable=False)
-
-
-def _updated() -> list[Column[Any]]:
-    """Where a record was last touched."""
-    return [
-        Column("updated_block", BigInteger, nullable=False),
-        Column("updated_log_index", Integer, nullable=False),
-    ]
-
-
 # -- facts -------------------------------------------------------------------------------------
 
 blocks = Table(
     "blocks",
     metadata,
-    _key("hash", Hex),
+    key("hash", Hex),
     Column("number", BigInteger, nullable=False),
     Column("parent_hash", Hex, nullable=False),
     Column("timestamp", BigInteger, nullable=False),
@@ -118,8 +59,8 @@ blocks = Table(
 events = Table(
     "events",
     metadata,
-    _key("block_number", BigInteger),
-    _key("log_index", Integer),
+    key("block_number", BigInteger),
+    key("log_index", Integer),
     Column("tx", Hex, nullable=False),
     Column("address", Hex, nullable=False),
     Column("name", Text),
@@ -132,14 +73,14 @@ events = Table(
 trades = Table(
     "trades",
     metadata,
-    _key("block_number", BigInteger),
-    _key("log_index", Integer),
+    key("block_number", BigInteger),
+    key("log_index", Integer),
     Column("market", Hex, nullable=False),
     Column("tx", Hex, nullable=False),
     Column("timestamp", BigInteger, nullable=False),
-    _units("price"),
-    _units("quantity"),
-    _units("quote_amount"),
+    units("price"),
+    units("quantity"),
+    units("quote_amount"),
     Column("taker_side", Text, nullable=False),
     Column("maker_order_id", BigInteger, nullable=False),
     Column("taker_order_id", BigInteger, nullable=False),
@@ -159,8 +100,8 @@ trades = Table(
 order_changes = Table(
     "order_changes",
     metadata,
-    _key("block_number", BigInteger),
-    _key("ordinal", Integer),
+    key("block_number", BigInteger),
+    key("ordinal", Integer),
     Column("log_index", Integer, nullable=False),
     Column("market", Hex, nullable=False),
     Column("order_id", BigInteger, nullable=False),
@@ -168,8 +109,8 @@ order_changes = Table(
     Column("tx", Hex, nullable=False),
     Column("kind", Text, nullable=False),
     Column("status", Text, nullable=False),
-    _units("filled"),
-    _units("quote_filled"),
+    units("filled"),
+    units("quote_filled"),
     Column("trade_price", Units),
     Column("trade_quantity", Units),
     Column("trade_quote_amount", Units),
@@ -183,12 +124,12 @@ order_changes = Table(
 level_changes = Table(
     "level_changes",
     metadata,
-    _key("market", Hex),
-    _key("side", Text),
-    _key("price", Units),
-    _key("block_number", BigInteger),
+    key("market", Hex),
+    key("side", Text),
+    key("price", Units),
+    key("block_number", BigInteger),
     Column("log_index", Integer, nullable=False),
-    _units("quantity"),
+    units("quantity"),
     Column("order_count", Integer, nullable=False),
     Index(None, "block_number"),
     comment="A level after each block that touched it; quantity 0 when it went.",
@@ -197,14 +138,14 @@ level_changes = Table(
 balance_changes = Table(
     "balance_changes",
     metadata,
-    _key("account", Hex),
-    _key("token", Hex),
-    _key("block_number", BigInteger),
+    key("account", Hex),
+    key("token", Hex),
+    key("block_number", BigInteger),
     Column("log_index", Integer, nullable=False),
-    _units("available"),
-    _units("locked"),
-    _units("deposited"),
-    _units("withdrawn"),
+    units("available"),
+    units("locked"),
+    units("deposited"),
+    units("withdrawn"),
     Index(None, "block_number"),
     comment="A balance after each block that touched it.",
 )
@@ -214,7 +155,7 @@ balance_changes = Table(
 tokens = Table(
     "tokens",
     metadata,
-    _key("address", Hex),
+    key("address", Hex),
     Column("symbol", Text, nullable=False, info=FREE_TEXT),
     Column("name", Text, nullable=False, info=FREE_TEXT),
     Column("decimals", SmallInteger, nullable=False),
@@ -223,7 +164,7 @@ tokens = Table(
 markets = Table(
     "markets",
     metadata,
-    _key("address", Hex),
+    key("address", Hex),
     Column("symbol", Text, nullable=False, unique=True, info=FREE_TEXT),
     Column("pool_id", Hex, nullable=False),
     Column("base", Hex, nullable=False),
@@ -241,24 +182,24 @@ markets = Table(
 orders = Table(
     "orders",
     metadata,
-    _key("market", Hex),
-    _key("order_id", BigInteger),
+    key("market", Hex),
+    key("order_id", BigInteger),
     Column("account", Hex, nullable=False),
     Column("side", Text, nullable=False),
     Column("type", Text, nullable=False),
     Column("time_in_force", Text, nullable=False),
-    _units("price"),
-    _units("quantity"),
+    units("price"),
+    units("quantity"),
     Column("quantity_in_quote", Boolean, nullable=False),
     Column("expiry", BigInteger, nullable=False),
     Column("placed_block", BigInteger, nullable=False),
     Column("placed_log_index", Integer, nullable=False),
     Column("placed_at", BigInteger, nullable=False),
     Column("tx", Hex, nullable=False),
-    _units("filled"),
-    _units("quote_filled"),
+    units("filled"),
+    units("quote_filled"),
     Column("status", Text, nullable=False),
-    *_updated(),
+    *updated(),
     Column("queued", Boolean, nullable=False),
     Column("next", BigInteger, nullable=False),
     Column("prev", BigInteger, nullable=False),
@@ -272,45 +213,45 @@ orders = Table(
 levels = Table(
     "levels",
     metadata,
-    _key("market", Hex),
-    _key("side", Text),
-    _key("price", Units),
+    key("market", Hex),
+    key("side", Text),
+    key("price", Units),
     Column("head", BigInteger, nullable=False),
     Column("tail", BigInteger, nullable=False),
     Column("count", Integer, nullable=False),
-    _units("volume"),
-    _units("quantity"),
+    units("volume"),
+    units("quantity"),
     Column("order_count", Integer, nullable=False),
     Column("broken", Boolean, nullable=False),
     Column("in_tree", Boolean, nullable=False),
-    *_updated(),
+    *updated(),
 )
 
 balances = Table(
     "balances",
     metadata,
-    _key("account", Hex),
-    _key("token", Hex),
-    _units("available"),
-    _units("locked"),
-    _units("deposited"),
-    _units("withdrawn"),
-    *_updated(),
+    key("account", Hex),
+    key("token", Hex),
+    units("available"),
+    units("locked"),
+    units("deposited"),
+    units("withdrawn"),
+    *updated(),
 )
 
 candles = Table(
     "candles",
     metadata,
-    _key("market", Hex),
-    _key("open_time", BigInteger),
-    _units("open"),
-    _units("high"),
-    _units("low"),
-    _units("close"),
-    _units("volume"),
-    _units("quote_volume"),
-    _units("taker_buy_volume"),
-    _units("taker_buy_quote_volume"),
+    key("market", Hex),
+    key("open_time", BigInteger),
+    units("open"),
+    units("high"),
+    units("low"),
+    units("close"),
+    units("volume"),
+    units("quote_volume"),
+    units("taker_buy_volume"),
+    units("taker_buy_quote_volume"),
     Column("trades", Integer, nullable=False),
     comment="One-minute candles, of minutes with trades; the other intervals are sums of these.",
 )
@@ -318,8 +259,8 @@ candles = Table(
 undo = Table(
     "undo",
     metadata,
-    _key("block_number", BigInteger),
-    _key("ordinal", Integer),
+    key("block_number", BigInteger),
+    key("ordinal", Integer),
     Column("kind", Text, nullable=False),
     Column("before", Text, info=JSON_TEXT),
     Column("after", Text, info=JSON_TEXT),
@@ -331,7 +272,7 @@ undo = Table(
 cursors = Table(
     "cursors",
     metadata,
-    _key("one", Boolean),
+    key("one", Boolean),
     Column("chain_id", BigInteger, nullable=False),
     Column("deployment", JSONB, nullable=False),
     Column("epoch", Text, nullable=False),
@@ -351,7 +292,7 @@ cursors = Table(
 outbox = Table(
     "outbox",
     metadata,
-    _key("seq", BigInteger),
+    key("seq", BigInteger),
     Column("stream", Text, nullable=False),
     Column("channel", Text, nullable=False),
     Column("block_number", BigInteger, nullable=False),
@@ -364,7 +305,7 @@ outbox = Table(
 channels = Table(
     "channels",
     metadata,
-    _key("channel", Text),
+    key("channel", Text),
     Column("seq", BigInteger, nullable=False),
     comment="The newest seq of each channel, for prev_seq.",
 )
@@ -385,7 +326,7 @@ rollbacks = Table(
 providers = Table(
     "providers",
     metadata,
-    _key("url_masked", Text),
+    key("url_masked", Text),
     Column("state", Text, nullable=False),
     Column("score", Integer, nullable=False),
     Column("head_number", BigInteger),
@@ -398,7 +339,7 @@ providers = Table(
 checkpoints = Table(
     "checkpoints",
     metadata,
-    _key("block_number", BigInteger),
+    key("block_number", BigInteger),
     Column("block_hash", Hex, nullable=False),
     Column("version", Integer, nullable=False),
     Column("checksum", BigInteger, nullable=False),
@@ -408,9 +349,9 @@ checkpoints = Table(
 recalled = Table(
     "recalled",
     metadata,
-    _key("market", Hex),
-    _key("order_id", BigInteger),
-    _key("block_number", BigInteger),
+    key("market", Hex),
+    key("order_id", BigInteger),
+    key("block_number", BigInteger),
     Column("image", JSONB, nullable=False),
     comment="Orders that came back into the writer's memory, as they were before that block.",
 )
