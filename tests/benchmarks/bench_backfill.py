@@ -6,14 +6,13 @@
 Everything runs as a user runs it: the real command in a process of its own, an embedded Postgres
 with its durability on, the player as the node. The clock runs from the start of the process until
 the cursor is at the player's head, ten blocks of which come live. The baselines are of the same
-run: the same logs fetched and parsed and no more, and the same rows COPYed into bare tables and no
-more.
+run: the same logs fetched and parsed and no more, the same rows COPYed into bare tables and no
+more, and Ponder (peer.py), where npm is.
 """
 
 import asyncio
 import io
 import os
-import shutil
 import signal
 import subprocess
 import sys
@@ -26,7 +25,9 @@ import asyncpg
 import msgspec
 
 import migrations
+from tests.benchmarks import peer
 from tests.benchmarks.player import cpu_s, fetch_raw, playing
+from tests.benchmarks.processes import parent, peak_mb, tree_cpu_s
 from tidebook import embedded
 
 EVENTS = 100_000
@@ -70,44 +71,8 @@ class Result(msgspec.Struct):
             f"  raw fetch+parse {self.fetch_rate:,.0f} events/s: {self.seconds / bare_s:.1f} times "
             f"that; raw COPY {self.rows / self.copy_s:,.0f} rows/s: "
             f"{self.seconds / self.copy_s:.1f} times that\n"
-            f"  load {os.getloadavg()[0]:.1f} on {os.cpu_count()} cores; {_ponder()}"
+            f"  load {os.getloadavg()[0]:.1f} on {os.cpu_count()} cores"
         )
-
-
-def _ponder() -> str:
-    """The named peer, where it could run."""
-    there = shutil.which("ponder")
-    return (
-        f"Ponder: {there}, not driven by this benchmark" if there else "Ponder: not installed here"
-    )
-
-
-def tree(process: int) -> list[int]:
-    """A process and all below it."""
-    children = Path(f"/proc/{process}/task/{process}/children").read_text().split()
-    return [process, *(one for child in children for one in tree(int(child)))]
-
-
-def parent(process: int) -> int:
-    return int(Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()[1])
-
-
-def tree_cpu_s(process: int) -> float:
-    """CPU seconds of a process, of those below it, and of those that have ended."""
-    ticks = 0
-    for one in tree(process):
-        fields = Path(f"/proc/{one}/stat").read_text().rpartition(")")[2].split()
-        ticks += sum(map(int, fields[11:15]))
-    return ticks / os.sysconf("SC_CLK_TCK")
-
-
-def peak_mb(process: int) -> float:
-    """Most memory that a process and those below it have had resident, each at its worst."""
-    most = 0
-    for one in tree(process):
-        status = Path(f"/proc/{one}/status").read_text()
-        most += int(status.split("VmHWM:")[1].split()[0])
-    return most / 1024
 
 
 def command(*arguments: str, url: str) -> subprocess.Popen[bytes]:
@@ -186,6 +151,7 @@ async def test_backfill(database_url: str, other_database_url: str, tmp_path: Pa
     sys.stdout.write(f"\ncold {cold}\n")
     warm = await backfill(EVENTS, other_database_url, tmp_path)
     sys.stdout.write(f"from the log cache {warm}\n")
+    await peer.tell(EVENTS, database_url, {"cold": cold.rate, "warm": warm.rate})
     for result in (cold, warm):
         assert result.rate > LEAST_RATE
         assert result.rss < MOST_RSS_MB
@@ -195,9 +161,13 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder, embedded.servers(Path(folder)) as urls:
         for events in map(int, sys.argv[1:] or [str(EVENTS)]):
             cache = Path(folder) / f"log-cache-{events}"
-            for name in ("cold", "from the log cache"):
+            rates = {}
+            for name, title in (("cold", "cold"), ("warm", "from the log cache")):
                 url = asyncio.run(_database(urls.database_url, f"{name} {events}"))
-                sys.stdout.write(f"{name} {asyncio.run(backfill(events, url, cache))}\n")
+                result = asyncio.run(backfill(events, url, cache))
+                rates[name] = result.rate
+                sys.stdout.write(f"{title} {result}\n")
+            asyncio.run(peer.tell(events, url, rates))
 
 
 async def _database(base: str, name: str) -> str:

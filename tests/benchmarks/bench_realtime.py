@@ -32,9 +32,10 @@ from indexer.chain.steps import Follower
 from indexer.follow import follow
 from indexer.store.writer import open_store
 from indexer.wire import STREAMS, stream_key
-from tests.benchmarks.bench_backfill import tree_cpu_s, until
+from tests.benchmarks.bench_backfill import until
 from tests.benchmarks.chains import DEPLOYMENT
 from tests.benchmarks.player import playing
+from tests.benchmarks.processes import tree_cpu_s
 from tidebook import embedded
 
 EVENTS, PER_BLOCK = 40_000, 200

@@ -26,8 +26,8 @@ from indexer.domain.step import Advance, Rollback, Step
 from indexer.domain.units import Address
 from indexer.follow import follow
 from indexer.store.writer import open_store
-from tests.benchmarks.bench_backfill import tree_cpu_s
 from tests.benchmarks.chains import DEPLOYMENT, SEED, chain
+from tests.benchmarks.processes import tree_cpu_s
 from tidebook import embedded
 
 DEPTHS = (1, 4, 16, 64)

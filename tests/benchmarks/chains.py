@@ -26,7 +26,7 @@ from indexer.domain.log import Log
 from indexer.domain.units import Address, Hash
 from indexer.mirror.matching.fast import FastBook
 
-FORMAT = 2
+FORMAT = 3
 """Raise it when the bytes of a chain change."""
 SEED = 6
 MARKETS, ACCOUNTS = 12, 200
@@ -280,12 +280,13 @@ def blocks(
     while True:
         name = "0x" + sha256(f"{seed} block {number}".encode()).hexdigest()
         logs: list[Log] = []
+        first = nonce + 1
         while number and len(logs) < per_block and told < events:
             tx = next(coming, None)
             nonce += 1
             hash_ = Hash("0x" + sha256(f"{seed} tx {nonce}".encode()).hexdigest())
             for said in tx if tx is not None else traders.act():
-                logs.append(_log(said, Hash(name), number, hash_, len(logs)))
+                logs.append(_log(said, Hash(name), number, hash_, len(logs), nonce - first))
                 told += 1
         promised = f"0x{bloom.of(logs):0512x}"
         yield RecordedBlock(number, Hash(name), Hash(parent), traders.now, promised, logs)
@@ -301,7 +302,7 @@ def _word(value: Any) -> str:
     return value[2:].rjust(64, "0") if isinstance(value, str) else f"{value:064x}"
 
 
-def _log(said: Said, block: Hash, number: int, tx: Hash, index: int) -> Log:
+def _log(said: Said, block: Hash, number: int, tx: Hash, index: int, tx_index: int) -> Log:
     contract, name, indexed, words = said
     return Log(
         contract,
@@ -311,15 +312,20 @@ def _log(said: Said, block: Hash, number: int, tx: Hash, index: int) -> Log:
         hex(number),
         tx,
         hex(index),
-        hex(index),
+        hex(tx_index),
     )
+
+
+def folder() -> Path:
+    """Where what benchmarks have made or fetched waits for the next of them."""
+    path = Path(os.environ.get("TIDEBOOK_BENCH_CACHE", "/tmp/tidebook-bench"))
+    path.mkdir(parents=True, exist_ok=True)
+    return path
 
 
 def chain(events: int, seed: int = SEED, per_block: int = EVENTS_A_BLOCK) -> Path:
     """The recording of a chain, made if it is not in the cache yet."""
-    folder = Path(os.environ.get("TIDEBOOK_BENCH_CACHE", "/tmp/tidebook-bench"))
-    folder.mkdir(parents=True, exist_ok=True)
-    path = folder / f"chain-{FORMAT}-{seed}-{events}-{per_block}.jsonl.gz"
+    path = folder() / f"chain-{FORMAT}-{seed}-{events}-{per_block}.jsonl.gz"
     if not path.exists():
         with NewRecording(path) as recording:
             part: list[RecordedBlock] = []

