@@ -162,8 +162,8 @@ class Postgres:
 
     async def trim_outbox(self, number: int) -> None:
         await self._connection.execute(
-            "delete from tidebook.outbox where seq <="
-            " (select max(seq) from tidebook.outbox where block_number < $1)",
+            "delete from tidebook.outbox where seq <= (select max(seq) from"  # by block, not by seq
+            " (select seq from tidebook.outbox where block_number < $1 offset 0) old)",
             number,
         )
 
