@@ -11,16 +11,14 @@ import asyncio
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from typing import Protocol, assert_never
 
-import msgspec
-
 from indexer import wire
-from indexer.decode import created_markets, decode, select
 from indexer.domain.canon import Canon
 from indexer.domain.change import Applied, Change
 from indexer.domain.events import AnyEvent
-from indexer.domain.step import Advance, Finalize, Rollback, Step
+from indexer.domain.step import Advance, Finalize, Read, Rollback, Step
 from indexer.mirror.fold import Mirror
 from indexer.mirror.memory import Memory
+from indexer.reading import Reader
 from indexer.store.past import Part, Past
 from indexer.store.writer import Store
 
@@ -100,16 +98,19 @@ def runs(batch: Sequence[Step]) -> Iterator[list[Step]]:
 
 def read(mirror: Mirror, run: Sequence[Step]) -> Told:
     """What each step tells: a block only with logs of contracts that are ours on its branch."""
-    markets = set(mirror.books)
+    reader = Reader(mirror.deployment, mirror.books)
     told: Told = []
     for step in run:
-        if isinstance(step, Advance):
-            logs = select(step.logs, mirror.deployment, markets)
-            markets |= created_markets(logs, mirror.deployment)
-            step = msgspec.structs.replace(step, logs=tuple(logs))
-            told.append((step, decode(step.block, logs)))
-        else:
-            told.append((step, ()))
+        match step:
+            case Advance(finality="finalized"):
+                past = reader.read_past(step)
+                told.append((past, past.events))
+            case Advance():
+                told.append(reader.read(step))
+            case Read(events=events):
+                told.append((step, events))
+            case _:
+                told.append((step, ()))
     return told
 
 
@@ -121,11 +122,11 @@ def fold(mirror: Mirror, memory: Memory, told: Told) -> Iterator[tuple[Step, Cha
         yield step, change
 
 
-async def fold_past(mirror: Mirror, memory: Memory, told: Told) -> list[tuple[Advance, Applied]]:
+async def fold_past(mirror: Mirror, memory: Memory, told: Told) -> list[tuple[Read, Applied]]:
     """Fold finalized blocks, and let others run between two: the part before is being written."""
     folded = []
     for step, change in fold(mirror, memory, told):
-        assert isinstance(step, Advance), f"{step} is not of the past"
+        assert isinstance(step, Read), f"{step} is not of the past"
         assert isinstance(change, Applied), f"{step} applied nothing"
         folded.append((step, change))
         await asyncio.sleep(0)
@@ -136,7 +137,9 @@ def advance(mirror: Mirror, step: Step, events: Sequence[AnyEvent]) -> Change:
     """What one step does to the state. Pure: a function of the mirror and the step."""
     match step:
         case Advance(block=block, tokens=tokens):
-            return mirror.apply(block, events, tokens, final=step.finality == "finalized")
+            return mirror.apply(block, events, tokens)
+        case Read(block=block, tokens=tokens):
+            return mirror.apply(block, events, tokens, final=True)
         case Rollback(ancestor=ancestor):
             return mirror.rewind(ancestor)
         case Finalize(block=block, finality=finality):
@@ -154,7 +157,10 @@ def _named(told: Told) -> tuple[list[AnyEvent], int]:
 
 def _is_past(batch: Sequence[Step]) -> bool:
     """Whether these are backfilled blocks; a batch has no others beside them."""
-    past = {isinstance(step, Advance) and step.finality == "finalized" for step in batch}
+    past = {
+        isinstance(step, Read) or (isinstance(step, Advance) and step.finality == "finalized")
+        for step in batch
+    }
     assert len(past) == 1, f"past and present in one batch: {batch}"
     return past.pop()
 

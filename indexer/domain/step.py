@@ -1,8 +1,11 @@
-"""The three things that can happen to a chain. A reorg is a step as ordinary as a block."""
+"""What can happen to a chain. A reorg is a step as ordinary as a block."""
+
+from collections.abc import Sequence
 
 import msgspec
 
 from indexer.domain.block import Block, BlockRef, Finality, Promotion
+from indexer.domain.events import AnyEvent
 from indexer.domain.log import Log
 from indexer.domain.market import Token
 
@@ -18,6 +21,18 @@ class Advance(msgspec.Struct, frozen=True):
     logs: tuple[Log, ...] = ()
     tokens: tuple[Token, ...] = ()
     finality: Finality = "latest"
+
+
+class Read(msgspec.Struct, frozen=True):
+    """A finalized block whose logs have been read: an Advance of which nothing is left but to fold.
+
+    `rows` are its rows of `events`, packed (store/event_rows.py).
+    """
+
+    block: Block
+    events: Sequence[AnyEvent]
+    rows: bytes
+    tokens: tuple[Token, ...] = ()
 
 
 class Rollback(msgspec.Struct, frozen=True):
@@ -36,4 +51,4 @@ class Finalize(msgspec.Struct, frozen=True):
     finality: Promotion = "finalized"
 
 
-Step = Advance | Rollback | Finalize
+Step = Advance | Read | Rollback | Finalize

@@ -4,7 +4,6 @@ A record touched by many blocks of a batch is written once, as the last block le
 """
 
 from collections.abc import Callable, Iterable
-from functools import cache
 from operator import attrgetter
 from typing import Any
 
@@ -12,12 +11,12 @@ import msgspec
 from msgspec.structs import astuple
 from sqlalchemy import Table
 
-import abis
 from indexer.domain.block import BlockRef, Finality
 from indexer.domain.change import Applied, Delta, Deltas, OrderChange
 from indexer.domain.log import Log
 from indexer.domain.order import Trade
 from indexer.store import tables
+from indexer.store.event_rows import EventRow, Packed, event_row
 
 CURRENT: dict[str, Table] = {
     "tokens": tables.tokens,
@@ -49,16 +48,6 @@ class _BlockRow(msgspec.Struct, gc=False):
     timestamp: int
     finality: Finality
     canonical: bool = True
-
-
-class _EventRow(msgspec.Struct, gc=False):
-    block_number: int
-    log_index: int
-    tx: str
-    address: str
-    name: str | None
-    topics: str
-    data: str
 
 
 class _LevelChangeRow(msgspec.Struct, gc=False):
@@ -115,7 +104,9 @@ class Batch:
         self.current: dict[str, dict[tuple[Any, ...], object | None]] = {}
         """By kind and primary key: the record's last image, None to delete it."""
         self.blocks: list[_BlockRow] = []
-        self.events: list[_EventRow] = []
+        self.events: list[EventRow] = []
+        self.packed = Packed()
+        """More of them, of the past."""
         self.trades: list[Trade] = []
         self.order_changes: list[Any] = []
         self.level_changes: list[_LevelChangeRow] = []
@@ -128,6 +119,7 @@ class Batch:
         self.current = {kind: {} for kind in CURRENT}
         for rows in self.facts().values():
             rows.clear()
+        self.packed.clear()
 
     def facts(self) -> dict[Table, list[Any]]:
         """The appended rows, by table."""
@@ -142,12 +134,12 @@ class Batch:
         }
 
     def add(self, applied: Applied, logs: Iterable[Log], finality: Finality) -> None:
-        """A block and everything it did."""
+        """A block and everything it did; of the past, whose logs came packed, without them."""
         block = applied.block
         self.blocks.append(
             _BlockRow(block.hash, block.number, block.parent_hash, block.timestamp, finality)
         )
-        self.events += [_event_row(block.number, log) for log in logs]
+        self.events += [event_row(block.number, log) for log in logs]
         self.trades += applied.trades
         self.order_changes += [
             _OrderChangeRow(ordinal, *astuple(change))
@@ -221,25 +213,6 @@ class Batch:
 
 def _image(record: msgspec.Struct | None) -> str | None:
     return None if record is None else msgspec.json.encode(record).decode()
-
-
-def _event_row(number: int, log: Log) -> _EventRow:
-    topics = log.topics
-    return _EventRow(
-        number,
-        log.index,
-        log.transaction_hash,
-        log.address,
-        _names().get(topics[0]) if topics else None,
-        "0x" + "".join(topics).replace("0x", ""),  # hex has no other x
-        log.data,
-    )
-
-
-@cache
-def _names() -> dict[str, str]:
-    """What ABIs call an event, by its topic0."""
-    return {topic0: abi.name for topic0, abi in abis.registry().items()}
 
 
 def deltas_from(rows: Iterable[tuple[str, str | None, str | None]]) -> Deltas:

@@ -21,7 +21,7 @@ from indexer.domain.block import Block
 from indexer.domain.canon import Canon
 from indexer.domain.change import Applied
 from indexer.domain.events import AnyEvent
-from indexer.domain.step import Advance
+from indexer.domain.step import Read
 from indexer.mirror.memory import Memory
 from indexer.store.checkpoints import Row
 from indexer.store.writer import Store, Transaction
@@ -38,7 +38,7 @@ Told = Callable[[Canon, int, int, int], None]
 class Part(msgspec.Struct, frozen=True):
     """Some finalized blocks and what they did, with canon and the node's head as of the last."""
 
-    blocks: Sequence[tuple[Advance, Applied]]
+    blocks: Sequence[tuple[Read, Applied]]
     canon: Canon
     node_head: int
     checkpoint: Row | None = None
@@ -100,9 +100,9 @@ class Past:
     async def _send(self, part: Part) -> None:
         clock = asyncio.get_running_loop().time
         transaction = await self._begin()
-        for step, change in part.blocks:
-            await transaction.record(step, change)
-            self._events += len(step.logs)
+        for read, applied in part.blocks:
+            await transaction.record(read, applied)
+            self._events += len(read.events)
         self._blocks += len(part.blocks)
         await transaction.flush_facts()
         if part.checkpoint is not None:

@@ -8,10 +8,11 @@ from sqlalchemy import Table
 
 from indexer.domain.block import BlockRef, Promotion
 from indexer.domain.units import Address
-from indexer.store import arrays, postgres, tables
+from indexer.store import arrays, event_rows, postgres, tables
 from indexer.store.batch import CURRENT
 from indexer.store.copy import chunks, columns
 from indexer.store.database import Row
+from indexer.store.event_rows import Packed
 from indexer.store.queue import Queue
 from indexer.store.rejected import naming
 
@@ -117,6 +118,16 @@ class Postgres:
 
     async def append(self, table: Table, rows: Sequence[object]) -> None:
         about = naming(table, rows)
+        if isinstance(rows, Packed):
+            with about:
+                await self._connection.copy_to_table(
+                    table.name,
+                    schema_name=tables.SCHEMA,
+                    columns=event_rows.COLUMNS,
+                    source=rows.copy(),
+                    format="binary",
+                )
+            return
         if arrays.fit(table, rows):
             values = arrays.values(table, rows)
             await self._connection.send(arrays.insert(table), *values, about=about)

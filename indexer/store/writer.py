@@ -19,7 +19,7 @@ from indexer.domain.change import Applied, Change, Deltas, Rewound, Settled
 from indexer.domain.deployment import Deployment
 from indexer.domain.events import AnyEvent
 from indexer.domain.order import CANDLE_SECONDS
-from indexer.domain.step import Advance, Step
+from indexer.domain.step import Advance, Read, Step
 from indexer.domain.units import Hash
 from indexer.mirror.fold import Mirror
 from indexer.mirror.memory import Memory
@@ -228,10 +228,7 @@ class Transaction:
         """The rows of one step."""
         match change:
             case Applied():
-                assert isinstance(step, Advance), f"{step} applied nothing"
-                self._batch.add(change, step.logs, step.finality)
-                self._checkpoints.count(len(step.logs))
-                self._tally.events += len(step.logs)
+                self._apply(step, change)
             case Rewound():
                 await self._flush_rows()
                 await self._rewind(change)
@@ -287,6 +284,17 @@ class Transaction:
 
     # -- the three kinds of change ------------------------------------------------------------
 
+    def _apply(self, step: Step, change: Applied) -> None:
+        if isinstance(step, Read):
+            self._batch.add(change, (), "finalized")
+            self._batch.packed.add(step.rows, events := len(step.events))
+        else:
+            assert isinstance(step, Advance), f"{step} applied nothing"
+            self._batch.add(change, step.logs, step.finality)
+            events = len(step.logs)
+        self._checkpoints.count(events)
+        self._tally.events += events
+
     async def _rewind(self, change: Rewound) -> None:
         """Facts of retracted blocks go, records get their old images, the blocks stay retracted."""
         if not change.retracted:
@@ -317,6 +325,9 @@ class Transaction:
         if batch.blocks:
             await self._database.upsert(tables.blocks, batch.blocks)
             batch.blocks.clear()
+        if batch.packed:
+            await self._database.append(tables.events, batch.packed)
+            batch.packed.clear()
         for table, rows in batch.facts().items():
             if rows:
                 await self._database.append(table, rows)
