@@ -4,7 +4,7 @@ from collections import Counter
 from collections.abc import AsyncIterator, Sequence
 
 from indexer.chain.steps import Follower
-from indexer.domain.step import Advance, Finalize, Rollback, Step
+from indexer.domain.step import Advance, Finalize, Read, Rollback, Step
 from tests.simulation.world import World
 
 SOMETIMES = (
@@ -118,6 +118,8 @@ class Watcher:
         self._backfilled = False
         for step in batch:
             match step:
+                case Read():
+                    raise AssertionError("no reader runs beside this writer")
                 case Advance(block=block):
                     if step.finality == "finalized":
                         self._backfilled = True

@@ -14,7 +14,7 @@ from indexer.decode import created_markets, select
 from indexer.domain.block import Finality
 from indexer.domain.canon import Canon
 from indexer.domain.deployment import Deployment
-from indexer.domain.step import Advance, Finalize, Rollback, Step
+from indexer.domain.step import Advance, Finalize, Read, Rollback, Step
 from indexer.domain.units import Address
 from indexer.follow import follow
 from indexer.mirror.fold import Mirror
@@ -66,7 +66,7 @@ class _Script:
         for batch in chained.from_iterable(map(_by_age, self._batches)):
             for step in batch:
                 match step:
-                    case Advance(block=block):
+                    case Advance(block=block) | Read(block=block):
                         self._canon.advance(block)
                         self.node_head = block.number
                     case Rollback(ancestor=ancestor):

@@ -18,7 +18,7 @@ from indexer.domain.canon import Canon
 from indexer.domain.deployment import Contracts, Deployment
 from indexer.domain.log import Log
 from indexer.domain.market import Token
-from indexer.domain.step import Advance, Finalize, Rollback, Step
+from indexer.domain.step import Advance, Finalize, Read, Rollback, Step
 from indexer.domain.units import Address, Hash
 from indexer.follow import advance, read
 from indexer.mirror.fold import Mirror
@@ -112,6 +112,8 @@ def said(step: Step) -> str:
     match step:
         case Advance(block=block, finality=finality):
             return f"{'=' if finality == 'finalized' else '+'}{block.hash}"
+        case Read(block=block):
+            return f"={block.hash}"
         case Rollback(ancestor=ancestor):
             return f"<{ancestor.hash}"
         case Finalize(block=ref, finality=finality):
