@@ -19,6 +19,8 @@ _GAUGES = {
     "safe_block": "Height of the newest safe block",
     "finalized_block": "Height of the newest finalized block",
     "events_total": "Events written so far, retracted ones included",
+    "events_per_second": "Events written a second, over about the last ten of them",
+    "eta_seconds": "Seconds to the node's head at the pace of the last ten; NaN if nobody knows",
     "seq": "Newest number of the outbox",
     "indexed_age_seconds": "Seconds since the writer's newest commit",
     "rollbacks_total": "Rollbacks so far",
@@ -88,6 +90,11 @@ select (silent_since is null)::int as writer_up,
        safe_number as safe_block,
        finalized_number as finalized_block,
        events as events_total,
+       case when silent_since is null then events_per_s else 0 end as events_per_second,
+       case when silent_since is not null then 'NaN'::float8
+            when block_number >= coalesce(head_number, 0) then 0
+            when blocks_per_s > 0 then (head_number - block_number) / blocks_per_s
+            else 'NaN'::float8 end as eta_seconds,
        seq,
        extract(epoch from clock_timestamp() - updated_at)::float8 as indexed_age_seconds,
        (select count(*) from tidebook.rollbacks) as rollbacks_total,

@@ -112,8 +112,9 @@ class Postgres:
 
     async def move_cursor(self, fields: Mapping[str, Any]) -> None:
         values = ", ".join(f"{name} = ${n}" for n, name in enumerate(fields, 1))
+        paces = ", ".join(_pace(pace, list(fields)) for pace in _PACES)
         await self._connection.send(
-            f"update tidebook.cursors set {values}, updated_at = now()", *fields.values()
+            f"update tidebook.cursors set {values}, {paces}, updated_at = now()", *fields.values()
         )
 
     async def append(self, table: Table, rows: Sequence[object]) -> None:
@@ -223,6 +224,20 @@ with recursive found as (
 select NAMES from wanted join tidebook.orders o using (market, order_id)
 """
 """Each step is a look-up by primary key; a list that runs in a circle ends where it repeats."""
+
+
+_PACES = {"events_per_s": "events", "blocks_per_s": "block_number"}
+"""Columns that say how fast others of the cursor grow."""
+PACE_S = 10
+"""How long ago what happened weighs a third of what happens now."""
+
+
+def _pace(pace: str, fields: Sequence[str]) -> str:
+    """How a pace follows the growth since the last commit: the longer that took, the closer."""
+    name = _PACES[pace]
+    seconds = "greatest(extract(epoch from now() - updated_at)::float8, 0.001)"
+    grown = f"greatest(coalesce(${fields.index(name) + 1}::bigint - {name}, 0), 0)"
+    return f"{pace} = {pace} + (1 - exp(-{seconds} / {PACE_S})) * ({grown} / {seconds} - {pace})"
 
 
 def _stage(table: Table) -> str:

@@ -86,6 +86,28 @@ async def test_metrics_say_how_each_provider_does(
     await store.close()
 
 
+async def test_metrics_say_how_fast_the_writer_is_and_when_it_will_be_there(
+    reader: postgres.Connection, database_url: str, chain: Chain, recordings: Path
+) -> None:
+    written = await reader.fetchval("select count(*) from tidebook.events")
+    dead = await metrics(database_url)
+    assert dead["tidebook_events_total"] == written > 0
+    assert (dead["tidebook_events_per_second"], dead["tidebook_eta_seconds"]) == (0, None)
+    await reader.execute("update tidebook.cursors set updated_at = now() - interval '1 hour'")
+    longer = Chain(recordings / "gtx_chaos.jsonl.gz", 140)
+    await play(database_url, longer, longer.to(121, 140))
+    more = await reader.fetchval("select count(*) from tidebook.events") - written
+    store = await open_store(database_url, chain.deployment)
+    alive = await metrics(database_url)
+    assert alive["tidebook_events_total"] == written + more > written
+    assert alive["tidebook_events_per_second"] == pytest.approx(more / 3600, rel=0.01)
+    assert alive["tidebook_eta_seconds"] == 0
+    await reader.execute("update tidebook.cursors set head_number = block_number + 36")
+    behind = await metrics(database_url)
+    assert behind["tidebook_eta_seconds"] == pytest.approx(36 / (20 / 3600), rel=0.01)
+    await store.close()
+
+
 async def metrics(database_url: str) -> dict[str, float | None]:
     """Every figure by name and labels; None for what nobody knows."""
     engine = connect(database_url, 1, 5)
