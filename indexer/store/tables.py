@@ -125,29 +125,29 @@ order_changes = Table(
 level_changes = Table(
     "level_changes",
     metadata,
+    key("block_number", BigInteger),
     key("market", Hex),
     key("side", Text),
     key("price", Units),
-    key("block_number", BigInteger),
     Column("log_index", Integer, nullable=False),
     units("quantity"),
     Column("order_count", Integer, nullable=False),
-    Index(None, "block_number"),
+    Index(None, "market", "side", "price", "block_number"),
     comment="A level after each block that touched it; quantity 0 when it went.",
 )
 
 balance_changes = Table(
     "balance_changes",
     metadata,
+    key("block_number", BigInteger),
     key("account", Hex),
     key("token", Hex),
-    key("block_number", BigInteger),
     Column("log_index", Integer, nullable=False),
     units("available"),
     units("locked"),
     units("deposited"),
     units("withdrawn"),
-    Index(None, "block_number"),
+    Index(None, "account", "token", "block_number"),
     comment="A balance after each block that touched it.",
 )
 

@@ -198,7 +198,7 @@ async def test_a_past_book_is_read_by_index_alone(indexed: Indexed) -> None:
     await connection.close()
     text = "\n".join(row[0] for row in plan)
     assert "Seq Scan on level_changes" not in text
-    assert "level_changes_pk" in text
+    assert "level_changes_market_side_price_block_number" in text
     assert "Sort" not in text
 
 
