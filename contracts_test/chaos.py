@@ -12,6 +12,7 @@ from contracts_test.engine import Block
 
 MAX_OUTAGE_S = 3_600.0
 MAX_DELAY_S = 60.0
+MAX_DEPTH = 1_000_000
 
 
 class UnknownKnob(ValueError):
@@ -53,10 +54,13 @@ class Chaos:
         }
 
 
-def turn(chain: Chain, chaos: Chaos, knob: str, body: dict[str, Any]) -> dict[str, Any]:
-    """Turns one knob and says what is so now.
+def turn(
+    chain: Chain, chaos: Chaos, knob: str, body: dict[str, Any], ground: int = 0
+) -> dict[str, Any]:
+    """Turns one knob and says what is so now; blocks up to the height `ground` stay.
 
-    reorg {depth=1, drop=false}: replaces blocks, keeping their transactions unless `drop`
+    reorg {depth=1, drop=false}: replaces so many blocks, or as many as a young chain has, keeping
+        their transactions unless `drop`
     outage {seconds=5}: HTTP 503 and closed websockets
     slow {seconds=1}: every answer waits; 0 ends it
     stale {on=true}: the head stands still for readers while blocks go on
@@ -66,9 +70,10 @@ def turn(chain: Chain, chaos: Chaos, knob: str, body: dict[str, Any]) -> dict[st
     """
     match knob:
         case "reorg":
-            depth = int(_number(body, "depth", 1, chain.head.number))
+            depth = min(int(_number(body, "depth", 1, MAX_DEPTH)), chain.head.number - ground)
             change = chain.fork(depth, keep=lambda tx: not body.get("drop", False))
             return {
+                "depth": depth,
                 "ancestor": chain.head.number - len(change.added),
                 "removed": [f"0x{b.hash.hex()}" for b in change.removed],
                 "added": [f"0x{b.hash.hex()}" for b in change.added],

@@ -28,6 +28,7 @@ _HEADERS = {"access-control-allow-origin": "*", "access-control-allow-headers": 
 
 def build_app(node: Node, exchange: Exchange | None) -> Starlette:
     """The routes of one node."""
+    ground = 0 if exchange is None else exchange.start_block
 
     async def rpc(request: Request) -> Response:
         body = await request.body()
@@ -59,7 +60,8 @@ def build_app(node: Node, exchange: Exchange | None) -> Starlette:
             values = parse(body) if body else {}
             if not isinstance(values, dict):
                 raise knobs.UnknownKnob("the body is a JSON object")
-            state = knobs.turn(node.chain, node.chaos, request.path_params["knob"], values)
+            knob = request.path_params["knob"]
+            state = knobs.turn(node.chain, node.chaos, knob, values, ground)
         except (knobs.UnknownKnob, StatePruned, msgspec.DecodeError) as error:
             return JSONResponse({"error": str(error)}, 400, headers=_HEADERS)
         return JSONResponse(state, headers=_HEADERS)

@@ -18,7 +18,7 @@ _url = click.option(
 @click.option("--drop", is_flag=True, help="Leave their txs out of the new branch.")
 @_url
 def reorg(url: str, depth: int, drop: bool) -> None:
-    """Replace the newest blocks by a longer branch."""
+    """Replace the newest blocks, as far as there are so many, by a longer branch."""
     _disturb(url, "reorg", depth=depth, drop=drop)
 
 
@@ -79,7 +79,8 @@ def _disturb(url: str, knob: str, **values: Any) -> None:
     except (aiohttp.ClientError, OSError) as error:
         raise click.BadParameter(f"no devnet at {url}: {error}", param_hint="--url") from error
     for name, value in told.items():
-        click.echo(f"{name.replace('_', ' ')}: {value}")
+        lines = ["", *value] if isinstance(value, list) else [value]
+        click.echo(f"{name.replace('_', ' ')}: " + "\n  ".join(map(str, lines)))
 
 
 ALL = (reorg, outage, slow, stale, drop_logs, wrong_chain, calm)

@@ -98,6 +98,10 @@ class HttpTransport:
             await self._session.close()
 
 
+Wish = tuple[bytes, bytes | None, int, bytes, int]
+"""A tx to be: sender, receiver, value, data and gas."""
+
+
 class Driver:
     """Signs, sends, and tells the traders what came of it."""
 
@@ -117,35 +121,45 @@ class Driver:
     # -------------------------------------------------------------------------------- sending
 
     async def open(self, mine: bool) -> None:
-        """Gives the traders ether and tokens. `mine` asks the node for blocks in between.
+        """Gives the traders ether and tokens, and learns how the market stands.
 
-        On a chain that was traded on before they get what is missing, be it nothing.
+        `mine` asks the node for blocks in between. On a chain that was traded on before they get
+        what is missing, be it nothing.
         """
-        patron = ADDRESSES[PATRON]
-        addresses = [t.address for t in self.flow.traders]
-        balances = await self._ask([("eth_getBalance", [_hex(a), "latest"]) for a in addresses])
-        poor = [
-            address
-            for address, answer in zip(addresses, balances, strict=True)
-            if int(_result(answer), 16) < ETHER_PER_TRADER // 2
-        ]
-        if poor:
-            await self._send([(patron, a, ETHER_PER_TRADER, b"", 21_000) for a in poor])
-            await self._settle(patron, mine)
-        await self._learn_nonces(set(addresses))
-        opening = self.flow.opening(self._nonces)
-        if opening:
-            await self.send_intents(opening, gas=150_000)
-            await self._settle(opening[-1].sender, mine)
+        await self.provide(mine)
         await self.learn()
         if self.flow.books.count():
             self.flow.resume(self._seen[0] if self._seen else 0)
 
+    async def provide(self, mine: bool) -> None:
+        """Gives the traders what they lack, also if a reorg takes it back on its way to them."""
+        while lacking := await self._lacking():
+            before = self.sent
+            await self._send(lacking)
+            if self.sent == before:
+                raise NodeRefused("the traders cannot be given what they need")
+            await self._settle(lacking[-1][0], mine)
+
+    async def _lacking(self) -> list[Wish]:
+        """What gives the traders ether; once they have it, what gives them tokens."""
+        patron = ADDRESSES[PATRON]
+        addresses = [t.address for t in self.flow.traders]
+        balances = await self._ask([("eth_getBalance", [_hex(a), "latest"]) for a in addresses])
+        gifts: list[Wish] = [
+            (patron, address, ETHER_PER_TRADER, b"", 21_000)
+            for address, answer in zip(addresses, balances, strict=True)
+            if int(_result(answer), 16) < ETHER_PER_TRADER // 2
+        ]
+        if gifts:
+            return gifts
+        await self._learn_nonces(set(addresses))
+        return _wishes(self.flow.opening(self._nonces), gas=150_000)
+
     async def send_intents(self, intents: Sequence[Intent], gas: int = ORDER_GAS) -> None:
         """Signs and sends; what the node refuses is logged and its sender's nonce read anew."""
-        await self._send([(i.sender, i.step.to, 0, i.step.data, gas) for i in intents])
+        await self._send(_wishes(intents, gas))
 
-    async def _send(self, wishes: Sequence[tuple[bytes, bytes | None, int, bytes, int]]) -> None:
+    async def _send(self, wishes: Sequence[Wish]) -> None:
         for start in range(0, len(wishes), BATCH):
             part = wishes[start : start + BATCH]
             await self._learn_nonces({sender for sender, *_ in part})
@@ -173,21 +187,27 @@ class Driver:
             self._nonces[address] = int(_result(answer), 16)
 
     async def _settle(self, sender: bytes, mine: bool) -> None:
-        """Waits until everything a sender sent is in a block."""
-        await self._learn_nonces({sender})
-        wanted = self._nonces[sender]
+        """Waits until nothing of a sender's is under way: it is in a block, or was taken back."""
         while True:
             if mine:
                 await self._ask([("anvil_mine", [])])
-            (answer,) = await self._ask([("eth_getTransactionCount", [_hex(sender), "latest"])])
-            if int(_result(answer), 16) >= wanted:
+            counts = [
+                ("eth_getTransactionCount", [_hex(sender), at]) for at in ("latest", "pending")
+            ]
+            in_blocks, with_pending = map(_result, await self._ask(counts))
+            if in_blocks == with_pending:
+                self._nonces.clear()
                 return
             await asyncio.sleep(0 if mine else 0.1)
 
     # ------------------------------------------------------------------------------- learning
 
-    async def learn(self) -> None:
-        """Reads the books' logs since the last time; after a reorg, from the start."""
+    async def learn(self) -> bool:
+        """Reads the books' logs since the last time; after a reorg, from the start.
+
+        Returns whether all that was known still stands.
+        """
+        stands = True
         (answer,) = await self._ask([("eth_getBlockByNumber", ["latest", False])])
         head = _result(answer)
         number = int(head["number"], 16)
@@ -199,6 +219,7 @@ class Driver:
             if block is not None and block["hash"] == block_hash:
                 first = height + 1
             else:
+                stands = False
                 self.flow.forget()
                 self._nonces.clear()
         for start in range(first, number + 1, LOG_RANGE):
@@ -211,6 +232,7 @@ class Driver:
             (answer,) = await self._ask([("eth_getLogs", [wanted])])
             self.flow.books.learn(_result(answer))
         self._seen = (number, head["hash"])
+        return stands
 
     async def _ask(self, calls: Sequence[tuple[str, list[Any]]]) -> list[dict[str, Any]]:
         return await self._transport.send(
@@ -245,7 +267,8 @@ async def run(exchange: Exchange, transport: Transport, config: FlowConfig) -> N
                 await driver.open(mine=False)
                 opened = True
                 last = time.monotonic()
-            await driver.learn()
+            if not await driver.learn():
+                await driver.provide(mine=False)
             now = time.monotonic()
             # A node that was away is not flooded with what it missed.
             owed = min(owed + (now - last) * config.rate, 10 * config.rate * config.tick_s + 1)
@@ -296,6 +319,10 @@ async def burst(
     await driver.learn()
     await driver.set_automine(True)
     return driver
+
+
+def _wishes(intents: Sequence[Intent], gas: int) -> list[Wish]:
+    return [(one.sender, one.step.to, 0, one.step.data, gas) for one in intents]
 
 
 def _hex(value: bytes) -> str:

@@ -13,6 +13,7 @@ from contracts_test.accounts import ADDRESSES, KEY_OF
 from contracts_test.engine import TxFields
 from contracts_test.exchange import Exchange, deployment_steps
 from contracts_test.flow import FlowConfig, HttpTransport, LocalTransport, burst, run_against
+from contracts_test.flow.books import MATCHED
 from contracts_test.flow.drive import Driver
 from contracts_test.flow.traders import Flow
 from contracts_test.node import BOOT_FEE, BOOT_GAS, Config, Devnet, build_node
@@ -42,8 +43,6 @@ async def test_every_market_trades_and_somebody_is_always_wrong() -> None:
     node, driver, exchange = await burst_here(1, 400)
     matched: Counter[bytes] = Counter()
     failed = 0
-    from contracts_test.flow.books import MATCHED
-
     for block in node.chain.history.between(2, node.chain.head.number):
         for receipt in block.receipts:
             failed += not receipt.succeeded
@@ -68,21 +67,59 @@ async def test_a_paced_flow_over_http_survives_reorgs_and_an_outage() -> None:
         trading = asyncio.create_task(
             run_against(devnet.url, FlowConfig(seed=2, rate=60, tick_s=0.05))
         )
-        await until(devnet, 15)
-        devnet.chain.fork(3, keep=lambda tx: False)
+        async with asyncio.timeout(20):
+            while not has_trades(devnet):
+                await asyncio.sleep(0.05)
+        devnet.chain.fork(
+            devnet.chain.head.number - 1,
+            keep=lambda tx: False,  # all but the exchange
+        )
+        assert not has_trades(devnet)
         devnet.node.chaos.outage_until = asyncio.get_running_loop().time() + 0.3
-        seen = devnet.chain.head.number
-        await until(devnet, seen + 15)
-        late = [b for b in devnet.chain.history.newest(8) if b.txs]
-        assert late, "the traders trade on"
+        async with asyncio.timeout(20):
+            while not has_trades(devnet):
+                await asyncio.sleep(0.05)
         assert not trading.done()
         trading.cancel()
 
 
-async def until(devnet: Devnet, height: int) -> None:
+async def test_what_a_reorg_takes_from_the_traders_before_they_begin_is_given_again() -> None:
+    node, exchange = build_node(FIXED)
+    assert exchange is not None
+    lost = LosesAll(node, at=2)
+    driver = Driver(exchange, lost, 1)
+    await driver.set_automine(False)
     async with asyncio.timeout(20):
-        while devnet.chain.head.number < height:
-            await asyncio.sleep(0.05)
+        await driver.open(mine=True)
+    assert lost.mined > 4
+    await driver.send_intents(driver.flow.turns(20))
+    await driver.mine()
+    logs = [log for receipt in node.chain.head.receipts for log in receipt.logs]
+    assert len(logs) > 10, "they have something to trade with"
+
+
+class LosesAll(LocalTransport):
+    """At one of the blocks that it is asked for, a reorg drops everything above the exchange."""
+
+    def __init__(self, node: Node, at: int) -> None:
+        super().__init__(node)
+        self.mined = 0
+        self._at = at
+
+    async def send(self, requests: list[dict[str, Any]]) -> list[dict[str, Any]]:
+        answers = await super().send(requests)
+        self.mined += requests[0]["method"] == "anvil_mine"
+        if self.mined == self._at:
+            self.mined += 1
+            chain = self._node.chain
+            chain.fork(chain.head.number - 1, keep=lambda tx: False)
+        return answers
+
+
+def has_trades(devnet: Devnet) -> bool:
+    blocks = devnet.chain.history.newest(20)
+    logs = (log for block in blocks for receipt in block.receipts for log in receipt.logs)
+    return any("0x" + log.topics[0].hex() == MATCHED for log in logs)
 
 
 async def test_anvil_tells_the_same_story_log_by_log() -> None:

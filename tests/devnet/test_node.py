@@ -239,9 +239,17 @@ async def test_a_reorg_by_knob_keeps_transactions_and_is_longer(served: Devnet) 
     assert answer["removed"] == [f"0x{b.hash.hex()}" for b in change.removed]
     await chaos.ask(served.url, "reorg", depth=1, drop=True)
     with pytest.raises(chaos.UnknownKnob, match="from 0 to"):
-        await chaos.ask(served.url, "reorg", depth=10_000)
+        await chaos.ask(served.url, "reorg", depth=-1)
     with pytest.raises(chaos.UnknownKnob, match="there are reorg, outage"):
         await chaos.ask(served.url, "earthquake")
+
+
+async def test_a_reorg_by_knob_goes_no_deeper_than_the_exchange(served: Devnet) -> None:
+    exchange = served.chain.head
+    await ask(served, "anvil_mine", "0x2")
+    answer = await chaos.ask(served.url, "reorg", depth=5, drop=True)
+    assert (answer["depth"], answer["ancestor"], len(answer["added"])) == (2, 1, 3)
+    assert served.chain.history.at(1) == exchange
 
 
 async def test_an_outage_cuts_everybody_off_and_ends(served: Devnet) -> None:
