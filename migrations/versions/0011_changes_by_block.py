@@ -6,8 +6,8 @@ indexes as before; the key now also serves what an index by block alone did.
 
 from alembic import op
 
-revision = "0010"
-down_revision = "0009"
+revision = "0011"
+down_revision = "0010"
 
 KEYS = {
     "level_changes": ["market", "side", "price"],
