@@ -15,6 +15,7 @@ from api.errors import explain
 from api.figures import figures
 from api.limits import CHECK_TIMEOUT_S
 from api.reads import position
+from indexer.store.indexes import missing
 from indexer.store.snapshot import Pool, Snapshot
 
 
@@ -34,11 +35,12 @@ def routes(pool: Pool, chain_id: int, metrics: Metrics) -> list[Route]:
         return JSONResponse({"status": "ok", "database": True})
 
     async def ready(request: Request) -> Response:
-        """200 when there is a block of our chain to answer from."""
+        """200 when there is a block of our chain to answer from, and no index is missing."""
         snapshot = Snapshot(pool)
         try:
             async with asyncio.timeout(CHECK_TIMEOUT_S):
                 found = await position(snapshot)
+                unbuilt = await missing(snapshot)
         except Exception as cause:
             return _unwell(cause)
         finally:
@@ -48,6 +50,9 @@ def routes(pool: Pool, chain_id: int, metrics: Metrics) -> list[Route]:
         if found.chain_id != chain_id:
             reason = f"the database is of chain {found.chain_id}, expected {chain_id}"
             return JSONResponse({"status": "unusable", "reason": reason}, 503)
+        if unbuilt:
+            reason = f"a first sync is under way; {unbuilt} indexes are being built at its end"
+            return JSONResponse({"status": "waiting", "reason": reason}, 503)
         return JSONResponse({"status": "ready", "block": found.number, "seq": found.seq})
 
     async def show_metrics(request: Request) -> Response:

@@ -34,7 +34,10 @@ class Steps(Protocol):
         """The newest height the source has told of."""
 
     def batches(self) -> AsyncIterator[Sequence[Step]]:
-        """Steps that may share a transaction. Canon has taken them when they are yielded."""
+        """Steps that may share a transaction. Canon has taken them when they are yielded.
+
+        No steps: the past ends here, and what comes next may take a while.
+        """
 
 
 class Progress(Protocol):
@@ -55,6 +58,9 @@ async def follow(
     live = store.live
     async with Past(store, progress) as past:
         async for batch in steps.batches():
+            if not batch:
+                await past.finish()
+                continue
             if _is_past(batch):
                 if past.anchor is not None:
                     memory.forget(past.anchor)

@@ -71,7 +71,7 @@ async def _write(
 
         urls = await seat.urls()
         await ensure_schema(urls.database_url)
-        store = await open_store(urls.database_url, deployment, standing_by)
+        store = await open_store(urls.database_url, deployment, standing_by, say=warn)
         opened.push_async_callback(store.close)
         progress = opened.enter_context(BlockProgress("indexing"))
         told = await opened.enter_async_context(

@@ -50,7 +50,8 @@ async def surviving(node: Source, grounds: Iterable[BlockRef]) -> BlockRef | Non
 class Follower:
     """Turns one node's heads into batches of steps, and keeps canon to match.
 
-    A batch is one transaction. Canon has taken all of a batch's steps when it is yielded.
+    A batch is one transaction; an empty one ends what is below *finalized*. Canon has taken all of
+    a batch's steps when it is yielded.
     """
 
     def __init__(
@@ -74,6 +75,7 @@ class Follower:
         """Steps until the node fails for good. Raises the errors of chain/errors.py."""
         async for batch in self._catch_up():
             yield batch
+        yield []
         async for head in self._node.heads():
             self.node_head = head.number
             async for batch in self._toward(head):

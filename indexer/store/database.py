@@ -8,7 +8,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from typing import Any, Protocol
 
-from sqlalchemy import Table
+from sqlalchemy import Index, Table
 
 from indexer.domain.block import BlockRef, Promotion
 from indexer.domain.units import Address
@@ -62,6 +62,9 @@ class Database(Protocol):
         """The orders of these keys, those their `next` leads to as far as the first that a taker
         can reach, and the `prev` of each."""
 
+    async def indexes(self) -> set[str]:
+        """The names of all indexes that there are."""
+
     # -- writing ----------------------------------------------------------------------------------
 
     async def begin_cursor(self, fields: Mapping[str, Any]) -> Row:
@@ -105,5 +108,13 @@ class Database(Protocol):
 
     async def notify(self) -> None:
         """Tell the relay, once the transaction is committed, that the outbox has grown."""
+
+    # -- indexes, each in a transaction of its own ------------------------------------------------
+
+    async def drop_indexes(self, indexes: Sequence[Index]) -> bool:
+        """Drop them, or (because of somebody who reads just now) none: whether it was done."""
+
+    async def create_index(self, index: Index) -> None:
+        """Build an index; one that is there stays."""
 
     async def close(self) -> None: ...

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from functools import cache
 from typing import Any
 
-from sqlalchemy import Table
+from sqlalchemy import Index, Table
 
 from indexer.domain.block import BlockRef, Promotion
 from indexer.domain.units import Address
@@ -60,6 +60,10 @@ class Disk:
         self.tables: dict[str, dict[tuple[Any, ...], Stored]] = {
             table.name: {} for table in tables.metadata.sorted_tables
         }
+        self.indexes = {
+            str(index.name) for table in tables.metadata.sorted_tables for index in table.indexes
+        }
+        """Those that there are, by name."""
         self.listeners: list[Callable[[], None]] = []
         """Told when the outbox has grown."""
         self._last_id = 0
@@ -69,6 +73,7 @@ class Disk:
         found = Disk()
         for name, rows in self.tables.items():
             found.tables[name] = {key: dict(row) for key, row in rows.items()}
+        found.indexes = set(self.indexes)
         found._last_id = self._last_id
         return found
 
@@ -198,6 +203,10 @@ class MemoryDatabase:
                 found[market, row["prev"]] = before
         return [{name: row[name] for name in columns} for row in found.values()]
 
+    async def indexes(self) -> set[str]:
+        await self._pause("read indexes")
+        return set(self.disk.indexes)
+
     # -- writing ----------------------------------------------------------------------------------
 
     async def begin_cursor(self, fields: Mapping[str, Any]) -> Stored:
@@ -300,6 +309,20 @@ class MemoryDatabase:
                 listener()
 
         self._write(tell)
+
+    # -- indexes ----------------------------------------------------------------------------------
+
+    async def drop_indexes(self, indexes: Sequence[Index]) -> bool:
+        async with self.transaction():
+            await self._pause("drop indexes")
+            names = {str(index.name) for index in indexes}
+            self._write(lambda: self.disk.indexes.difference_update(names))
+        return True
+
+    async def create_index(self, index: Index) -> None:
+        async with self.transaction():
+            await self._pause("create index")
+            self._write(lambda: self.disk.indexes.add(str(index.name)))
 
     async def close(self) -> None:
         """The disk stays."""

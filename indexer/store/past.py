@@ -74,11 +74,17 @@ class Past:
         """Begin to write a part, once the one before it is written. Raises what that raised."""
         if self._last is None:
             gc.disable()
+            await self._store.begin_past(part.canon, part.node_head)
         await self._written()
         self._last = part
         self._writing = asyncio.create_task(self._write(part))
 
     async def finish(self) -> None:
+        """Commit all that was taken; then readers get the indexes that a first sync kept back."""
+        await self._save()
+        await self._store.end_past()
+
+    async def _save(self) -> None:
         """Commit all that was taken."""
         await self._written()
         if self._transaction is not None:
@@ -149,7 +155,7 @@ class Past:
             if error is None:
                 await self.finish()
             elif isinstance(error, Exception) and not self._failed:
-                await self.finish()  # a source that ends badly: what it told before is sound
+                await self._save()  # a source that ends badly: what it told before is sound
         finally:
             await self._abandon(error)
 

@@ -4,7 +4,10 @@ from collections.abc import Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from typing import Any
 
-from sqlalchemy import Table
+import asyncpg
+from sqlalchemy import Index, Table
+from sqlalchemy.dialects import postgresql
+from sqlalchemy.schema import CreateIndex
 
 from indexer.domain.block import BlockRef, Promotion
 from indexer.domain.units import Address
@@ -18,6 +21,11 @@ from indexer.store.rejected import naming
 
 NOTIFY_CHANNEL = "tidebook_outbox"
 """Postgres tells the relay here, inside the step's own transaction."""
+DROP_WAIT_MS = 200
+"""How long dropping indexes waits for readers, and so those for it."""
+BUILD_MEMORY = "256MB"
+"""What building an index may use, its parallel workers included."""
+_DIALECT = postgresql.dialect()  # type: ignore[no-untyped-call]
 
 
 class Postgres:
@@ -98,6 +106,12 @@ class Postgres:
             [market for market, _ in keys],
             [order_id for _, order_id in keys],
         )
+
+    async def indexes(self) -> set[str]:
+        rows = await self._connection.fetch(
+            "select indexname from pg_indexes where schemaname = $1", tables.SCHEMA
+        )
+        return {row["indexname"] for row in rows}
 
     # -- writing ----------------------------------------------------------------------------------
 
@@ -205,6 +219,24 @@ class Postgres:
             f"select pg_notify('{NOTIFY_CHANNEL}',"
             " (extract(epoch from now()) * 1000000)::bigint::text)"  # when the transaction began
         )
+
+    # -- indexes ----------------------------------------------------------------------------------
+
+    async def drop_indexes(self, indexes: Sequence[Index]) -> bool:
+        names = ", ".join(f"{tables.SCHEMA}.{index.name}" for index in indexes)
+        try:
+            async with self.transaction():
+                await self._connection.execute(f"set local lock_timeout = '{DROP_WAIT_MS}ms'")
+                await self._connection.execute(f"drop index if exists {names}")
+        except (asyncpg.LockNotAvailableError, asyncpg.DeadlockDetectedError):
+            return False
+        return True
+
+    async def create_index(self, index: Index) -> None:
+        create = CreateIndex(index, if_not_exists=True).compile(dialect=_DIALECT)
+        async with self.transaction():
+            await self._connection.execute(f"set local maintenance_work_mem = '{BUILD_MEMORY}'")
+            await self._connection.execute(str(create))
 
 
 _ORDERS_BEHIND = """

@@ -3,6 +3,7 @@
 from typing import Any
 
 from indexer.store.errors import NothingIndexed
+from indexer.store.indexes import MISSING
 from indexer.store.lock import WRITER_AT_WORK
 from indexer.store.marks import marked
 from indexer.store.postgres import Connection
@@ -15,7 +16,8 @@ async def status(connection: Connection) -> dict[str, Any]:
     `head` is the newest height the node has told the writer; `lag_blocks` is how far behind it
     we are, None if the writer has been silent since `writer_silent_since`: then nobody knows, and
     all figures are of that time. `told` is the newest seq of each stream. `unknown_logs` counts
-    logs of followed contracts that no ABI explains. `marked` are the markets with divergences that
+    logs of followed contracts that no ABI explains. `missing_indexes` are built when a first sync
+    ends; until then readers are slower. `marked` are the markets with divergences that
     nobody has acknowledged, and how many each has. `providers` are the nodes as the writer last
     reported them, without secrets.
     """
@@ -47,6 +49,7 @@ async def status(connection: Connection) -> dict[str, Any]:
         if last is None
         else {**last, "recorded_at": last["recorded_at"].isoformat()},
         "unknown_logs": counts["unknown_logs"],
+        "missing_indexes": counts["missing_indexes"],
         "divergences": counts["divergences"],
         "marked": open_divergences,
         "providers": providers,
@@ -71,10 +74,11 @@ select split_part(channel, ':', 1) as stream, max(seq) as seq
   from tidebook.channels group by 1 order by 1
 """
 
-_COUNTS = """
+_COUNTS = f"""
 select (select count(*) from tidebook.rollbacks) as reorgs,
        (select count(*) from tidebook.events where name is null) as unknown_logs,
-       (select count(*) from tidebook.divergences) as divergences
+       (select count(*) from tidebook.divergences) as divergences,
+       {MISSING} as missing_indexes
 """
 
 _LAST_ROLLBACK = """

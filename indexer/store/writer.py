@@ -28,6 +28,7 @@ from indexer.store.batch import CURRENT, Batch
 from indexer.store.checkpoints import EVERY_EVENTS, Checkpoints, Row
 from indexer.store.database import Database
 from indexer.store.errors import SchemaMissing, WrongChain, WrongDeployment
+from indexer.store.indexes import Indexes
 from indexer.store.load import load_canon, load_mirror
 from indexer.store.statements import Postgres
 from indexer.wire import Draft, Numbering, OutboxRow
@@ -45,8 +46,10 @@ class Store:
         deployment: Deployment,
         checkpoint_events: int = EVERY_EVENTS,
         new_epoch: Callable[[], str] = lambda: uuid.uuid4().hex[:12],
+        say: Callable[[str], None] = lambda words: None,
     ) -> None:
         self._database = database
+        self._indexes = Indexes(database, say)
         self._checkpoints = Checkpoints(database, checkpoint_events)
         self._new_epoch = new_epoch
         self._deployment = deployment
@@ -81,6 +84,7 @@ class Store:
                     }
                 )
             self._check(cursor["chain_id"], cursor["deployment"])
+            await self._indexes.look(is_first=cursor["block_number"] is None)
             channels = await database.read(tables.channels, ("channel", "seq"))
             self._numbering = Numbering(
                 cursor["epoch"], cursor["seq"], {row["channel"]: row["seq"] for row in channels}
@@ -102,6 +106,15 @@ class Store:
             )
             yield transaction
             await transaction.flush()
+
+    async def begin_past(self, canon: Canon, node_head: int) -> None:
+        """Much may follow: what a first sync need not keep up to date for it is put off."""
+        if canon.anchor is not None:
+            await self._indexes.spare(node_head - canon.anchor.number)
+
+    async def end_past(self) -> None:
+        """The head follows, or nothing: what was put off is done."""
+        await self._indexes.complete()
 
     def checkpoint(self, mirror: Mirror, canon: Canon) -> Row | None:
         """A checkpoint of the newest final block, if one is due; to be given to `save`."""
@@ -178,6 +191,7 @@ async def open_store(
     deployment: Deployment,
     on_standby: Callable[[], None] = lambda: None,
     checkpoint_events: int = EVERY_EVENTS,
+    say: Callable[[str], None] = lambda words: None,
 ) -> Store:
     """Connect as the chain's one writer.
 
@@ -193,7 +207,7 @@ async def open_store(
     except BaseException:
         await connection.close()
         raise
-    return Store(database, deployment, checkpoint_events)
+    return Store(database, deployment, checkpoint_events, say=say)
 
 
 async def check_schema(connection: postgres.Connection) -> None:

@@ -3,11 +3,15 @@
 import asyncio
 import signal
 import sys
+from typing import Any
 
 import aiohttp
+import asyncpg
 import pytest
 
 from api.app import Config
+from indexer.store.indexes import FOR_READERS
+from indexer.store.statements import Postgres
 from tests.api.served import serving
 from tests.indexed import Indexed
 from tidebook.ports import CannotListen, PortInUse
@@ -38,6 +42,30 @@ async def test_the_chain_must_be_the_database_s(
     ):
         assert response.status == 503
         assert "expected 999" in (await response.json())["reason"]
+
+
+async def test_a_database_is_not_ready_while_a_first_sync_goes_without_indexes(
+    base_url: str, http: aiohttp.ClientSession, indexed: Indexed
+) -> None:
+    """What is asked meanwhile is answered all the same."""
+    connection: Any = await asyncpg.connect(indexed.database_url)
+    names = ", ".join(f"tidebook.{index.name}" for index in FOR_READERS)
+    query = {"query": "{ markets { symbol } trades(first: 3) { price } }"}
+    async with http.post(f"{base_url}/graphql", json=query) as response:
+        before = await response.text()
+    await connection.execute(f"drop index {names}")
+    try:
+        async with http.get(f"{base_url}/ready") as response:
+            assert response.status == 503
+            assert "indexes are being built" in (await response.json())["reason"]
+        async with http.post(f"{base_url}/graphql", json=query) as response:
+            assert await response.text() == before
+    finally:
+        for index in FOR_READERS:
+            await Postgres(connection).create_index(index)
+        await connection.close()
+    async with http.get(f"{base_url}/ready") as response:
+        assert response.status == 200
 
 
 async def test_a_port_in_use_is_named(base_url: str) -> None:

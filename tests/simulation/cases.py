@@ -53,6 +53,7 @@ SOMETIMES = (
     # the writer, Postgres, the relay and Redis
     "a backfill",
     "a start from a checkpoint",
+    "a start in a first sync",
     "a commit of unknown outcome",
     "a crash between commit and publish",
     "fails at commit",
@@ -86,6 +87,9 @@ class Watched:
 
     async def batches(self) -> AsyncIterator[Sequence[Step]]:
         async for batch in self._follower.batches():
+            if not batch:
+                yield batch
+                continue
             past = all(isinstance(s, Advance) and s.finality == "finalized" for s in batch)
             self._watcher.told(batch, snapshot=not past and not self._live)
             self._live = not past

@@ -26,6 +26,7 @@ from indexer.ground import follow_whatever_comes
 from indexer.mirror.fold import Mirror
 from indexer.relay import EpochChanged, RedisChanged, RedisStreams, Relay
 from indexer.store import past, tables
+from indexer.store.indexes import FOR_READERS
 from indexer.store.memory import Disk, MemoryDatabase
 from indexer.store.writer import Store
 from tests.simulation import clock, model
@@ -43,6 +44,7 @@ from tests.simulation.world import World
 
 EVENTS = (8, 30)
 """Fewest and most things that happen to the chain in one run."""
+READERS_INDEXES = {str(index.name) for index in FOR_READERS}
 SETTLE_S = 1_500.0
 """A provider that lied often is asked again only after a long while."""
 LISTEN_S = 0.3
@@ -181,6 +183,8 @@ class Run:
         def source(canon: Canon, mirror: Mirror) -> Watched:
             if any(self.disk.rows(tables.checkpoints)):
                 self.seen["a start from a checkpoint"] += 1
+            if READERS_INDEXES - self.disk.indexes:
+                self.seen["a start in a first sync"] += 1
             return Watched(Follower(providers, canon, DEPLOYMENT, mirror.books), self.watcher)
 
         try:
@@ -352,6 +356,8 @@ class Run:
         if cursor is None or cursor["block_hash"] != self.world.head.block.hash:
             return False
         if self.habits.tags and cursor["finalized_number"] < self.world.final.number:
+            return False
+        if READERS_INDEXES - self.disk.indexes:
             return False
         if self.redis.position.get(b"epoch") != cursor["epoch"].encode():
             return False

@@ -12,7 +12,7 @@ from indexer.store.memory import Pause
 
 COMMITS = 4
 """So many times more often than others they fail, for there it matters most."""
-WRITES = ("append", "upsert", "delete", "update", "insert", "set", "commit")
+WRITES = ("append", "upsert", "delete", "update", "insert", "set", "commit", "create", "drop")
 
 
 class Lost(ConnectionError):

@@ -12,12 +12,14 @@ from pathlib import Path
 from indexer.decode import decode
 from indexer.mirror.fold import Mirror
 from indexer.store import postgres
+from indexer.store.indexes import MISSING
 from tests.benchmarks.chains import DEPLOYMENT, blocks
 from tests.benchmarks.player import playing
 
 EVENTS, COMMIT_EVENTS = 11_000, 1_500
 WRITER = f"""
-import indexer.chain.backfill, indexer.store.past, tidebook.cli
+import indexer.chain.backfill, indexer.store.indexes, indexer.store.past, tidebook.cli
+indexer.store.indexes.LEAST_BLOCKS = 1
 indexer.store.past.COMMIT_EVENTS = {COMMIT_EVENTS}
 indexer.chain.backfill.AIM_LOGS = 500
 tidebook.cli.main()
@@ -60,8 +62,12 @@ async def test_a_backfill_killed_in_a_batch_goes_on_where_the_batch_began(
         stored = await connection.fetchval("select count(*) from tidebook.events")
         assert stored == sum(len(block.logs) for block in chain if block.number <= at)
         assert at < head, "it was killed too late to tell"
+        assert await connection.fetchval(f"select {MISSING}") > 0
         async with writing(database_url, node, tmp_path):
             await reach(connection, head)
+            async with asyncio.timeout(30):
+                while await connection.fetchval(f"select {MISSING}"):
+                    await asyncio.sleep(0.005)
     mirror = Mirror(DEPLOYMENT)
     tokens = [t for address in DEPLOYMENT.tokens if (t := DEPLOYMENT.token(address)) is not None]
     for block in chain:

@@ -1,0 +1,86 @@
+"""Indexes that only readers need: a first sync goes without them and builds them at its end.
+
+Keeping them row by row is half of what a history asks of Postgres, building them over all rows a
+quarter of that. What is missing is seen by comparing the database with the tables, so whatever
+ends a sync, or a building, the next start knows. Readers are served meanwhile, only slower.
+"""
+
+from collections.abc import Callable
+
+from sqlalchemy import Index, Integer, column, text
+
+from indexer.store import tables
+from indexer.store.database import Database
+from indexer.store.queries import Query
+from indexer.store.snapshot import Snapshot
+
+LEAST_BLOCKS = 1_000
+"""Blocks before a first sync for which it goes without: building takes 30 ms also of no rows."""
+
+_FILLED = (
+    *(tables.trades, tables.order_changes, tables.level_changes, tables.balance_changes),
+    *(tables.divergences, tables.orders),
+)
+"""The tables of the past that have such indexes."""
+
+FOR_READERS: tuple[Index, ...] = tuple(
+    sorted(
+        (
+            index
+            for table in _FILLED
+            for index in table.indexes
+            # a unique one is a promise, and one of few rows costs nothing
+            if not index.unique and index.dialect_options["postgresql"]["where"] is None
+        ),
+        key=lambda index: str(index.name),
+    )
+)
+
+_NAMES = ", ".join(f"'{index.name}'" for index in FOR_READERS)
+MISSING = f"""(
+  select count(*) from unnest(array[{_NAMES}]) as names (name)
+   where to_regclass('{tables.SCHEMA}.' || name) is null)"""
+"""How many are to be built: an expression in SQL."""
+
+
+async def missing(snapshot: Snapshot) -> int:
+    """How many are to be built, in a reader's snapshot."""
+    (row,) = await snapshot.read(_MISSING)
+    return int(row.missing)
+
+
+_MISSING = Query(text(f"select {MISSING} as missing").columns(column("missing", Integer)))
+
+
+class Indexes:
+    """Those of one database, as its writer treats them."""
+
+    def __init__(self, database: Database, say: Callable[[str], None]) -> None:
+        self._database = database
+        self._say = say
+        self._missing: list[Index] = []
+        self._is_first = False
+
+    async def look(self, *, is_first: bool) -> None:
+        """See what is missing. `is_first`: nothing has been indexed yet."""
+        there = await self._database.indexes()
+        self._missing = [index for index in FOR_READERS if index.name not in there]
+        self._is_first = is_first
+
+    async def spare(self, blocks: int) -> None:
+        """Drop them before so many blocks, if these are the first and worth it.
+
+        Somebody may be reading just now, and whoever comes next would wait for us: then they stay.
+        """
+        if self._is_first and blocks >= LEAST_BLOCKS:
+            self._is_first = False
+            if await self._database.drop_indexes(FOR_READERS):
+                self._missing = list(FOR_READERS)
+
+    async def complete(self) -> None:
+        """Build what is missing, one by one: each is there or not, whenever we are killed."""
+        if self._missing:
+            self._say(f"building {len(self._missing)} indexes that the first sync went without")
+        while self._missing:
+            await self._database.create_index(self._missing[0])
+            del self._missing[0]
