@@ -4,8 +4,10 @@ from typing import Any
 
 import msgspec
 import pytest
+from eth_abi.abi import decode as decode_abi
 from eth_abi.abi import encode
-from hypothesis import given
+from eth_abi.exceptions import DecodingError
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import abis
@@ -85,6 +87,48 @@ READINGS: dict[str, Any] = {
     "TIMES_IN_FORCE": TIMES_IN_FORCE.__getitem__,
     "TYPES": ("limit", "market").__getitem__,
 }
+
+
+@pytest.mark.parametrize(
+    "shape", [a for a in abis.registry().values() if a.name in EVENTS], ids=lambda a: a.name
+)
+@settings(max_examples=20)
+@given(data=st.data())
+def test_a_word_that_eth_abi_refuses_is_refused_and_named(
+    shape: abis.EventAbi, data: st.DataObject
+) -> None:
+    values = [data.draw(value_of(field)) for field in shape.fields]
+    at = data.draw(st.integers(0, len(values) - 1))
+    bits = data.draw(st.sets(st.integers(0, 255), max_size=2))
+    word = f"{sum(1 << bit for bit in bits):064x}"
+    log, field = with_word(log_of(shape, values), shape, at, word), shape.fields[at]
+    reading = next((r for r in EVENTS[shape.name][1].values() if r.split(":")[0] == field.name), "")
+    if not reading or accepts(field.type, reading.partition(":")[2], word):
+        decode(BLOCK, [log])
+    else:
+        with pytest.raises(MalformedLog, match=rf"expected {field.name}: .*{word}"):
+            decode(BLOCK, [log])
+
+
+def with_word(log: Log, shape: abis.EventAbi, at: int, word: str) -> Log:
+    """A log with the word of one field replaced."""
+    place = sum(one.indexed == shape.fields[at].indexed for one in shape.fields[:at])
+    if shape.fields[at].indexed:
+        topics = [*log.topics[: place + 1], "0x" + word, *log.topics[place + 2 :]]
+        return msgspec.structs.replace(log, topics=topics)
+    start = 2 + 64 * place
+    text = log.data[:start] + word + log.data[start + 64 :]
+    return msgspec.structs.replace(log, data=text)
+
+
+def accepts(kind: str, reading: str, word: str) -> bool:
+    """Whether eth_abi, and where the word is one of ours that, would take it."""
+    try:
+        (value,) = decode_abi(["address" if reading == "token" else kind], bytes.fromhex(word))
+    except DecodingError:
+        return False
+    choices = {"SIDES": 2, "STATUSES": 6, "TIMES_IN_FORCE": 4, "TYPES": 2}
+    return reading not in choices or int(value) < choices[reading]
 
 
 BAD_WORDS = [
