@@ -103,6 +103,8 @@ class Batch:
     def __init__(self) -> None:
         self.current: dict[str, dict[tuple[Any, ...], object | None]] = {}
         """By kind and primary key: the record's last image, None to delete it."""
+        self.past_since: int | None = None
+        """The first block, if these are of the past: the database has no order placed since."""
         self.blocks: list[_BlockRow] = []
         self.events: list[EventRow] = []
         self.packed = Packed()
@@ -120,6 +122,7 @@ class Batch:
         for rows in self.facts().values():
             rows.clear()
         self.packed.clear()
+        self.past_since = None
 
     def facts(self) -> dict[Table, list[Any]]:
         """The appended rows, by table."""
@@ -162,6 +165,17 @@ class Batch:
         self._append_changes(block.number, applied.deltas)
         if finality != "finalized":
             self._remember(block.ref, applied.deltas)
+
+    def take(self, kind: str) -> tuple[list[Any], list[Any], list[tuple[Any, ...]]]:
+        """Records that are new for sure, others to be written, and keys of those to be deleted."""
+        images = self.current[kind]
+        kept: list[Any] = [image for image in images.values() if image is not None]
+        gone = [key for key, image in images.items() if image is None]
+        since = self.past_since
+        if kind != "orders" or since is None:
+            return [], kept, gone
+        new = [order for order in kept if order.placed_block >= since]
+        return new, [order for order in kept if order.placed_block < since], gone
 
     def set(self, deltas: Deltas) -> None:
         """Write each record as the deltas leave it: forward, or back."""

@@ -301,6 +301,8 @@ class Transaction:
     def _apply(self, step: Step, change: Applied) -> None:
         if isinstance(step, Read):
             self._batch.add(change, (), "finalized")
+            if self._batch.past_since is None:
+                self._batch.past_since = change.block.number
             self._batch.packed.add(step.rows, events := len(step.events))
         else:
             assert isinstance(step, Advance), f"{step} applied nothing"
@@ -350,13 +352,14 @@ class Transaction:
     async def _flush_rows(self) -> None:
         batch = self._batch
         await self.flush_facts()
-        for kind, images in batch.current.items():
-            kept = [image for image in images.values() if image is not None]
-            gone = [key for key, image in images.items() if image is None]
+        for kind, table in CURRENT.items():
+            new, kept, gone = batch.take(kind)
             if gone:
-                await self._database.delete(CURRENT[kind], gone)
+                await self._database.delete(table, gone)
+            if new:
+                await self._database.append(table, new)  # half the price
             if kept:
-                await self._database.upsert(CURRENT[kind], kept)
+                await self._database.upsert(table, kept)
         batch.clear()
 
 
