@@ -27,7 +27,7 @@ import msgspec
 import migrations
 from tests.benchmarks import peer
 from tests.benchmarks.player import cpu_s, fetch_raw, playing
-from tests.benchmarks.processes import parent, peak_mb, tree_cpu_s
+from tests.benchmarks.processes import Cost, parent, peak_mb, tree_cpu_s
 from tidebook import embedded
 
 EVENTS = 100_000
@@ -41,37 +41,23 @@ TABLES = (
 )
 
 
-class Result(msgspec.Struct):
-    """What one backfill took. CPU is in seconds, RSS in MB."""
+class Result(Cost, kw_only=True):
+    """What one backfill took, and the baselines."""
 
-    events: int
     rows: int
-    seconds: float
     first_s: float
-    cpu: float
-    postgres_cpu: float
-    player_cpu: float
-    rss: float
     fetch_rate: float
     copy_s: float
 
-    @property
-    def rate(self) -> float:
-        return self.events / self.seconds
-
     def __str__(self) -> str:
-        per = 1e5 / self.events
         bare_s = self.events / self.fetch_rate
         return (
             f"backfill: {self.events:,} events, {self.rows:,} rows in {self.seconds:.2f} s "
             f"(the first batch after {self.first_s:.2f} s): {self.rate:,.0f} events/s\n"
-            f"  CPU s per 100k events: tidebook {self.cpu * per:.2f}, Postgres "
-            f"{self.postgres_cpu * per:.2f}, player {self.player_cpu * per:.2f}; peak RSS of "
-            f"the writer {self.rss:.0f} MB\n"
+            f"  {self.told('tidebook')}\n"
             f"  raw fetch+parse {self.fetch_rate:,.0f} events/s: {self.seconds / bare_s:.1f} times "
             f"that; raw COPY {self.rows / self.copy_s:,.0f} rows/s: "
-            f"{self.seconds / self.copy_s:.1f} times that\n"
-            f"  load {os.getloadavg()[0]:.1f} on {os.cpu_count()} cores"
+            f"{self.seconds / self.copy_s:.1f} times that"
         )
 
 
@@ -118,7 +104,16 @@ async def backfill(events: int, url: str, cache: Path) -> Result:
     assert not await connection.fetchval(unverified)
     await connection.close()
     return Result(
-        found, rows, seconds, first_s, cpu, postgres, players, rss, found / fetch_s, copy_s
+        events=found,
+        seconds=seconds,
+        cpu=cpu,
+        postgres_cpu=postgres,
+        player_cpu=players,
+        rss=rss,
+        rows=rows,
+        first_s=first_s,
+        fetch_rate=found / fetch_s,
+        copy_s=copy_s,
     )
 
 
@@ -151,7 +146,7 @@ async def test_backfill(database_url: str, other_database_url: str, tmp_path: Pa
     sys.stdout.write(f"\ncold {cold}\n")
     warm = await backfill(EVENTS, other_database_url, tmp_path)
     sys.stdout.write(f"from the log cache {warm}\n")
-    await peer.tell(EVENTS, database_url, {"cold": cold.rate, "warm": warm.rate})
+    await peer.tell(EVENTS, database_url, {"cold": cold, "warm": warm})
     for result in (cold, warm):
         assert result.rate > LEAST_RATE
         assert result.rss < MOST_RSS_MB
@@ -161,13 +156,13 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder, embedded.servers(Path(folder)) as urls:
         for events in map(int, sys.argv[1:] or [str(EVENTS)]):
             cache = Path(folder) / f"log-cache-{events}"
-            rates = {}
+            ours = {}
             for name, title in (("cold", "cold"), ("warm", "from the log cache")):
                 url = asyncio.run(_database(urls.database_url, f"{name} {events}"))
                 result = asyncio.run(backfill(events, url, cache))
-                rates[name] = result.rate
+                ours[name] = result
                 sys.stdout.write(f"{title} {result}\n")
-            asyncio.run(peer.tell(events, url, rates))
+            asyncio.run(peer.tell(events, url, ours))
 
 
 async def _database(base: str, name: str) -> str:

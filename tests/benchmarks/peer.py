@@ -19,7 +19,7 @@ import tempfile
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from hashlib import sha256
 from http import HTTPStatus
@@ -31,7 +31,7 @@ import msgspec
 
 from tests.benchmarks.chains import BOOKS, DEPLOYMENT, MANAGER, POOL_MANAGER, chain, folder
 from tests.benchmarks.player import Tape, cpu_s, playing
-from tests.benchmarks.processes import parent, peak_mb, tree_cpu_s
+from tests.benchmarks.processes import Cost, parent, peak_mb, tree_cpu_s
 from tests.story.market import free_port
 from tidebook import embedded
 
@@ -47,32 +47,6 @@ MOST_HEAP_MB, CACHE_BYTES = 8_192, 4 << 30
 
 class Absent(Exception):
     """Ponder cannot run here; the message says why."""
-
-
-class Result(msgspec.Struct):
-    """What one backfill of Ponder's took. CPU is in seconds, RSS in MB."""
-
-    events: int
-    trades: int
-    seconds: float
-    cpu: float
-    postgres_cpu: float
-    player_cpu: float
-    rss: float
-
-    @property
-    def rate(self) -> float:
-        return self.events / self.seconds
-
-    def __str__(self) -> str:
-        per = 1e5 / self.events
-        return (
-            f"Ponder {VERSION}: {self.events:,} events, {self.trades:,} trades in "
-            f"{self.seconds:.2f} s: {self.rate:,.0f} events/s\n"
-            f"  CPU s per 100k events: Ponder {self.cpu * per:.2f}, Postgres "
-            f"{self.postgres_cpu * per:.2f}, player {self.player_cpu * per:.2f}; peak RSS "
-            f"{self.rss:.0f} MB; load {os.getloadavg()[0]:.1f}"
-        )
 
 
 def installed() -> Path:
@@ -147,7 +121,7 @@ def ready(url: str) -> bool:
         return False
 
 
-async def backfill(root: Path, events: int, url: str, schema: str) -> Result:
+async def backfill(root: Path, events: int, url: str, schema: str) -> Cost:
     """Index a synthetic chain into a schema of a database; what it fetched stays there for more."""
     connection: Any = await asyncpg.connect(url)
     postmaster = parent(await connection.fetchval("select pg_backend_pid()"))
@@ -164,9 +138,22 @@ async def backfill(root: Path, events: int, url: str, schema: str) -> Result:
             cpu, rss = tree_cpu_s(process.pid), peak_mb(process.pid)
             postgres = tree_cpu_s(postmaster) - postgres_before
         players = cpu_s(player.pid) - player_before
-    trades = await connection.fetchval(f"select count(*) from {schema}.trades")
     await connection.close()
-    return Result(tape.events, trades, seconds, cpu, postgres, players, rss)
+    return Cost(
+        events=tape.events,
+        seconds=seconds,
+        cpu=cpu,
+        postgres_cpu=postgres,
+        player_cpu=players,
+        rss=rss,
+    )
+
+
+def _words(name: str, cost: Cost) -> str:
+    return (
+        f"{name} Ponder {VERSION}: {cost.events:,} events in {cost.seconds:.2f} s: "
+        f"{cost.rate:,.0f} events/s\n  {cost.told('Ponder')}\n"
+    )
 
 
 _SAME = {
@@ -191,7 +178,7 @@ async def compare(url: str, schema: str) -> None:
     await connection.close()
 
 
-async def tell(events: int, url: str, rates: dict[str, float]) -> None:
+async def tell(events: int, url: str, ours: Mapping[str, Cost]) -> None:
     """Run Ponder cold and warm beside our tables in a database; say how we compare."""
     if events > MOST_EVENTS:
         sys.stdout.write(f"Ponder: not run for more than {MOST_EVENTS:,} events\n")
@@ -201,10 +188,13 @@ async def tell(events: int, url: str, rates: dict[str, float]) -> None:
     except Absent as reason:
         sys.stdout.write(f"Ponder: not run, {reason}\n")
         return
-    for name, rate in rates.items():
-        result = await backfill(root, events, url, f"ponder_{name}")
+    for name, our in ours.items():
+        cost = await backfill(root, events, url, f"ponder_{name}")
         await compare(url, f"ponder_{name}")
-        sys.stdout.write(f"{name} {result}; ours is {rate / result.rate:.1f} times that\n")
+        sys.stdout.write(
+            f"{_words(name, cost)}  ours is {our.rate / cost.rate:.1f} times as fast and takes "
+            f"1/{cost.cpu_per_100k / our.cpu_per_100k:.1f} of the CPU, Postgres' with it\n"
+        )
 
 
 def main() -> None:
@@ -212,7 +202,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as data, embedded.servers(Path(data)) as urls:
         for name in ("cold", "warm"):
             result = asyncio.run(backfill(installed(), events, urls.database_url, name))
-            sys.stdout.write(f"{name} {result}\n")
+            sys.stdout.write(_words(name, result))
 
 
 if __name__ == "__main__":

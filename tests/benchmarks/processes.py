@@ -1,7 +1,39 @@
-"""What a process and those below it spend, from /proc."""
+"""What a process and those below it spend, from /proc, and how that is told."""
 
 import os
 from pathlib import Path
+
+import msgspec
+
+
+class Cost(msgspec.Struct, kw_only=True):
+    """What it took to index a chain. CPU is in seconds, RSS in MB."""
+
+    events: int
+    seconds: float
+    cpu: float
+    postgres_cpu: float
+    player_cpu: float
+    rss: float
+
+    @property
+    def rate(self) -> float:
+        """Events a second."""
+        return self.events / self.seconds
+
+    @property
+    def cpu_per_100k(self) -> float:
+        """CPU seconds of the indexer and its Postgres."""
+        return (self.cpu + self.postgres_cpu) * 1e5 / self.events
+
+    def told(self, whose: str) -> str:
+        """CPU and memory, for people."""
+        per = 1e5 / self.events
+        return (
+            f"CPU s per 100k events: {whose} {self.cpu * per:.2f}, Postgres "
+            f"{self.postgres_cpu * per:.2f}, player {self.player_cpu * per:.2f}; peak RSS of it "
+            f"{self.rss:.0f} MB; load {os.getloadavg()[0]:.1f} on {os.cpu_count()} cores"
+        )
 
 
 def tree(process: int) -> list[int]:
