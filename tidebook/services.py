@@ -54,6 +54,7 @@ async def _write(
     from indexer.chain.providers import Providers
     from indexer.chain.steps import Follower
     from indexer.ground import follow_whatever_comes
+    from indexer.scout import Scout
     from indexer.store.providers import keep
     from indexer.store.writer import open_store
     from tidebook.comparison import comparing
@@ -65,9 +66,10 @@ async def _write(
         opened.push_async_callback(node.close)
 
         cache = None if log_cache is None else LogCache(log_cache, deployment, warn)
+        scout = Scout(chain.urls, deployment, chain.confirmations, log_cache, warn)
 
         def source(canon: Canon, mirror: Mirror) -> Steps:
-            return Follower(node, canon, deployment, mirror.books, cache)
+            return Follower(node, canon, deployment, mirror.books, cache, scout)
 
         urls = await seat.urls()
         await ensure_schema(urls.database_url)

@@ -20,8 +20,10 @@ from indexer.chain.headers import unlinked
 from indexer.chain.log_cache import LogCache
 from indexer.chain.proof import LAG_PAUSES_S
 from indexer.chain.source import Source, Watch
+from indexer.chain.tokens import Tokens
 from indexer.domain.block import Block
 from indexer.domain.log import Log
+from indexer.domain.step import Advance
 from indexer.domain.units import Address
 
 FIRST_RANGE_BLOCKS = 100
@@ -82,6 +84,17 @@ async def backfill(
             yield found
     if cache is not None:
         await cache.kept()
+
+
+async def advances(
+    node: Source, watch: Watch, tokens: Tokens, start: Block, final: Block, cache: LogCache | None
+) -> AsyncIterator[list[Advance]]:
+    """The same as steps, with words about the tokens of new markets."""
+    async for found in backfill(node, watch, start, final, cache):
+        yield [
+            Advance(block, tuple(logs), await tokens.of(block, logs), "finalized")
+            for block, logs in found
+        ]
 
 
 def _require_linked(start: Block, found: Found, final: Block) -> None:

@@ -11,21 +11,23 @@ The rules, each paid for once:
 """
 
 from collections.abc import AsyncIterator, Iterable
+from typing import Protocol
 
-from indexer.chain.backfill import backfill
+from indexer.chain.backfill import advances
 from indexer.chain.errors import BadAnswer, BlockGone, ReorgTooDeep
 from indexer.chain.log_cache import LogCache
 from indexer.chain.source import Source, Watch
-from indexer.decode import created_tokens
+from indexer.chain.tokens import Tokens
 from indexer.domain.block import Block, BlockRef
 from indexer.domain.canon import Canon
 from indexer.domain.deployment import Deployment
-from indexer.domain.log import Log
-from indexer.domain.market import Token
-from indexer.domain.step import Advance, Finalize, Rollback, Step
+from indexer.domain.events import MarketCreated
+from indexer.domain.step import Advance, Finalize, Read, Rollback, Step
 from indexer.domain.units import Address, Hash
 
 HEADERS_AT_ONCE = 100
+AHEAD_BLOCKS = 1_000
+"""Of the past, from which on it is worth reading elsewhere."""
 STEPS_AT_ONCE = 64
 """Advances that may share a transaction while we catch up with the head."""
 
@@ -47,6 +49,15 @@ async def surviving(node: Source, grounds: Iterable[BlockRef]) -> BlockRef | Non
     return None
 
 
+class Ahead(Protocol):
+    """Reads much of the past elsewhere (scout.py). May end early: we then read on."""
+
+    def reads(
+        self, start: Block, final: Block, markets: Iterable[Address]
+    ) -> AsyncIterator[list[Read]]:
+        """Finalized blocks with logs after `start` up to and with `final`, range by range."""
+
+
 class Follower:
     """Turns one node's heads into batches of steps, and keeps canon to match.
 
@@ -61,15 +72,17 @@ class Follower:
         deployment: Deployment,
         markets: Iterable[Address],
         cache: LogCache | None = None,
+        ahead: Ahead | None = None,
     ) -> None:
         self.node_head = 0
         """The newest height the node has told of."""
         self._cache = cache
+        self._ahead = ahead
         self._node = node
         self._canon = canon
         self._deployment = deployment
         self._watch = Watch(deployment, markets)
-        self._tokens: dict[Address, Token] = {}
+        self._tokens = Tokens(node, deployment)
 
     async def batches(self) -> AsyncIterator[list[Step]]:
         """Steps until the node fails for good. Raises the errors of chain/errors.py."""
@@ -106,14 +119,19 @@ class Follower:
         below = await self._settle_below(final)
         if below:
             yield below
-        start = self._canon.head
-        async for found in backfill(self._node, self._watch, start, final, self._cache):
-            steps: list[Step] = []
-            for block, logs in found:
-                tokens = await self._tokens_of(block, logs)
-                steps.append(Advance(block, tuple(logs), tokens, "finalized"))
-                self._canon.restart(block)
-            yield steps
+        if self._ahead is not None and final.number - self._canon.head.number >= AHEAD_BLOCKS:
+            markets = self._watch.markets
+            async for reads in self._ahead.reads(self._canon.head, final, markets):
+                for read in reads:
+                    self._canon.restart(read.block)
+                    markets.update(e.market for e in read.events if isinstance(e, MarketCreated))
+                yield list(reads)
+        if self._canon.head.number < final.number:
+            watch, tokens, start = self._watch, self._tokens, self._canon.head
+            async for steps in advances(self._node, watch, tokens, start, final, self._cache):
+                for step in steps:
+                    self._canon.restart(step.block)
+                yield list(steps)
 
     async def _settle_below(self, final: Block) -> list[Step]:
         """Settle what was not final when we stopped, now that `final` is above all of it."""
@@ -144,7 +162,7 @@ class Follower:
 
     async def _toward(self, head: Block) -> AsyncIterator[list[Step]]:
         """Steps from our head to the node's; fewer, if the branch goes away meanwhile."""
-        self._tokens.clear()  # on another branch they may be others behind the same addresses
+        self._tokens.forget()
         try:
             branch = await self._branch(head)
             steps: list[Step] = []
@@ -157,7 +175,7 @@ class Follower:
                 block = branch[-1]
                 try:
                     logs = await self._node.logs_of(block, self._watch)
-                    tokens = await self._tokens_of(block, logs)
+                    tokens = await self._tokens.of(block, logs)
                 except BlockGone:
                     break
                 branch.pop()
@@ -222,16 +240,3 @@ class Follower:
     def _settle(self, final: Block) -> Step:
         self._canon.finalize(final.ref)
         return Finalize(final.ref)
-
-    async def _tokens_of(self, block: Block, logs: Iterable[Log]) -> tuple[Token, ...]:
-        """Words about the tokens that markets created in this block trade.
-
-        Told with every creation, for a rollback may have taken them back.
-        """
-        told = []
-        for address in created_tokens(logs, self._deployment):
-            if address not in self._tokens:
-                known = self._deployment.token(address)
-                self._tokens[address] = known or await self._node.token(address, block)
-            told.append(self._tokens[address])
-        return tuple(told)
