@@ -31,6 +31,9 @@ COMMIT_EVENTS = 50_000
 COMMIT_S = 2.0
 """Age at which a transaction is committed with fewer, also if the source is slow."""
 
+PARTS_AHEAD = 4
+"""Folded parts that may wait while one is written: a commit keeps nobody from folding on."""
+
 Told = Callable[[Canon, int, int, int], None]
 """Told after each commit: canon as of it, its blocks, its events, and the node's head."""
 
@@ -50,34 +53,39 @@ class Past:
     def __init__(self, store: Store, told: Told) -> None:
         self._store = store
         self._told = told
+        self._parts: asyncio.Queue[Part] = asyncio.Queue(PARTS_AHEAD)
         self._writing: asyncio.Task[None] | None = None
         self._open: AsyncExitStack | None = None
         self._transaction: Transaction | None = None
+        self._turn = asyncio.Lock()
+        """Held by whoever uses the transaction."""
         self._blocks = self._events = 0
         self._began = 0.0
+        self._at_work = False
         self._last: Part | None = None
+        self._failure: BaseException | None = None
+        """What the store did: what is open is not to be committed."""
         self.anchor: Block | None = None
         """The last block that is committed."""
-        self._failed = False
-        """The store did: what is open is not to be committed."""
-        self._called = asyncio.Event()
-        """Somebody waits for the part that is being written."""
+
+    async def take(self, part: Part) -> None:
+        """Have a part written; waits while PARTS_AHEAD others are. Raises what any of them did."""
+        if not self._at_work:
+            self._at_work = True
+            gc.disable()
+            await self._store.begin_past(part.canon, part.node_head)
+        if self._writing is None:
+            self._writing = asyncio.create_task(self._write())
+        await self._parts.put(part)
+        self._require_well()
 
     async def recall(self, memory: Memory, events: Sequence[AnyEvent], number: int) -> None:
         """Bring back what `events`, of block `number` on, name. Waits only if something is."""
         if memory.lacks(events):
             await self._written()
-            with self._noting_failure():
-                await (await self._begin()).recall(memory, events, number)
-
-    async def take(self, part: Part) -> None:
-        """Begin to write a part, once the one before it is written. Raises what that raised."""
-        if self._last is None:
-            gc.disable()
-            await self._store.begin_past(part.canon, part.node_head)
-        await self._written()
-        self._last = part
-        self._writing = asyncio.create_task(self._write(part))
+            async with self._turn:
+                with self._noting_failure():
+                    await (await self._begin()).recall(memory, events, number)
 
     async def finish(self) -> None:
         """Commit all that was taken; then readers get the indexes that a first sync kept back."""
@@ -87,38 +95,57 @@ class Past:
     async def _save(self) -> None:
         """Commit all that was taken."""
         await self._written()
-        if self._transaction is not None:
-            await self._commit()
-        self._last = None
+        async with self._turn:
+            if self._transaction is not None:
+                await self._commit()
+        self._at_work = False
         gc.enable()
 
     async def _written(self) -> None:
-        if self._writing is not None:
-            self._called.set()
-            await self._writing
-            self._called.clear()
-            self._writing = None
+        """Wait until all parts are written, if not committed."""
+        await self._parts.join()
+        self._require_well()
 
-    async def _write(self, part: Part) -> None:
+    def _require_well(self) -> None:
+        if self._failure is not None:
+            raise self._failure
+
+    async def _write(self) -> None:
+        """Write part after part. Behind a failure they are only counted: nobody waits in vain."""
+        while True:
+            part = await self._next()
+            try:
+                if self._failure is None:
+                    async with self._turn:
+                        await self._send(part)
+            except Exception as failure:
+                self._failure = failure
+            finally:
+                if part is not None:
+                    self._parts.task_done()
+
+    async def _next(self) -> Part | None:
+        """The next part; None if the open transaction grows too old for one."""
+        until = None if self._transaction is None else self._began + COMMIT_S
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout_at(until):
+                return await self._parts.get()
+        return None
+
+    async def _send(self, part: Part | None) -> None:
         with self._noting_failure():
-            await self._send(part)
-
-    async def _send(self, part: Part) -> None:
-        clock = asyncio.get_running_loop().time
-        transaction = await self._begin()
-        for read, applied in part.blocks:
-            await transaction.record(read, applied)
-            self._events += len(read.events)
-        self._blocks += len(part.blocks)
-        await transaction.flush_facts()
-        if part.checkpoint is not None:
-            await transaction.save(part.checkpoint)
-        if self._events < COMMIT_EVENTS and clock() < self._began + COMMIT_S:
-            with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout_at(self._began + COMMIT_S):
-                    await self._called.wait()
-                    return
-        await self._commit()
+            if part is not None:
+                transaction = await self._begin()
+                for read, applied in part.blocks:
+                    await transaction.record(read, applied)
+                    self._events += len(read.events)
+                self._blocks += len(part.blocks)
+                self._last = part
+                await transaction.flush_facts()
+                await transaction.save(part.checkpoint)
+            too_old = asyncio.get_running_loop().time() >= self._began + COMMIT_S
+            if self._transaction is not None and (self._events >= COMMIT_EVENTS or too_old):
+                await self._commit()
 
     async def _begin(self) -> Transaction:
         """The open transaction; a new one, if there is none."""
@@ -130,14 +157,16 @@ class Past:
 
     async def _commit(self) -> None:
         assert self._transaction is not None, "nothing to commit"
-        assert self._last is not None, "nothing was taken"
         assert self._open is not None, "a transaction that nobody opened"
-        canon = self._last.canon
+        last = self._last
         with self._noting_failure():
-            await self._transaction.move_cursor(canon, node_head=self._last.node_head, live=False)
+            if last is not None:  # else there is only what was recalled
+                canon = last.canon
+                await self._transaction.move_cursor(canon, node_head=last.node_head, live=False)
             await self._open.aclose()
-        self.anchor = canon.anchor
-        self._told(canon, self._blocks, self._events, self._last.node_head)
+        if last is not None:
+            self.anchor = last.canon.anchor
+            self._told(last.canon, self._blocks, self._events, last.node_head)
         self._open = self._transaction = None
         self._blocks = self._events = 0
         gc.collect(0)
@@ -154,7 +183,7 @@ class Past:
         try:
             if error is None:
                 await self.finish()
-            elif isinstance(error, Exception) and not self._failed:
+            elif isinstance(error, Exception) and self._failure is None:
                 await self._save()  # a source that ends badly: what it told before is sound
         finally:
             await self._abandon(error)
@@ -163,8 +192,8 @@ class Past:
     def _noting_failure(self) -> Iterator[None]:
         try:
             yield
-        except BaseException:
-            self._failed = True
+        except BaseException as failure:
+            self._failure = failure
             raise
 
     async def _abandon(self, error: BaseException | None) -> None:
