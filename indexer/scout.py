@@ -54,7 +54,7 @@ class Errand(msgspec.Struct, frozen=True):
 
 
 class Scout:
-    """The writer's side."""
+    """The writer's side. One errand at a time; to be closed."""
 
     def __init__(
         self,
@@ -69,12 +69,14 @@ class Scout:
         self._confirmations = confirmations
         self._log_cache = log_cache
         self._tell = tell
+        self._process: asyncio.subprocess.Process | None = None
 
     async def reads(
         self, start: Block, final: Block, markets: Iterable[Address]
     ) -> AsyncIterator[list[Read]]:
         """Finalized blocks with logs after `start`, range by range; perhaps not all of them."""
-        process = await asyncio.create_subprocess_exec(
+        await self.close()
+        self._process = process = await asyncio.create_subprocess_exec(
             *(sys.executable, "-m", "indexer.scout"),
             stdin=asyncio.subprocess.PIPE,
             stdout=asyncio.subprocess.PIPE,
@@ -83,28 +85,34 @@ class Scout:
         )
         assert process.stdin is not None
         assert process.stdout is not None
-        try:
-            errand = Errand(
-                self._urls,
-                self._deployment,
-                self._confirmations,
-                self._log_cache,
-                start,
-                final,
-                tuple(markets),
-            )
-            process.stdin.write(_framed(errand))
-            with contextlib.suppress(asyncio.IncompleteReadError):
-                while True:
-                    (length,) = _LENGTH.unpack(await process.stdout.readexactly(_LENGTH.size))
-                    yield pickle.loads(await process.stdout.readexactly(length))
-            code = await process.wait()
-            if code not in (0, GAVE_UP):
-                self._tell(f"the scout ended with {code}; the writer reads the past by itself")
-        finally:
+        process.stdin.write(_framed(self._errand(start, final, markets)))
+        with contextlib.suppress(asyncio.IncompleteReadError):
+            while True:
+                (length,) = _LENGTH.unpack(await process.stdout.readexactly(_LENGTH.size))
+                yield pickle.loads(await process.stdout.readexactly(length))
+        code = await process.wait()
+        await self.close()
+        if code not in (0, GAVE_UP):
+            self._tell(f"the scout ended with {code}; the writer reads the past by itself")
+
+    async def close(self) -> None:
+        """End what is under way."""
+        process, self._process = self._process, None
+        if process is not None:
             if process.returncode is None:
                 process.kill()
-                await process.wait()
+            await process.communicate()
+
+    def _errand(self, start: Block, final: Block, markets: Iterable[Address]) -> Errand:
+        return Errand(
+            self._urls,
+            self._deployment,
+            self._confirmations,
+            self._log_cache,
+            start,
+            final,
+            tuple(markets),
+        )
 
 
 def _framed(message: object) -> bytes:

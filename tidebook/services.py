@@ -67,6 +67,7 @@ async def _write(
 
         cache = None if log_cache is None else LogCache(log_cache, deployment, warn)
         scout = Scout(chain.urls, deployment, chain.confirmations, log_cache, warn)
+        opened.push_async_callback(scout.close)
 
         def source(canon: Canon, mirror: Mirror) -> Steps:
             return Follower(node, canon, deployment, mirror.books, cache, scout)
