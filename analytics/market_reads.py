@@ -16,7 +16,7 @@ from sqlalchemy import (
     true,
     union,
 )
-from sqlalchemy.dialects.postgresql import aggregate_order_by, distinct_on
+from sqlalchemy.dialects.postgresql import aggregate_order_by
 
 from analytics.books import BookState, LevelRow, TopRow, fold_levels
 from analytics.limits import MAX_ENTRIES, MAX_TOPS
@@ -27,6 +27,7 @@ from indexer.domain.order import Side, Trade
 from indexer.domain.units import Address
 from indexer.store import analytics_tables as k
 from indexer.store import tables as t
+from indexer.store.books import book_at
 from indexer.store.columns import Hex
 from indexer.store.queries import Query
 from indexer.store.snapshot import Snapshot
@@ -36,17 +37,9 @@ async def levels_at(
     snapshot: Snapshot, market: Address, upto: int
 ) -> dict[Side, list[tuple[int, int]]]:
     """A market's book at the end of a block, best first."""
-    lc = t.level_changes.c
-    newest = (
-        select(lc.side, lc.price, lc.quantity)
-        .where(lc.market == market, lc.block_number <= upto)
-        .ext(distinct_on(lc.side, lc.price))
-        .order_by(lc.side, lc.price, lc.block_number.desc())
-    )
-    book = BookState(market, 1)
-    for side, price, quantity in map(tuple, await snapshot.read(newest)):
-        book.set(side, price, quantity)
-    return {"buy": book.levels("buy"), "sell": book.levels("sell")}
+    then = await book_at(snapshot, market, upto)
+    sides: tuple[Side, Side] = ("buy", "sell")
+    return {side: [(one.price, one.quantity) for one in then.depth(side)] for side in sides}
 
 
 async def tops(snapshot: Snapshot, listing: Listing, start: int, upto: int) -> list[TopRow]:

@@ -24,6 +24,7 @@ from api.scalars import Long
 from api.view import AfterTx, Final, Pin
 from indexer.domain.order import Order, Side
 from indexer.domain.units import Address
+from indexer.store import books
 
 Info = strawberry.Info[Any, None]
 Limit = Annotated[int, strawberry.argument(description=f"Rows: 1 to {MAX_ROWS}.")]
@@ -226,11 +227,13 @@ class ChainQuery:
         listing = await info.context.loaders.listing("market", market)
         at = await view.resolve(snapshot, block, finality, after_tx)
 
+        then = None if at is None else await books.book_at(snapshot, listing.address, at)
+
         async def queued(side: Side) -> list[BookOrder]:
-            if at is None:
+            if at is None or then is None:
                 found = await fills.queued(snapshot, listing.address, side, rows)
             else:
-                found = await past_books.queued_at(snapshot, listing.address, side, at, rows)
+                found = await past_books.queued_at(snapshot, listing.address, then, side, at, rows)
             return _placed(found, listing)
 
         bids, asks = await queued("buy"), await queued("sell")

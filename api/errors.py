@@ -6,7 +6,8 @@ ApiError           carries `extensions.code`
 ├── BlockNotReached  BLOCK_NOT_REACHED  the chain's, or ours: the block is not indexed yet
 ├── Reorged        REORGED  the chain's: the block asked for was retracted
 ├── BeyondRetention  BEYOND_RETENTION  ours: the block is before what is kept
-│   └── HistoryLost  the same of messages
+│   ├── HistoryLost  the same of messages
+│   └── QueueLost  the same of one level's queue
 ├── Unavailable    UNAVAILABLE  the operator's: the database does not answer, or has no schema
 └── Internal       INTERNAL     ours: logged with its trace, told without it
 """
@@ -91,6 +92,12 @@ class HistoryLost(BeyondRetention):
     """The messages behind a subscription's position cannot all be told."""
 
     hint = "subscribe without `after`, and read anew what you keep"
+
+
+class QueueLost(BeyondRetention):
+    """A past queue of the contract's broken list, in a database from before they were kept."""
+
+    hint = "ask for depth, which is kept, or have the chain indexed anew"
 
 
 class Unavailable(ApiError):

@@ -4,7 +4,7 @@
 
 import contextlib
 import logging
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Sequence
 from typing import Annotated, Any
 
 import asyncpg
@@ -14,7 +14,7 @@ from strawberry.extensions import SchemaExtension
 from strawberry.schema.config import StrawberryConfig
 from strawberry.types import ExecutionContext
 
-from api import arguments, listed_reads, lists, market_reads, past, reads, types, view
+from api import arguments, listed_reads, lists, market_reads, reads, types, view
 from api.candles import read_candles
 from api.chain import ChainQuery
 from api.chain_reads import Header
@@ -32,9 +32,12 @@ from api.scalars import LONG, Long, OrderStatus, Side
 from api.subscriptions import Subscription
 from api.view import AfterTx, Final, Pin
 from api.witness import WitnessQuery
+from indexer.domain import order as domain
+from indexer.domain.change import StandingLevel
 from indexer.domain.interval import INTERVALS
 from indexer.domain.listing import Listing
 from indexer.domain.units import Hash
+from indexer.store import books
 from indexer.store.snapshot import Pool, Snapshot
 
 _log = logging.getLogger("tidebook.api")
@@ -227,19 +230,20 @@ class Query(WitnessQuery, ChainQuery, ConnectionQuery):
         listing = await info.context.loaders.listing("market", market)
         at = await view.resolve(snapshot, block, finality, after_tx)
         address = listing.address
+        sides: Sequence[Sequence[domain.Level | StandingLevel]]
         if at is None:
-            bids, asks = await market_reads.book(snapshot, address, limit)
+            sides = await market_reads.book(snapshot, address, limit)
             stands = _block(await reads.position(snapshot))
         else:
-            bids = await past.levels_at(snapshot, address, "buy", at, limit)
-            asks = await past.levels_at(snapshot, address, "sell", at, limit)
+            then = await books.book_at(snapshot, address, at)
+            sides = then.depth("buy")[:limit], then.depth("sell")[:limit]
             stands = _stored(await view.header_at(snapshot, at))
         return types.Depth(
             market=types.Market.of(listing),
             block=stands,
             seq=Long(await reads.channel_seq(snapshot, f"depth:{address}")),
-            bids=[types.Level.of(level, listing) for level in bids],
-            asks=[types.Level.of(level, listing) for level in asks],
+            bids=[types.Level.of(level, listing) for level in sides[0]],
+            asks=[types.Level.of(level, listing) for level in sides[1]],
         )
 
     @strawberry.field(description="An account's balances inside the exchange, by token.")

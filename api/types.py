@@ -15,6 +15,7 @@ from api.scalars import Long, OrderStatus, OrderType, Side, TimeInForce
 from indexer.domain import balance as domain_balance
 from indexer.domain import market as domain_market
 from indexer.domain import order as domain_order
+from indexer.domain.change import StandingLevel
 from indexer.domain.listing import Listing
 from indexer.domain.units import to_decimal
 
@@ -188,7 +189,7 @@ class Level:
     order_count: int
 
     @classmethod
-    def of(cls, level: domain_order.Level, listing: Listing) -> "Level":
+    def of(cls, level: domain_order.Level | StandingLevel, listing: Listing) -> "Level":
         return cls(
             price=listing.price(level.price),
             raw_price=str(level.price),

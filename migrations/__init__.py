@@ -14,7 +14,7 @@ from sqlalchemy import Connection, MetaData, inspect, text
 from sqlalchemy.ext.asyncio import create_async_engine
 
 SCHEMA = "tidebook"
-HEAD = "0011"
+HEAD = "0012"
 """The revision this code works with (a test holds it to the newest file in versions/)."""
 
 

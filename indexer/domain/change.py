@@ -16,7 +16,7 @@ from indexer.domain.balance import Balance
 from indexer.domain.block import Block, BlockRef, Promotion
 from indexer.domain.divergence import Divergence
 from indexer.domain.market import Market, Token
-from indexer.domain.order import Candle, Level, Order, OrderStatus, Trade
+from indexer.domain.order import Candle, Level, Order, OrderStatus, Side, Trade
 from indexer.domain.units import Address, Amount, Hash, Price, Quantity
 
 R = TypeVar("R")
@@ -90,14 +90,44 @@ def _inverses(deltas: Iterable[Delta[R]]) -> tuple[Delta[R], ...]:
     return tuple(d.inverse() for d in deltas)
 
 
+class StandingLevel(msgspec.Struct, frozen=True, array_like=True, gc=False):
+    """A level of a whole book, as of the block that touched it last."""
+
+    price: Price
+    quantity: Quantity
+    order_count: int
+    updated_block: int
+
+
+class WholeBook(msgspec.Struct, frozen=True):
+    """A book as a block leaves it, best first: where reading one of a later block begins."""
+
+    market: Address
+    block_number: int
+    bids: tuple[StandingLevel, ...]
+    asks: tuple[StandingLevel, ...]
+
+
+class BrokenQueue(msgspec.Struct, frozen=True):
+    """Whom a taker meets at a level whose list was spliced: no event tells it."""
+
+    market: Address
+    side: Side
+    price: Price
+    block_number: int
+    order_ids: tuple[int, ...]
+
+
 class Applied(msgspec.Struct, frozen=True):
-    """What one block did."""
+    """What one block did, and of what it left behind that which no delta tells."""
 
     block: Block
     deltas: Deltas
     trades: tuple[Trade, ...] = ()
     order_changes: tuple[OrderChange, ...] = ()
     divergences: tuple[Divergence, ...] = ()
+    books: tuple[WholeBook, ...] = ()
+    queues: tuple[BrokenQueue, ...] = ()
 
 
 class Rewound(msgspec.Struct, frozen=True):

@@ -12,7 +12,14 @@ from typing import TYPE_CHECKING, assert_never
 
 from indexer.domain import events as ev
 from indexer.domain.block import Block
-from indexer.domain.change import Applied, Delta, Deltas, OrderChange, OrderChangeKind
+from indexer.domain.change import (
+    Applied,
+    BrokenQueue,
+    Delta,
+    Deltas,
+    OrderChange,
+    OrderChangeKind,
+)
 from indexer.domain.effect import Cancel, Close, Expire, Fill
 from indexer.domain.order import Order, OrderStatus, Trade
 from indexer.domain.units import ZERO_ADDRESS, Address, Amount, Hash, Quantity, quote_amount
@@ -22,6 +29,7 @@ from indexer.mirror.candles import add_trade
 from indexer.mirror.errors import FoldError, Impossible
 from indexer.mirror.fees import learn
 from indexer.mirror.rules import RULES
+from indexer.mirror.whole import broken_queues, is_due, whole_books
 
 if TYPE_CHECKING:
     from indexer.mirror.fold import Mirror
@@ -39,6 +47,8 @@ class BlockFold:
         self._tx = Hash("")
         self._fees: dict[tuple[Address, bool], Amount] = {}
         self._unclosed: list[Order] = []
+        self._due: list[tuple[Book, int]] = []
+        self._queues: list[BrokenQueue] = []
         self._audit = Audit(RULES[mirror.deployment.protocol], mirror.ledger, block)
 
     def run(self, events: Iterable[ev.AnyEvent]) -> Applied:
@@ -57,6 +67,8 @@ class BlockFold:
             tuple(self._trades),
             tuple(self._order_changes),
             tuple(self._audit.divergences),
+            whole_books(self._block.number, self._due) if self._due else (),
+            tuple(self._queues),
         )
 
     def _take_deltas(self) -> Deltas:
@@ -65,7 +77,9 @@ class BlockFold:
         levels = []
         for book in self._touched.values():
             orders += book.orders.take_deltas()
-            levels += book.levels.take_deltas()
+            of_book = book.levels.take_deltas()
+            levels += of_book
+            self._queues += broken_queues(self._block.number, book, of_book)
         return Deltas(
             tuple(mirror.tokens.take_deltas()),
             tuple(mirror.markets.take_deltas()),
@@ -124,6 +138,8 @@ class BlockFold:
         if event.order_id in book.orders:
             raise Impossible(f"order {event.order_id} placed again", "each order placed once")
         book.newest = max(book.newest, event.order_id)
+        if is_due(event.order_id):
+            self._due.append((book, event.order_id))
         protocol = self._mirror.deployment.protocol
         is_market = event.type == "market"
         order = Order(

@@ -6,6 +6,8 @@ recording and runs under property tests.
 
 from collections.abc import Iterable, Sequence
 
+from msgspec.structs import replace
+
 from indexer.domain import events as ev
 from indexer.domain.block import Block, BlockRef, Promotion
 from indexer.domain.change import Applied, Deltas, Rewound, Settled
@@ -67,7 +69,8 @@ class Mirror:
         applied = BlockFold(self, block).run(events)
         self._head = block
         if not final:
-            self.journal.append(applied)
+            told = applied.books or applied.queues  # a rollback needs none of these
+            self.journal.append(replace(applied, books=(), queues=()) if told else applied)
         return applied
 
     def rewind(self, ancestor: Block) -> Rewound:

@@ -60,6 +60,21 @@ class _LevelChangeRow(msgspec.Struct, gc=False):
     order_count: int
 
 
+class _BookRow(msgspec.Struct, gc=False):
+    market: str
+    block_number: int
+    bids: str
+    asks: str
+
+
+class _QueueRow(msgspec.Struct, gc=False):
+    market: str
+    side: str
+    price: int
+    block_number: int
+    order_ids: str
+
+
 class _BalanceChangeRow(msgspec.Struct, gc=False):
     account: str
     token: str
@@ -113,6 +128,8 @@ class Batch:
         self.order_changes: list[Any] = []
         self.level_changes: list[_LevelChangeRow] = []
         self.balance_changes: list[_BalanceChangeRow] = []
+        self.books: list[_BookRow] = []
+        self.queues: list[_QueueRow] = []
         self.divergences: list[_DivergenceRow] = []
         self.undo: list[_UndoRow] = []
         self.clear()
@@ -132,6 +149,8 @@ class Batch:
             tables.order_changes: self.order_changes,
             tables.level_changes: self.level_changes,
             tables.balance_changes: self.balance_changes,
+            tables.books: self.books,
+            tables.queues: self.queues,
             tables.divergences: self.divergences,
             tables.undo: self.undo,
         }
@@ -160,6 +179,14 @@ class Batch:
                 _image(one.found),
             )
             for one in applied.divergences
+        ]
+        self.books += [
+            _BookRow(one.market, one.block_number, _text(one.bids), _text(one.asks))
+            for one in applied.books
+        ]
+        self.queues += [
+            _QueueRow(one.market, one.side, one.price, one.block_number, _text(one.order_ids))
+            for one in applied.queues
         ]
         self.set(applied.deltas)
         self._append_changes(block.number, applied.deltas)
@@ -225,8 +252,12 @@ class Batch:
                 ordinal += 1
 
 
+def _text(values: object) -> str:
+    return msgspec.json.encode(values).decode()
+
+
 def _image(record: msgspec.Struct | None) -> str | None:
-    return None if record is None else msgspec.json.encode(record).decode()
+    return None if record is None else _text(record)
 
 
 def deltas_from(rows: Iterable[tuple[str, str | None, str | None]]) -> Deltas:

@@ -132,8 +132,30 @@ level_changes = Table(
     Column("log_index", Integer, nullable=False),
     units("quantity"),
     Column("order_count", Integer, nullable=False),
-    Index(None, "market", "side", "price", "block_number"),
+    Index(None, "market", "block_number"),
     comment="A level after each block that touched it; quantity 0 when it went.",
+)
+
+books = Table(
+    "books",
+    metadata,
+    key("market", Hex),
+    key("block_number", BigInteger),
+    Column("bids", Text, nullable=False),
+    Column("asks", Text, nullable=False),
+    Index(None, "block_number"),
+    comment="A whole book after some blocks: JSON of (price, quantity, orders, block), best first.",
+)
+
+queues = Table(
+    "queues",
+    metadata,
+    key("block_number", BigInteger),
+    key("market", Hex),
+    key("side", Text),
+    key("price", Units),
+    Column("order_ids", Text, nullable=False),
+    comment="Who waited, after a block that touched it, at a level whose list is broken: JSON.",
 )
 
 balance_changes = Table(

@@ -23,6 +23,7 @@ DECIDED = (
     *(tables.tokens, tables.markets, tables.orders, tables.levels, tables.balances),
     *(tables.candles, tables.events, tables.trades, tables.order_changes),
     *(tables.level_changes, tables.balance_changes, tables.divergences),
+    *(tables.books, tables.queues),
 )
 """Tables that the winning branch alone decides."""
 

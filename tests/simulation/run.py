@@ -23,6 +23,7 @@ from indexer.chain.roster import NONE_LEFT_S
 from indexer.chain.steps import Follower
 from indexer.domain.canon import Canon
 from indexer.ground import follow_whatever_comes
+from indexer.mirror import whole
 from indexer.mirror.fold import Mirror
 from indexer.relay import EpochChanged, RedisChanged, RedisStreams, Relay
 from indexer.store import past, tables
@@ -395,7 +396,11 @@ def simulate(seed: int) -> Run:
     collects = gc.isenabled()
     gc.disable()  # whatever it finalizes would be part of the run, at a time of its own
     try:
-        with small_limits() if run.small else ExitStack(), patch.object(past, "gc"):
+        with (
+            small_limits() if run.small else ExitStack(),
+            patch.object(past, "gc"),
+            patch.object(whole, "EVERY_ORDERS", 4),  # whole books, on chains of a few orders
+        ):
             clock.run(run.live())
     except BaseException as error:
         error.add_note(f"seed {seed}: make sim SEED={seed}")

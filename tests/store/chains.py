@@ -120,7 +120,7 @@ async def exported(database_url: str) -> dict[str, Any]:
 async def tables(database_url: str) -> dict[str, list[Any]]:
     """Every row of every table that a chain decides, in a fixed order."""
     names = "tokens markets orders levels balances candles events trades order_changes"
-    names += " level_changes balance_changes"
+    names += " level_changes balance_changes books queues"
     connection = await postgres.connect(database_url)
     try:
         return {

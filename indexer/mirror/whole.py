@@ -1,0 +1,53 @@
+"""What a block leaves behind that nobody can read off its deltas alone.
+
+A whole book, every so many orders of its market: reading a past book begins at one, and so costs
+what the book held and those orders did, not what the chain did before and since. Which blocks get
+one follows from the block's orders and its book, so every path to a block leaves the same.
+
+The queue of every broken level a block touched: the contract's list was spliced there, and whom it
+lost or found again has no event of its own.
+"""
+
+from collections.abc import Iterable, Sequence
+
+from indexer.domain.change import BrokenQueue, Delta, StandingLevel, WholeBook
+from indexer.domain.order import Level, Side
+from indexer.mirror.book import Book
+
+EVERY_ORDERS = 256
+"""Orders of one market between two whole books of it; more, where the book has more levels."""
+
+
+def is_due(order_id: int) -> bool:
+    """Whether the block in which a market's order was placed may be due. Contracts count up."""
+    return order_id % EVERY_ORDERS == 0
+
+
+def whole_books(number: int, due: Iterable[tuple[Book, int]]) -> tuple[WholeBook, ...]:
+    """The books of block `number` that are due: `due` pairs each with an order of `is_due`.
+
+    A book of more levels waits for more orders, to the next power of two: what is kept of books
+    never grows faster than what happens in them.
+    """
+    found: dict[str, WholeBook] = {}
+    for book, order_id in due:
+        bids, asks = _side(book, "buy"), _side(book, "sell")
+        levels = len(bids) + len(asks)
+        if order_id % max(EVERY_ORDERS, 1 << max(levels - 1, 0).bit_length()) == 0:
+            found[book.market] = WholeBook(book.market, number, bids, asks)
+    return tuple(found.values())
+
+
+def _side(book: Book, side: Side) -> tuple[StandingLevel, ...]:
+    return tuple(
+        StandingLevel(one.price, one.quantity, one.order_count, one.updated_block)
+        for one in book.depth(side)
+    )
+
+
+def broken_queues(number: int, book: Book, deltas: Sequence[Delta[Level]]) -> Iterable[BrokenQueue]:
+    """The queues of the broken levels among those that block `number` touched."""
+    for delta in deltas:
+        if (level := delta.after) is not None and level.broken:
+            ids = tuple([order.order_id for order in book.queue(level.side, level.price)])
+            yield BrokenQueue(book.market, level.side, level.price, number, ids)
