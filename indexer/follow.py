@@ -78,9 +78,12 @@ async def follow(
                     live = True
                 for run in runs(batch):
                     told = read(mirror, run)
+                    tx.receive(step for step, _ in told)
+                    await tx.flush_facts()
                     await tx.recall(memory, *_named(told))
                     for step, change in fold(mirror, memory, told):
                         await tx.record(step, change)
+                        await tx.flush_facts()
                         tx.enqueue(wire.encode(change, mirror.head))
                 await tx.move_cursor(canon, node_head=steps.node_head, live=live)
                 await tx.save(store.checkpoint(mirror, canon))

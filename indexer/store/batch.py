@@ -13,8 +13,8 @@ from sqlalchemy import Table
 
 from indexer.domain.block import BlockRef, Finality
 from indexer.domain.change import Applied, Delta, Deltas, OrderChange
-from indexer.domain.log import Log
 from indexer.domain.order import Trade
+from indexer.domain.step import Advance, Read
 from indexer.store import tables
 from indexer.store.event_rows import EventRow, Packed, event_row
 
@@ -155,13 +155,23 @@ class Batch:
             tables.undo: self.undo,
         }
 
-    def add(self, applied: Applied, logs: Iterable[Log], finality: Finality) -> None:
-        """A block and everything it did; of the past, whose logs came packed, without them."""
-        block = applied.block
+    def receive(self, step: Advance | Read) -> None:
+        """A block and what it logged, whatever that does; packed, if it is of the past."""
+        block = step.block
+        finality: Finality = "finalized" if isinstance(step, Read) else step.finality
         self.blocks.append(
             _BlockRow(block.hash, block.number, block.parent_hash, block.timestamp, finality)
         )
-        self.events += [event_row(block.number, log) for log in logs]
+        if isinstance(step, Read):
+            if self.past_since is None:
+                self.past_since = block.number
+            self.packed.add(step.rows, len(step.events))
+        else:
+            self.events += [event_row(block.number, log) for log in step.logs]
+
+    def add(self, applied: Applied, *, undo: bool) -> None:
+        """Everything a block did; `undo`: with what takes it back."""
+        block = applied.block
         self.trades += applied.trades
         self.order_changes += [
             _OrderChangeRow(ordinal, *astuple(change))
@@ -190,7 +200,7 @@ class Batch:
         ]
         self.set(applied.deltas)
         self._append_changes(block.number, applied.deltas)
-        if finality != "finalized":
+        if undo:
             self._remember(block.ref, applied.deltas)
 
     def take(self, kind: str) -> tuple[list[Any], list[Any], list[tuple[Any, ...]]]:

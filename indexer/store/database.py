@@ -109,6 +109,12 @@ class Database(Protocol):
     async def notify(self) -> None:
         """Tell the relay, once the transaction is committed, that the outbox has grown."""
 
+    async def forward(self) -> None:
+        """Let the database begin what was asked so far, while the rest is made ready.
+
+        Between two of these, what is deleted from a table and what is added to it have other keys.
+        """
+
     # -- indexes, each in a transaction of its own ------------------------------------------------
 
     async def drop_indexes(self, indexes: Sequence[Index]) -> bool:

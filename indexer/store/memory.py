@@ -310,6 +310,9 @@ class MemoryDatabase:
 
         self._write(tell)
 
+    async def forward(self) -> None:
+        """Nothing waits here."""
+
     # -- indexes ----------------------------------------------------------------------------------
 
     async def drop_indexes(self, indexes: Sequence[Index]) -> bool:

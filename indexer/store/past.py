@@ -136,6 +136,7 @@ class Past:
         with self._noting_failure():
             if part is not None:
                 transaction = await self._begin()
+                transaction.receive(read for read, _ in part.blocks)
                 for read, applied in part.blocks:
                     await transaction.record(read, applied)
                     self._events += len(read.events)

@@ -16,23 +16,30 @@ _LINE = re.compile(r"COPY \S+, line (\d+)(?:, column (\w+))?")
 class RowRejected(Exception):
     """Nothing of the transaction was kept. The message names the row's origin and the reason."""
 
-    def __init__(self, table: Table, row: object, found: str) -> None:
+    def __init__(self, table: Table | str, row: object, found: str) -> None:
         super().__init__(f"Postgres rejects a row of {table}, {origin(row)}: {found}")
 
 
 @contextmanager
-def naming(table: Table, rows: Sequence[object]) -> Iterator[None]:
+def naming(*written: tuple[Table, Sequence[object]]) -> Iterator[None]:
     """Tell which of the rows it was. Raises RowRejected for what is wrong with a row."""
     try:
         yield
     except (asyncpg.DataError, asyncpg.IntegrityConstraintViolationError) as error:
-        place = _LINE.search(getattr(error, "context", None) or "")
         words = getattr(error, "message", None) or str(error)
-        if place is None:
-            among = f"one of {len(rows)} rows, to {origin(rows[-1])}"
-            raise RowRejected(table, rows[0], f"{words} ({among})") from error
-        column = f"column {place[2]}: " if place[2] else ""
-        raise RowRejected(table, rows[int(place[1]) - 1], column + words) from error
+        told = getattr(error, "table_name", None)
+        suspects = [one for one in written if one[1] and told in (None, one[0].name)]
+        if not suspects:
+            raise
+        place = _LINE.search(getattr(error, "context", None) or "")
+        table, rows = suspects[0]
+        if place is not None:
+            column = f"column {place[2]}: " if place[2] else ""
+            raise RowRejected(table, rows[int(place[1]) - 1], column + words) from error
+        tables = " or ".join(str(table) for table, _ in suspects)
+        count, last = sum(len(rows) for _, rows in suspects), suspects[-1][1][-1]
+        among = f"one of {count} rows, to {origin(last)}"
+        raise RowRejected(tables, rows[0], f"{words} ({among})") from error
 
 
 def origin(row: object) -> str:

@@ -18,6 +18,7 @@ from indexer.store.database import Row
 from indexer.store.event_rows import Packed
 from indexer.store.queue import Queue
 from indexer.store.rejected import naming
+from indexer.store.together import Part
 
 NOTIFY_CHANNEL = "tidebook_outbox"
 """Postgres tells the relay here, inside the step's own transaction."""
@@ -127,14 +128,13 @@ class Postgres:
     async def move_cursor(self, fields: Mapping[str, Any]) -> None:
         values = ", ".join(f"{name} = ${n}" for n, name in enumerate(fields, 1))
         paces = ", ".join(_pace(pace, list(fields)) for pace in _PACES)
-        await self._connection.send(
-            f"update tidebook.cursors set {values}, {paces}, updated_at = now()", *fields.values()
-        )
+        query = f"update tidebook.cursors set {values}, {paces}, updated_at = now()"
+        part = Part("update", tables.cursors, query, tuple(fields.values()))
+        await self._connection.gather(part)
 
     async def append(self, table: Table, rows: Sequence[object]) -> None:
-        about = naming(table, rows)
         if isinstance(rows, Packed):
-            with about:
+            with naming((table, rows)):
                 await self._connection.copy_to_table(
                     table.name,
                     schema_name=tables.SCHEMA,
@@ -144,10 +144,9 @@ class Postgres:
                 )
             return
         if arrays.fit(table, rows):
-            values = arrays.values(table, rows)
-            await self._connection.send(arrays.insert(table), *values, about=about)
+            await self._connection.gather(_insertion(table, rows, replace=False))
             return
-        with about:
+        with naming((table, rows)):
             await self._connection.copy_to_table(
                 table.name,
                 schema_name=tables.SCHEMA,
@@ -158,12 +157,10 @@ class Postgres:
 
     async def upsert(self, table: Table, rows: Sequence[object]) -> None:
         """Many rows go by COPY into the stage and are merged: half the price of one by one."""
-        about = naming(table, rows)
         if arrays.fit(table, rows):
-            values = arrays.values(table, rows)
-            await self._connection.send(arrays.insert(table, replace=True), *values, about=about)
+            await self._connection.gather(_insertion(table, rows, replace=True))
             return
-        with about:
+        with naming((table, rows)):
             stage = _stage(table)
             await self._connection.copy_to_table(
                 stage, columns=columns(table), source=chunks(table, rows), format="text"
@@ -171,7 +168,8 @@ class Postgres:
             await self._connection.execute(f"{_merge(table)}; truncate {stage}")
 
     async def delete(self, table: Table, keys: Sequence[tuple[object, ...]]) -> None:
-        await self._connection.send(arrays.delete(table), *arrays.keys(table, keys))
+        part = Part("delete", table, arrays.delete(table), arrays.keys(table, keys))
+        await self._connection.gather(part)
 
     async def delete_above(self, table: Table, number: int) -> None:
         await self._connection.execute(f"delete from {table} where block_number > $1", number)
@@ -207,18 +205,16 @@ class Postgres:
         )
 
     async def set_channels(self, newest: Mapping[str, int]) -> None:
-        await self._connection.send(
-            "insert into tidebook.channels select * from unnest($1::text[], $2::bigint[])"
-            " on conflict (channel) do update set seq = excluded.seq",
-            list(newest),
-            list(newest.values()),
-        )
+        values = list(newest), list(newest.values())
+        part = Part("insert", tables.channels, _SET_CHANNELS, values)
+        await self._connection.gather(part)
 
     async def notify(self) -> None:
-        await self._connection.execute(
-            f"select pg_notify('{NOTIFY_CHANNEL}',"
-            " (extract(epoch from now()) * 1000000)::bigint::text)"  # when the transaction began
-        )
+        await self._connection.gather(Part("select", tables.outbox, _NOTIFY, ()))
+        await self.forward()  # nothing may come behind it
+
+    async def forward(self) -> None:
+        await self._connection.forward()
 
     # -- indexes ----------------------------------------------------------------------------------
 
@@ -239,6 +235,19 @@ class Postgres:
             await self._connection.execute(str(create))
 
 
+def _insertion(table: Table, rows: Sequence[object], *, replace: bool) -> Part:
+    query = arrays.insert(table, replace=replace)
+    return Part("insert", table, query, arrays.values(table, rows), rows)
+
+
+_SET_CHANNELS = (
+    "insert into tidebook.channels select * from unnest($1::text[], $2::bigint[])"
+    " on conflict (channel) do update set seq = excluded.seq"
+)
+_NOTIFY = (
+    f"select pg_notify('{NOTIFY_CHANNEL}',"
+    " (extract(epoch from now()) * 1000000)::bigint::text)"  # when the transaction began
+)
 _ORDERS_BEHIND = """
 with recursive found as (
   select o.market, o.order_id, o.next, o.prev, o.queued

@@ -238,11 +238,21 @@ class Transaction:
         self._batch = Batch()
         self._outbox: list[OutboxRow] = []
 
+    def receive(self, steps: Iterable[Step]) -> None:
+        """What is known of blocks before they are folded: that they are there, and their logs."""
+        for step in steps:
+            if isinstance(step, Advance | Read):
+                events = len(step.logs if isinstance(step, Advance) else step.events)
+                self._batch.receive(step)
+                self._checkpoints.count(events)
+                self._tally.events += events
+
     async def record(self, step: Step, change: Change) -> None:
-        """The rows of one step."""
+        """The rows of one step that was received."""
         match change:
             case Applied():
-                self._apply(step, change)
+                assert isinstance(step, Advance | Read), f"{step} applied nothing"
+                self._batch.add(change, undo=isinstance(step, Advance))
             case Rewound():
                 await self._flush_rows()
                 await self._rewind(change)
@@ -291,25 +301,13 @@ class Transaction:
     async def flush(self) -> None:
         """Send everything gathered; called by Store.transaction before it commits."""
         await self._flush_rows()
+        await self._database.forward()
         if self._outbox:
             await self._database.append(tables.outbox, self._outbox)
             await self._database.set_channels({row.channel: row.seq for row in self._outbox})
             await self._database.notify()
 
     # -- the three kinds of change ------------------------------------------------------------
-
-    def _apply(self, step: Step, change: Applied) -> None:
-        if isinstance(step, Read):
-            self._batch.add(change, (), "finalized")
-            if self._batch.past_since is None:
-                self._batch.past_since = change.block.number
-            self._batch.packed.add(step.rows, events := len(step.events))
-        else:
-            assert isinstance(step, Advance), f"{step} applied nothing"
-            self._batch.add(change, step.logs, step.finality)
-            events = len(step.logs)
-        self._checkpoints.count(events)
-        self._tally.events += events
 
     async def _rewind(self, change: Rewound) -> None:
         """Facts of retracted blocks go, records get their old images, the blocks stay retracted."""
@@ -336,7 +334,7 @@ class Transaction:
     # -- rows -----------------------------------------------------------------------------------
 
     async def flush_facts(self) -> None:
-        """Send the facts gathered; records wait, for later blocks may touch them again."""
+        """Send the facts gathered, and work on: records wait, for later blocks may touch them."""
         batch = self._batch
         if batch.blocks:
             await self._database.upsert(tables.blocks, batch.blocks)
@@ -344,10 +342,12 @@ class Transaction:
         if batch.packed:
             await self._database.append(tables.events, batch.packed)
             batch.packed.clear()
-        for table, rows in batch.facts().items():
-            if rows:
-                await self._database.append(table, rows)
-                rows.clear()
+        facts = {table: rows for table, rows in batch.facts().items() if rows}
+        for table, rows in facts.items():
+            await self._database.append(table, rows)
+            rows.clear()
+        if facts:
+            await self._database.forward()
 
     async def _flush_rows(self) -> None:
         batch = self._batch

@@ -26,6 +26,7 @@ from indexer.domain import events as ev
 from indexer.domain.block import Block
 from indexer.domain.log import Log
 from indexer.domain.market import Token
+from indexer.domain.step import Advance
 from indexer.domain.units import Address, Hash, Price, Quantity
 from indexer.mirror.fold import Mirror
 from indexer.mirror.memory import Memory
@@ -87,7 +88,8 @@ def _fold(events: int) -> list[Point]:
         assert not memory.lacks(happened), "nobody cancels a filled order on this chain"
         applied = mirror.apply(block, happened, tokens, final=True)
         memory.note(applied)
-        batch.add(applied, logs, "finalized")
+        batch.receive(Advance(block, tuple(logs), (), "finalized"))
+        batch.add(applied, undo=False)
         seen += len(logs)
         since += len(logs)
         if since >= COMMIT_EVENTS:
