@@ -1,7 +1,8 @@
 """The schema's history, and the way to its head.
 
 The versions are plain Alembic operations; `indexer/store/tables.py` says where they must arrive,
-and a test proves that they do.
+and a test proves that they do. A database in its first sync may be without any index that only
+readers need (indexer/store/indexes.py), so a version that drops one says `if_exists`.
 """
 
 from pathlib import Path
