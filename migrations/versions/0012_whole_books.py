@@ -66,7 +66,7 @@ end $$
 
 
 def upgrade() -> None:
-    op.drop_index(BY_RECORD, "level_changes", schema="tidebook")
+    op.drop_index(BY_RECORD, "level_changes", schema="tidebook", if_exists=True)
     op.create_index(BY_BLOCK, "level_changes", ["market", "block_number"], schema="tidebook")
     op.create_table(
         "books",
