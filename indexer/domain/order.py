@@ -51,7 +51,7 @@ class Order(msgspec.Struct, gc=False):
 
     @property
     def remaining(self) -> Quantity:
-        return Quantity(self.quantity - self.filled)
+        return self.quantity - self.filled
 
     @property
     def working(self) -> bool:

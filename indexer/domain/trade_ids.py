@@ -55,8 +55,8 @@ def aggregate(trades: Iterable[Trade]) -> Iterator[AggregateTrade]:
             pending = msgspec.structs.replace(
                 pending,
                 last_id=number,
-                quantity=Quantity(pending.quantity + trade.quantity),
-                quote_amount=Amount(pending.quote_amount + trade.quote_amount),
+                quantity=pending.quantity + trade.quantity,
+                quote_amount=pending.quote_amount + trade.quote_amount,
                 trades=pending.trades + 1,
             )
             continue

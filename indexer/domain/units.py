@@ -1,6 +1,6 @@
 """Numbers with names. Everything inside Tidebook counts in the contracts' own integer units."""
 
-from typing import NewType
+from typing import TYPE_CHECKING, NewType, Self, overload
 
 Address = NewType("Address", str)
 """An account or contract: `0x` and 40 lower-case hex digits."""
@@ -8,14 +8,36 @@ Address = NewType("Address", str)
 Hash = NewType("Hash", str)
 """A block hash, tx hash or topic: `0x` and 64 lower-case hex digits."""
 
-Price = NewType("Price", int)
-"""Quote-token units for one whole base token."""
+if TYPE_CHECKING:
 
-Quantity = NewType("Quantity", int)
-"""Base-token units (quote units only in an order whose `quantity_in_quote` is set)."""
+    class _Number(int):
+        """A sum of two of a kind is one of that kind; of anything else it is any number."""
 
-Amount = NewType("Amount", int)
-"""Units of one token."""
+        @overload
+        def __add__(self, other: Self, /) -> Self: ...
+        @overload
+        def __add__(self, other: int, /) -> int: ...
+        def __add__(self, other: int, /) -> int:
+            raise NotImplementedError
+
+        @overload
+        def __sub__(self, other: Self, /) -> Self: ...
+        @overload
+        def __sub__(self, other: int, /) -> int: ...
+        def __sub__(self, other: int, /) -> int:
+            raise NotImplementedError
+
+    class Price(_Number):
+        """Quote-token units for one whole base token."""
+
+    class Quantity(_Number):
+        """Base-token units (quote units only in an order whose `quantity_in_quote` is set)."""
+
+    class Amount(_Number):
+        """Units of one token."""
+
+else:  # their names are for mypy only: as classes they would cost the fold a tenth of its time
+    Price = Quantity = Amount = int
 
 ZERO_ADDRESS = Address("0x" + "0" * 40)
 

@@ -7,8 +7,8 @@ Rules that hold for every protocol (each is a fault seen in other indexers):
 - A trade's fees are in the two transfers its own book made just before it.
 """
 
-from collections.abc import Iterable
-from typing import TYPE_CHECKING, assert_never
+from collections.abc import Callable, Iterable
+from typing import TYPE_CHECKING, Any
 
 from indexer.domain import events as ev
 from indexer.domain.block import Block
@@ -22,7 +22,7 @@ from indexer.domain.change import (
 )
 from indexer.domain.effect import Cancel, Close, Expire, Fill
 from indexer.domain.order import Order, OrderStatus, Trade
-from indexer.domain.units import ZERO_ADDRESS, Address, Amount, Hash, Quantity, quote_amount
+from indexer.domain.units import ZERO_ADDRESS, Address, Amount, Hash, quote_amount
 from indexer.mirror.audit import Audit, undecided
 from indexer.mirror.book import Book, settle_status
 from indexer.mirror.candles import add_trade
@@ -41,25 +41,46 @@ class BlockFold:
     def __init__(self, mirror: "Mirror", block: Block) -> None:
         self._mirror = mirror
         self._block = block
+        self._number = block.number
         self._trades: list[Trade] = []
         self._order_changes: list[OrderChange] = []
         self._touched: dict[Address, Book] = {}
         self._tx = Hash("")
-        self._fees: dict[tuple[Address, bool], Amount] = {}
+        self._maker_fees: dict[Address, Amount] = {}
+        self._taker_fees: dict[Address, Amount] = {}
+        """What books have charged, until they tell of the trade."""
         self._unclosed: list[Order] = []
         self._due: list[tuple[Book, int]] = []
         self._queues: list[BrokenQueue] = []
         self._audit = Audit(RULES[mirror.deployment.protocol], mirror.ledger, block)
+        mirror.ledger.block_number = block.number
+        self._moves = mirror.ledger.moves
+        self.effects: dict[type[ev.AnyEvent], Callable[[Any], None]] = {
+            **self._moves,
+            ev.MarketCreated: self._create_market,
+            ev.RulesUpdated: self._update_rules,
+            ev.OrderPlaced: self._place,
+            ev.Traded: self._trade,
+            ev.StatusAsserted: self._assert_status,
+            ev.OrderCancelled: self._cancel,
+            ev.Transferred: self._transfer,
+            ev.LockedTransferred: self._transfer_locked,
+            ev.Noted: self._pass,
+            ev.Unknown: self._pass,
+        }
+        """What an event does, by its type; all of `AnyEvent` are here, which a test holds."""
 
     def run(self, events: Iterable[ev.AnyEvent]) -> Applied:
-        for event in events:
-            try:
-                if event.tx != self._tx:
+        effects = self.effects
+        tx = self._tx
+        try:
+            for event in events:
+                if event.tx != tx:
                     self._end_tx()
-                    self._tx = event.tx
-                self._apply(event)
-            except Impossible as cause:
-                raise FoldError(self._block, event, cause) from cause
+                    tx = self._tx = event.tx
+                effects[type(event)](event)
+        except Impossible as cause:
+            raise FoldError(self._block, event, cause) from cause
         self._end_tx()
         return Applied(
             self._block,
@@ -89,45 +110,20 @@ class BlockFold:
             tuple(mirror.candles.take_deltas()),
         )
 
-    def _apply(self, event: ev.AnyEvent) -> None:
-        match event:
-            case ev.Locked() | ev.Unlocked():  # first: they are a third of all
-                self._mirror.ledger.apply(self._block.number, event)
-            case ev.OrderPlaced():
-                self._place(event)
-            case ev.Traded():
-                self._trade(event)
-            case ev.StatusAsserted():
-                self._assert_status(event)
-            case ev.OrderCancelled():
-                self._cancel(event)
-            case ev.Transferred() | ev.LockedTransferred():
-                taker_pays = isinstance(event, ev.LockedTransferred)
-                self._fees[event.operator, taker_pays] = event.fee
-                self._mirror.ledger.apply(self._block.number, event)
-            case ev.Deposited() | ev.Withdrawn() | ev.Debited() | ev.TokensMoved():
-                self._mirror.ledger.apply(self._block.number, event)
-            case ev.MarketCreated():
-                self._mirror.create_market(self._block, event)
-            case ev.RulesUpdated():
-                self._update_rules(event)
-            case ev.Noted() | ev.Unknown():
-                pass  # stored and counted, without effect
-            case _:
-                assert_never(event)
-
     def _book(self, market: Address) -> Book:
-        book = self._mirror.books.get(market)
+        book = self._touched.get(market)
         if book is None:
-            raise Impossible(f"an order event of {market}", "a market that was created")
-        self._touched[market] = book
+            book = self._mirror.books.get(market)
+            if book is None:
+                raise Impossible(f"an order event of {market}", "a market that was created")
+            self._touched[market] = book
         return book
 
     def _order(self, book: Book, order_id: int, event: ev.Event) -> Order:
-        if order_id not in book.orders:
+        order = book.orders.find(order_id)
+        if order is None:
             raise Impossible(f"order {order_id} of {book.market}", "an order that was placed")
-        order = book.orders.touch(order_id)
-        order.updated_block = self._block.number
+        order.updated_block = self._number
         order.updated_log_index = event.log_index
         return order
 
@@ -135,40 +131,42 @@ class BlockFold:
 
     def _place(self, event: ev.OrderPlaced) -> None:
         book = self._book(event.address)
-        if event.order_id in book.orders:
-            raise Impossible(f"order {event.order_id} placed again", "each order placed once")
-        book.newest = max(book.newest, event.order_id)
-        if is_due(event.order_id):
-            self._due.append((book, event.order_id))
+        order_id, number, log_index = event.order_id, self._number, event.log_index
+        if order_id in book.orders.rows:
+            raise Impossible(f"order {order_id} placed again", "each order placed once")
+        if order_id > book.newest:
+            book.newest = order_id
+        if is_due(order_id):
+            self._due.append((book, order_id))
         protocol = self._mirror.deployment.protocol
         is_market = event.type == "market"
         order = Order(
-            market=event.address,
-            order_id=event.order_id,
-            account=event.account,
-            side=event.side,
-            type=event.type,
-            time_in_force=event.time_in_force,
-            price=event.price,
-            quantity=event.quantity,
-            quantity_in_quote=is_market and event.side == "buy" and protocol == "scalex",
-            expiry=event.expiry,
-            placed_block=self._block.number,
-            placed_log_index=event.log_index,
-            placed_at=self._block.timestamp,
-            tx=event.tx,
-            updated_block=self._block.number,
-            updated_log_index=event.log_index,
+            event.address,
+            order_id,
+            event.account,
+            event.side,
+            event.type,
+            event.time_in_force,
+            event.price,
+            event.quantity,
+            is_market and event.side == "buy" and protocol == "scalex",
+            event.expiry,
+            number,
+            log_index,
+            self._block.timestamp,
+            event.tx,
         )
+        order.updated_block = number
+        order.updated_log_index = log_index
         if is_market:
-            book.orders.add(order.order_id, order)
+            book.orders.add(order_id, order)
             if protocol == "gtx":
                 self._unclosed.append(order)
         else:
             book.append(order)
             settle_status(order)
-        self._tell("placed", order, event)
-        self._audit.begin(book, order, self._mirror.markets.rows[book.market], event)
+        self._tell("placed", order, log_index)
+        self._audit.begin(book, order, self._mirror.markets.rows[event.address], event)
 
     def _trade(self, event: ev.Traded) -> None:
         book = self._book(event.address)
@@ -179,25 +177,24 @@ class BlockFold:
         # of a maker that nobody placed, in a whole history, the audit tells; the trade stands
         forged = maker_id not in book.orders and reason is None
         maker = None if forged else self._order(book, maker_id, event)
-        foreseen = self._audit.met(
-            book, taker_id, Fill(maker_id, event.price, event.quantity), event
-        )
+        price, quantity = event.price, event.quantity
+        foreseen = self._audit.met(book, taker_id, Fill(maker_id, price, quantity), event)
         trade = Trade(
             market=event.address,
-            block_number=self._block.number,
+            block_number=self._number,
             log_index=event.log_index,
             tx=event.tx,
             timestamp=self._block.timestamp,
-            price=event.price,
-            quantity=event.quantity,
-            quote_amount=quote_amount(event.quantity, event.price, book.base_unit),
+            price=price,
+            quantity=quantity,
+            quote_amount=quote_amount(quantity, price, book.base_unit),
             taker_side=event.taker_side,
             maker_order_id=maker_id,
             taker_order_id=taker_id,
             maker=maker.account if maker else ZERO_ADDRESS,
             taker=event.taker,
-            maker_fee=self._fees.pop((event.address, False), None),
-            taker_fee=self._fees.pop((event.address, True), None),
+            maker_fee=self._maker_fees.pop(event.address, None),
+            taker_fee=self._taker_fees.pop(event.address, None),
             verified=None if reason else foreseen,
             undecided=reason,
         )
@@ -210,7 +207,7 @@ class BlockFold:
         self._audit.go_on()
 
     def _fill(self, book: Book, order: Order, trade: Trade, event: ev.Traded) -> None:
-        order.quote_filled = Amount(order.quote_filled + trade.quote_amount)
+        order.quote_filled += trade.quote_amount
         if order.type == "limit":
             overfilled = order.filled > order.quantity  # it has left already
             book.fill(order, trade.quantity)
@@ -220,9 +217,9 @@ class BlockFold:
                 self._audit.contradicted(order, found, event)
             settle_status(order)
         else:
-            order.filled = Quantity(order.filled + trade.quantity)
+            order.filled += trade.quantity
             order.status = "partially_filled"
-        self._tell("traded", order, event, trade)
+        self._tell_trade(order, trade)
 
     def _assert_status(self, event: ev.StatusAsserted) -> None:
         """Only two assertions tell something new: a market order's end, and an expiry."""
@@ -241,7 +238,7 @@ class BlockFold:
 
     def _close(self, order: Order, event: ev.StatusAsserted) -> None:
         order.status = event.status
-        self._tell("closed", order, event)
+        self._tell("closed", order, event.log_index)
 
     def _expire(self, book: Book, order: Order, event: ev.StatusAsserted) -> None:
         foreseen = self._audit.expired(book, order, event)
@@ -249,7 +246,7 @@ class BlockFold:
             self._audit.contradicted(order, Expire(order.order_id), event)
         if order.status not in ("cancelled", "filled"):
             order.status = "expired"
-        self._tell("expired", order, event)
+        self._tell("expired", order, event.log_index)
         if foreseen:
             self._audit.go_on()
 
@@ -263,18 +260,19 @@ class BlockFold:
             self._audit.contradicted(order, Cancel(order.order_id), event)
         book.clean(order.side, order.price, order)
         order.status = "cancelled"
-        self._tell("cancelled", order, event)
+        self._tell("cancelled", order, event.log_index)
         if foreseen:
             self._audit.go_on()
 
     def _end_tx(self) -> None:
         """Between two txs: gtx never says how a market order ended, so its tx's end does."""
         self._audit.end()
-        self._fees.clear()
+        self._maker_fees.clear()
+        self._taker_fees.clear()
         for order in self._unclosed:
             status: OrderStatus = "partially_filled" if order.filled else "expired"
             order.status = "filled" if order.filled >= order.quantity else status
-            self._tell("closed", order, None)
+            self._tell("closed", order, order.updated_log_index)
         self._unclosed.clear()
 
     def _learn_fees(self, trade: Trade) -> None:
@@ -301,30 +299,54 @@ class BlockFold:
         market.tick_size = event.tick_size
         market.min_quote_amount = event.min_quote_amount
 
-    def _tell(
-        self,
-        kind: OrderChangeKind,
-        order: Order,
-        event: ev.Event | None,
-        trade: Trade | None = None,
-    ) -> None:
-        is_maker = None if trade is None else trade.maker_order_id == order.order_id
+    def _transfer(self, event: ev.Transferred) -> None:
+        self._maker_fees[event.operator] = event.fee
+        self._moves[ev.Transferred](event)
+
+    def _transfer_locked(self, event: ev.LockedTransferred) -> None:
+        self._taker_fees[event.operator] = event.fee
+        self._moves[ev.LockedTransferred](event)
+
+    def _create_market(self, event: ev.MarketCreated) -> None:
+        self._mirror.create_market(self._block, event)
+
+    def _pass(self, event: ev.Noted | ev.Unknown) -> None:
+        """Stored and counted, without effect."""
+
+    def _tell(self, kind: OrderChangeKind, order: Order, log_index: int) -> None:
         self._order_changes.append(
             OrderChange(
-                market=order.market,
-                order_id=order.order_id,
-                account=order.account,
-                block_number=self._block.number,
-                log_index=order.updated_log_index if event is None else event.log_index,
-                tx=self._tx,
-                kind=kind,
-                status=order.status,
-                filled=order.filled,
-                quote_filled=order.quote_filled,
-                trade_price=trade.price if trade else None,
-                trade_quantity=trade.quantity if trade else None,
-                trade_quote_amount=trade.quote_amount if trade else None,
-                trade_fee=(trade.maker_fee if is_maker else trade.taker_fee) if trade else None,
-                is_maker=is_maker,
+                order.market,
+                order.order_id,
+                order.account,
+                self._number,
+                log_index,
+                self._tx,
+                kind,
+                order.status,
+                order.filled,
+                order.quote_filled,
+            )
+        )
+
+    def _tell_trade(self, order: Order, trade: Trade) -> None:
+        is_maker = trade.maker_order_id == order.order_id
+        self._order_changes.append(
+            OrderChange(
+                order.market,
+                order.order_id,
+                order.account,
+                self._number,
+                trade.log_index,
+                self._tx,
+                "traded",
+                order.status,
+                order.filled,
+                order.quote_filled,
+                trade.price,
+                trade.quantity,
+                trade.quote_amount,
+                trade.maker_fee if is_maker else trade.taker_fee,
+                is_maker,
             )
         )

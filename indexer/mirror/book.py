@@ -94,43 +94,43 @@ class Book:
 
     def append(self, order: Order) -> None:
         """Put a new limit order at the tail of its level."""
+        order_id, quantity = order.order_id, order.quantity
         key = (order.side, order.price)
-        if key in self.levels:
-            level = self.levels.touch(key)
-        else:
+        level = self.levels.find(key)
+        if level is None:
             level = self.levels.add(key, Level(self.market, order.side, order.price))
-        if (level.head == 0) != (level.tail == 0):
+        head, tail = level.head, level.tail
+        if (head == 0) != (tail == 0):
             level.broken = True
         if not level.in_tree:
             level.in_tree = True
             insort(self.bids if order.side == "buy" else self.asks, order.price)
-        self.orders.add(order.order_id, order)
-        if level.head == 0:
-            level.head = order.order_id
+        self.orders.add(order_id, order)
+        if head == 0:
+            level.head = order_id
         else:
-            if level.tail:  # with a tail of 0 the contract writes to a phantom order: lost
-                self.orders.touch(level.tail).next = order.order_id
-            order.prev = level.tail
-        level.tail = order.order_id
+            if tail:  # with a tail of 0 the contract writes to a phantom order: lost
+                self.orders.touch(tail).next = order_id
+            order.prev = tail
+        level.tail = order_id
         level.count += 1
-        level.volume += order.quantity
+        level.volume += quantity
         order.queued = True
-        level.quantity = Quantity(level.quantity + order.quantity)
+        level.quantity += quantity
         level.order_count += 1
         self._stamp(level, order)
         if level.broken:
-            self._walk(level, (order.order_id,))
+            self._walk(level, (order_id,))
 
     def fill(self, order: Order, quantity: Quantity) -> None:
         """Take `quantity` from a limit order, and from its level."""
-        order.filled = Quantity(order.filled + quantity)
-        key = (order.side, order.price)
-        if key not in self.levels:
+        order.filled += quantity
+        level = self.levels.find((order.side, order.price))
+        if level is None:
             return  # nobody queues where it is said to: the audit has told
-        level = self.levels.touch(key)
         level.volume -= quantity
         if order.queued:
-            level.quantity = Quantity(level.quantity - quantity)
+            level.quantity -= quantity
         self._stamp(level, order)
 
     def unlink(self, order: Order) -> bool:
@@ -139,26 +139,29 @@ class Book:
         False, with the lists as they were, if the level is empty: the contract would have reverted.
         """
         key = (order.side, order.price)
-        if key not in self.levels or self.levels.rows[key].count == 0:
+        level = self.levels.rows.get(key)
+        if level is None or level.count == 0:
             return False
-        level = self.levels.touch(key)
+        self.levels.touch(key)
         before: tuple[int, ...] = ()
         if not order.queued or level.broken:
             level.broken = True
             before = tuple(o.order_id for o in self.queue(*key))
-        if order.prev:
-            self.orders.touch(order.prev).next = order.next
+        following, preceding = order.next, order.prev
+        if preceding:
+            self.orders.touch(preceding).next = following
         else:
-            level.head = order.next
-        if order.next:
-            self.orders.touch(order.next).prev = order.prev
+            level.head = following
+        if following:
+            self.orders.touch(following).prev = preceding
         else:
-            level.tail = order.prev
+            level.tail = preceding
+        remaining = order.remaining
         level.count -= 1
-        level.volume -= order.remaining
+        level.volume -= remaining
         if order.queued:
             order.queued = False
-            level.quantity = Quantity(level.quantity - order.remaining)
+            level.quantity -= remaining
             level.order_count -= 1
         self._stamp(level, order)
         if level.broken:
@@ -230,18 +233,14 @@ class Book:
 
     def _set_queued(self, order: Order, queued: bool, level: Level) -> None:
         order.queued = queued
-        order.updated_block, order.updated_log_index = (
-            level.updated_block,
-            level.updated_log_index,
-        )
+        order.updated_block = level.updated_block
+        order.updated_log_index = level.updated_log_index
         settle_status(order)
 
     @staticmethod
     def _stamp(level: Level, order: Order) -> None:
-        level.updated_block, level.updated_log_index = (
-            order.updated_block,
-            order.updated_log_index,
-        )
+        level.updated_block = order.updated_block
+        level.updated_log_index = order.updated_log_index
 
 
 def settle_status(order: Order) -> None:

@@ -78,6 +78,9 @@ class _DraftRecords(Records[K, R]):
     def touch(self, key: K) -> R:
         return self.rows[key]
 
+    def find(self, key: K) -> R | None:
+        return self.rows.get(key)
+
     def add(self, key: K, row: R) -> R:
         self.rows[key] = row
         return row
@@ -125,7 +128,7 @@ class Draft(Book):
 
     def _fill(self, order: Order, quantity: Quantity) -> None:
         if order.type == "market":
-            order.filled = Quantity(order.filled + quantity)
+            order.filled += quantity
             return
         self.fill(order, quantity)
         if order.filled >= order.quantity:

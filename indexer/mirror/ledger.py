@@ -7,6 +7,9 @@ Where the generations differ:
 - *scalex* names withdrawals WithdrawalWithYield or Withdrawal; its ERC-20 moves are not ours.
 """
 
+from collections.abc import Callable
+from typing import Any
+
 from indexer.domain import events as ev
 from indexer.domain.balance import Balance
 from indexer.domain.deployment import Protocol
@@ -14,17 +17,6 @@ from indexer.domain.units import Address, Amount
 from indexer.mirror.records import Records
 
 AccountKey = tuple[Address, Address]
-
-LedgerEvent = (
-    ev.Deposited
-    | ev.Withdrawn
-    | ev.Locked
-    | ev.Unlocked
-    | ev.Transferred
-    | ev.LockedTransferred
-    | ev.Debited
-    | ev.TokensMoved
-)
 
 
 class Ledger:
@@ -35,66 +27,75 @@ class Ledger:
         self._manager = manager
         self.fee_receiver = fee_receiver
         self.balances: Records[AccountKey, Balance] = Records()
-
-    def apply(self, block_number: int, event: LedgerEvent) -> None:
-        """Move the funds that `event` tells of."""
-        match event:
-            case ev.Unlocked(account=account, token=token, amount=amount):
-                balance = self._touch(account, token, block_number, event)
-                balance.locked = Amount(balance.locked - amount)
-                balance.available = Amount(balance.available + amount)
-            case ev.Locked(account=account, token=token, amount=amount):
-                balance = self._touch(account, token, block_number, event)
-                balance.locked = Amount(balance.locked + amount)
-                balance.available = Amount(balance.available - amount)
-            case ev.Transferred():
-                sender = self._touch(event.sender, event.token, block_number, event)
-                sender.available = Amount(sender.available - event.amount)
-                self._receive(block_number, event)
-            case ev.LockedTransferred():
-                sender = self._touch(event.sender, event.token, block_number, event)
-                sender.locked = Amount(sender.locked - event.amount)
-                self._receive(block_number, event)
-            case ev.Deposited(account=account, token=token, amount=amount):
-                balance = self._touch(account, token, block_number, event)
-                balance.available = Amount(balance.available + amount)
-                balance.deposited = Amount(balance.deposited + amount)
-            case ev.Withdrawn(account=account, token=token, amount=amount):
-                if not self._payouts_are_transfers:
-                    self._withdraw(account, token, amount, block_number, event)
-            case ev.Debited(account=account, token=token, amount=amount):
-                self._withdraw(account, token, amount, block_number, event)
-            case ev.TokensMoved(sender=sender_, receiver=receiver, amount=amount):
-                if self._payouts_are_transfers and sender_ == self._manager:
-                    self._withdraw(receiver, event.address, amount, block_number, event)
+        self.block_number = 0
+        """The block that is being folded."""
+        self.moves: dict[type[ev.AnyEvent], Callable[[Any], None]] = {
+            ev.Deposited: self._deposit,
+            ev.Withdrawn: self._withdraw,
+            ev.Locked: self._lock,
+            ev.Unlocked: self._unlock,
+            ev.Transferred: self._transfer,
+            ev.LockedTransferred: self._transfer_locked,
+            ev.Debited: self._debit,
+            ev.TokensMoved: self._pay_out,
+        }
+        """What moves the funds that an event tells of, by its type."""
 
     def available(self, account: Address, token: Address) -> int:
         """What an account is free to spend of a token."""
         balance = self.balances.get((account, token))
         return 0 if balance is None else balance.available
 
-    def _receive(self, block_number: int, event: ev.Transferred | ev.LockedTransferred) -> None:
-        receiver = self._touch(event.receiver, event.token, block_number, event)
-        receiver.available = Amount(receiver.available + event.amount - event.fee)
+    def _lock(self, event: ev.Locked) -> None:
+        balance = self._touch(event.account, event.token, event)
+        balance.locked += event.amount
+        balance.available -= event.amount
+
+    def _unlock(self, event: ev.Unlocked) -> None:
+        balance = self._touch(event.account, event.token, event)
+        balance.locked -= event.amount
+        balance.available += event.amount
+
+    def _transfer(self, event: ev.Transferred) -> None:
+        self._touch(event.sender, event.token, event).available -= event.amount
+        self._receive(event)
+
+    def _transfer_locked(self, event: ev.LockedTransferred) -> None:
+        self._touch(event.sender, event.token, event).locked -= event.amount
+        self._receive(event)
+
+    def _receive(self, event: ev.Transferred | ev.LockedTransferred) -> None:
+        receiver = self._touch(event.receiver, event.token, event)
+        receiver.available += event.amount - event.fee
         if event.fee:  # the fee receiver's credit has no event of its own
-            fees = self._touch(self.fee_receiver, event.token, block_number, event)
-            fees.available = Amount(fees.available + event.fee)
+            self._touch(self.fee_receiver, event.token, event).available += event.fee
 
-    def _withdraw(
-        self, account: Address, token: Address, amount: int, block_number: int, event: ev.Event
-    ) -> None:
-        balance = self._touch(account, token, block_number, event)
-        balance.available = Amount(balance.available - amount)
-        balance.withdrawn = Amount(balance.withdrawn + amount)
+    def _deposit(self, event: ev.Deposited) -> None:
+        balance = self._touch(event.account, event.token, event)
+        balance.available += event.amount
+        balance.deposited += event.amount
 
-    def _touch(
-        self, account: Address, token: Address, block_number: int, event: ev.Event
-    ) -> Balance:
+    def _withdraw(self, event: ev.Withdrawn) -> None:
+        if not self._payouts_are_transfers:
+            self._take(event.account, event.token, event.amount, event)
+
+    def _debit(self, event: ev.Debited) -> None:
+        self._take(event.account, event.token, event.amount, event)
+
+    def _pay_out(self, event: ev.TokensMoved) -> None:
+        if self._payouts_are_transfers and event.sender == self._manager:
+            self._take(event.receiver, event.address, event.amount, event)
+
+    def _take(self, account: Address, token: Address, amount: Amount, event: ev.Event) -> None:
+        balance = self._touch(account, token, event)
+        balance.available -= amount
+        balance.withdrawn += amount
+
+    def _touch(self, account: Address, token: Address, event: ev.Event) -> Balance:
         key = (account, token)
-        if key in self.balances.rows:
-            balance = self.balances.touch(key)
-        else:
+        balance = self.balances.find(key)
+        if balance is None:
             balance = self.balances.add(key, Balance(account, token))
-        balance.updated_block = block_number
+        balance.updated_block = self.block_number
         balance.updated_log_index = event.log_index
         return balance

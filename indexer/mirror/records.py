@@ -38,6 +38,13 @@ class Records(Generic[K, R]):
             self._before[key] = _image(row)
         return row
 
+    def find(self, key: K) -> R | None:
+        """The record, to be changed, if there is one."""
+        row = self.rows.get(key)
+        if row is not None and key not in self._before:
+            self._before[key] = _image(row)
+        return row
+
     def add(self, key: K, row: R) -> R:
         """A new record, or a whole new image of one."""
         if key not in self._before:

@@ -3,7 +3,6 @@
 from indexer.domain.effect import Cancel, Close, Expire, Fill, Revert
 from indexer.domain.market import Market
 from indexer.domain.order import Order
-from indexer.domain.units import Quantity
 from indexer.mirror.rules.terms import Clean, Run, View, crosses, opposite
 
 LEVELS_STAY = True
@@ -48,8 +47,8 @@ def match(view: View, taker: Order, now: int, lot: int) -> Run:
             elif maker.account == taker.account:  # b
                 yield Cancel(cur)
             else:  # c
-                quantity = Quantity(min(rem, maker.quantity - maker.filled))
-                rem = Quantity(rem - quantity)
+                quantity = min(rem, maker.quantity - maker.filled)
+                rem -= quantity
                 yield Fill(cur, price, quantity)
             cur = after
         if view.book.is_stale(side, price):  # A3.5

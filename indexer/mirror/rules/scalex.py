@@ -74,7 +74,7 @@ def _take(view: View, taker: Order, now: int) -> Generator[Effect | Clean, None,
                 if not limit and view.funds() < quantity:  # c: short of base, so everything ends
                     rem = Quantity(0)
                     break
-                rem = Quantity(rem - quantity)
+                rem -= quantity
                 filled += quantity
                 yield Fill(cur, price, Quantity(quantity))
             cur = after

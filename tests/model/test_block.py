@@ -1,0 +1,18 @@
+"""Folding one block: every event there can be has its place."""
+
+from typing import get_args
+
+from indexer.domain.block import Block
+from indexer.domain.deployment import Contracts, Deployment
+from indexer.domain.events import AnyEvent
+from indexer.domain.units import Address, Hash
+from indexer.mirror.block import BlockFold
+from indexer.mirror.fold import Mirror
+
+NOBODY = Address("0x" + "00" * 20)
+
+
+def test_every_event_has_an_effect() -> None:
+    mirror = Mirror(Deployment("tidebook", 1, Contracts(NOBODY, NOBODY), NOBODY))
+    block = Block(1, Hash("0x01"), Hash("0x00"), 1_700_000_000)
+    assert BlockFold(mirror, block).effects.keys() == set(get_args(AnyEvent))
