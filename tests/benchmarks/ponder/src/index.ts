@@ -1,6 +1,6 @@
 import { type Context, ponder } from "ponder:registry";
 import { balances, candles, depth, orders, pools, trades } from "ponder:schema";
-import { chain } from "../ponder.config";
+import { chain } from "../exchange";
 
 type Hex = `0x${string}`;
 type Db = Context["db"];

@@ -1,6 +1,4 @@
-// Tuned: one filter, so that a range is one eth_getLogs; no receipts; large ranges. Ponder holds each
-// URL to 20 requests a second at first, so the same node is told by many (`rpc` of the chain).
-import { createConfig } from "ponder";
+// The chain of the benchmark, and what its contracts say.
 import { parseAbi } from "viem";
 
 export type Chain = {
@@ -16,7 +14,7 @@ export type Chain = {
 
 export const chain: Chain = JSON.parse(process.env.BENCH_CHAIN!);
 
-const abi = parseAbi([
+export const abi = parseAbi([
   "event PoolCreated(bytes32 indexed poolId, address orderBook, address baseCurrency, address quoteCurrency)",
   "struct Rules { uint128 minTradeAmount; uint128 minAmountMovement; uint128 minPriceMovement; uint128 minOrderSize; }",
   "event TradingRulesUpdated(bytes32 indexed poolId, Rules newRules)",
@@ -31,24 +29,4 @@ const abi = parseAbi([
   "event TransferLockedFrom(address indexed operator, address indexed sender, address indexed receiver, uint256 id, uint256 amount, uint256 feeAmount)",
 ]);
 
-export default createConfig({
-  ordering: "multichain",
-  database: { kind: "postgres", connectionString: process.env.DATABASE_URL, poolConfig: { max: 20 } },
-  chains: {
-    bench: {
-      id: chain.id,
-      rpc: Array.from({ length: 50 }, (_, n) => `${chain.node}/?${n}`),
-      ws: chain.ws,
-      pollingInterval: 100,
-      ethGetLogsBlockRange: 5_000,
-    },
-  },
-  contracts: {
-    Exchange: {
-      abi,
-      chain: "bench",
-      address: [chain.poolManager, chain.balanceManager, ...chain.books],
-      startBlock: 1,
-    },
-  },
-});
+export const addresses = [chain.poolManager, chain.balanceManager, ...chain.books];
