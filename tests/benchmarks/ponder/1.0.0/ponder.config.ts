@@ -9,7 +9,7 @@ export default createConfig({
   networks: {
     bench: {
       chainId: chain.id,
-      transport: http(chain.node),
+      transport: http(chain.node, { maxResponseBodySize: false }),
       maxRequestsPerSecond: 10_000,
       pollingInterval: 100,
     },
