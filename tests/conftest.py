@@ -1,15 +1,20 @@
 """Real parts for every test: one Postgres and one Valkey a session, a fresh database a test."""
 
+import asyncio
 import itertools
 import random
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 from typing import Any
 
+import aiohttp
 import asyncpg
 import pytest
 
 import migrations
+from indexer.chain.recording import Recording
+from tests.indexed import Indexed
+from tests.indexed import indexed as index
 from tidebook import embedded
 
 RECORDINGS = Path(__file__).parent / "golden" / "recordings"
@@ -40,15 +45,40 @@ def chosen_seed(request: pytest.FixtureRequest) -> int:
 
 @pytest.fixture(scope="session")
 def servers(tmp_path_factory: pytest.TempPathFactory) -> Iterator[embedded.Urls]:
-    """Embedded Postgres and Valkey, gone with the session."""
+    """Embedded Postgres and Valkey, gone with the session.
+
+    Nothing in it outlives the machine, so nobody waits for a disk.
+    """
     with embedded.servers(tmp_path_factory.mktemp("servers")) as urls:
+        asyncio.run(_execute(urls, "alter system set fsync = off", "select pg_reload_conf()"))
         yield urls
+
+
+@pytest.fixture(scope="session")
+def template(servers: embedded.Urls) -> str:
+    """The name of a database with the schema and nothing in it, to be copied."""
+    name = "template_of_tests"
+    asyncio.run(_execute(servers, f"create database {name}"))
+    asyncio.run(migrations.upgrade(_named(servers, name)))
+    return name
 
 
 @pytest.fixture(scope="session")
 def recordings() -> Path:
     """The folder of recorded chains, each with what its contracts' getters said at the end."""
     return RECORDINGS
+
+
+@pytest.fixture(scope="session")
+def indexed(servers: embedded.Urls, recordings: Path) -> Indexed:
+    """`gtx_main`, indexed once by the real writer. Who changes a row of it puts it back."""
+    return index(servers.database_url, Recording(recordings / "gtx_main.jsonl.gz"))
+
+
+@pytest.fixture
+async def http() -> AsyncIterator[aiohttp.ClientSession]:
+    async with aiohttp.ClientSession() as session:
+        yield session
 
 
 @pytest.fixture
@@ -58,29 +88,32 @@ async def empty_database_url(servers: embedded.Urls) -> str:
 
 
 @pytest.fixture
-async def database_url(servers: embedded.Urls) -> str:
+async def database_url(servers: embedded.Urls, template: str) -> str:
     """A database with the schema and nothing in it."""
-    return await _migrated(servers)
+    return await _create_database(servers, template)
 
 
 @pytest.fixture
-async def other_database_url(servers: embedded.Urls) -> str:
+async def other_database_url(servers: embedded.Urls, template: str) -> str:
     """A second one of the same kind, for what must end equal."""
-    return await _migrated(servers)
+    return await _create_database(servers, template)
 
 
-async def _migrated(servers: embedded.Urls) -> str:
-    url = await _create_database(servers)
-    await migrations.upgrade(url)
-    return url
-
-
-async def _create_database(servers: embedded.Urls) -> str:
+async def _create_database(servers: embedded.Urls, template: str = "template1") -> str:
     name = f"test_{next(_numbers)}"
-    connection: Any = await asyncpg.connect(servers.database_url)
-    await connection.execute(f"create database {name}")
-    await connection.close()
+    await _execute(servers, f"create database {name} template {template}")
+    return _named(servers, name)
+
+
+def _named(servers: embedded.Urls, name: str) -> str:
     return servers.database_url.replace("/postgres?", f"/{name}?")
+
+
+async def _execute(servers: embedded.Urls, *statements: str) -> None:
+    connection: Any = await asyncpg.connect(servers.database_url)
+    for statement in statements:
+        await connection.execute(statement)
+    await connection.close()
 
 
 @pytest.fixture

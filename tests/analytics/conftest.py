@@ -1,24 +1,14 @@
-"""A recorded chain, indexed once by the real writer, and analytics served over it."""
+"""Analytics served over the indexed chain."""
 
-from collections.abc import AsyncIterator, Iterator
-from pathlib import Path
+from collections.abc import Iterator
 from typing import Any
 
 import aiohttp
 import pytest
 
 from analytics.app import Config
-from indexer.chain.recording import Recording
 from tests.analytics.served import Get, serving
 from tests.indexed import Indexed, in_a_thread
-from tests.indexed import indexed as index_recording
-from tidebook import embedded
-
-
-@pytest.fixture(scope="session")
-def indexed(servers: embedded.Urls, recordings: Path) -> Indexed:
-    """`gtx_main`, indexed."""
-    return index_recording(servers.database_url, Recording(recordings / "gtx_main.jsonl.gz"))
 
 
 @pytest.fixture(scope="session")
@@ -26,12 +16,6 @@ def base_url(indexed: Indexed) -> Iterator[str]:
     """Analytics over the indexed chain, on a free port, in a thread and a loop of its own."""
     with in_a_thread(lambda: serving(Config(indexed.database_url, indexed.chain_id))) as url:
         yield url
-
-
-@pytest.fixture
-async def http() -> AsyncIterator[aiohttp.ClientSession]:
-    async with aiohttp.ClientSession() as session:
-        yield session
 
 
 @pytest.fixture
