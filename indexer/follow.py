@@ -160,7 +160,7 @@ def advance(mirror: Mirror, step: Step, events: Sequence[AnyEvent]) -> Change:
 def _named(told: Told) -> tuple[list[AnyEvent], int]:
     """What the mirror must be ready for: events, and from which block on."""
     first, _ = told[0]
-    number = first.block.number if isinstance(first, Advance) else 0
+    number = first.block.number if isinstance(first, Advance | Read) else 0
     return [event for _, events in told for event in events], number
 
 

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import asyncpg
+import msgspec
 
 from indexer.chain.recording import Recording
 from indexer.decode import created_markets, select
@@ -45,6 +46,11 @@ class Chain:
     def to(self, first: int, last: int) -> list[Step]:
         """Advances from one height to another."""
         return list(self.advances[first : last + 1])
+
+    def past(self, first: int, last: int) -> list[Step]:
+        """The same as a backfill tells them."""
+        steps = self.advances[first : last + 1]
+        return [msgspec.structs.replace(step, finality="finalized") for step in steps]
 
     def back_to(self, number: int) -> Step:
         return Rollback(self.advances[number].block)

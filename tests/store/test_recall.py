@@ -64,3 +64,18 @@ async def test_a_deep_reorg_behind_a_recall_leaves_the_chain_that_won(
         await store.close()
     await play(other_database_url, chain, chain.to(0, LAST))
     assert await tables(database_url) == await tables(other_database_url)
+
+
+async def test_what_a_backfill_recalls_is_kept_as_of_its_blocks(
+    chain: Chain, database_url: str
+) -> None:
+    await play(
+        database_url,
+        chain,
+        *([*chain.to(n, n + 4), chain.finalize(n + 3)] for n in range(0, 200, 5)),
+    )
+    for first in range(200, LAST, 5):
+        await play(database_url, chain, chain.past(first, first + 4))
+    blocks = await recalled(database_url)
+    assert blocks
+    assert min(blocks) >= CHECKPOINTS_TO, blocks
