@@ -1,12 +1,16 @@
 """A block from the node's announcement to its row and to its message, hop by hop.
 
-    .venv/bin/python -m tests.benchmarks.bench_realtime --blocks 40 --block-time 1
+    .venv/bin/python -m tests.benchmarks.bench_realtime             # announced over a websocket
+    .venv/bin/python -m tests.benchmarks.bench_realtime --polling   # asked for
+    .venv/bin/python -m tests.benchmarks.bench_realtime --burst     # faster than it is written
+    .venv/bin/python -m tests.benchmarks.bench_realtime --hops      # where the time goes
     make bench
 
 The player announces a block of 200 events now and then. `tidebook index` and `tidebook relay` run
 in processes of their own on an embedded Postgres and Valkey. A row is committed when Postgres tells
-a listener so, a message is there when a reader of the streams has the last one of its block. Then
-the same once more with the writer in this process, its parts under a clock: where the time goes.
+a listener so, a message is there when a reader of the streams has the last one of its block. A
+burst is mined as fast as the player can: its blocks must share transactions and keep their order.
+`--hops` has the writer in this process, its waits under a clock and its CPU under cProfile.
 """
 
 import argparse
@@ -19,7 +23,7 @@ import sys
 import tempfile
 import time
 from collections import defaultdict
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +31,7 @@ import asyncpg
 import msgspec
 import redis.asyncio as redis
 
+from indexer.chain.heads import POLL_S
 from indexer.chain.providers import Providers
 from indexer.chain.steps import Follower
 from indexer.follow import follow
@@ -40,8 +45,9 @@ from tidebook import embedded
 
 EVENTS, PER_BLOCK = 40_000, 200
 FIRST_BLOCK = 60
-BLOCKS, BLOCK_S = 12, 0.5
-"""Of the quick run."""
+BLOCKS, BLOCK_S = 60, 0.5
+POLLED_BLOCKS = 24
+BURST_BLOCKS, BURST_BLOCK_S = 120, 0.001
 MOST_MS = 1_000
 """Above it something is broken, whatever else runs on the machine."""
 
@@ -50,9 +56,9 @@ Times = dict[int, int]
 
 
 @contextlib.contextmanager
-def player(blocks: int, block_s: float, socket: bool) -> Iterator[tuple[str, Any]]:
+def player(blocks: int, block_s: float, socket: bool, *more: str) -> Iterator[tuple[str, Any]]:
     """A node that begins to mine, and its lines."""
-    options = ["--per-block", str(PER_BLOCK), "--head", str(FIRST_BLOCK)]
+    options = ["--per-block", str(PER_BLOCK), "--head", str(FIRST_BLOCK), *more]
     with playing(EVENTS, *options, "--block-time", str(block_s)) as (url, process):
         yield (url.replace("http", "ws") if socket else url), process
 
@@ -68,21 +74,21 @@ async def mined(process: subprocess.Popen[bytes], last: int) -> Times:
 
 
 async def committed(url: str, last: int, times: Times) -> None:
-    """When Postgres told of each block's commit."""
+    """When Postgres told of each block's commit; of several, that of all."""
     connection: Any = await asyncpg.connect(url)
     told: asyncio.Queue[int] = asyncio.Queue()
     await connection.add_listener("tidebook_outbox", lambda *_: told.put_nowait(time.time_ns()))
     while last not in times:
         ns = await told.get()
         number = await connection.fetchval("select block_number from tidebook.cursors")
-        if number is not None:
-            times.setdefault(number, ns)
+        for one in range(max(times, default=number or 0), (number or 0) + 1):
+            times.setdefault(one, ns)
     await connection.close()
 
 
 async def delivered(url: str, last: int, times: Times) -> None:
     """When the last message of each block was read from the streams."""
-    client: redis.Redis = redis.from_url(url, protocol=2)
+    client: redis.Redis = redis.from_url(url, protocol=2, socket_timeout=60)
     position: Any = {stream_key(DEPLOYMENT.chain_id, stream): "0-0" for stream in STREAMS}
     while last + 1 not in times:
         read: Any = await client.xread(position, block=5_000)
@@ -106,52 +112,113 @@ def said(name: str, after: Times, before: Times, blocks: range) -> list[float]:
     return at
 
 
+class Services:
+    """`tidebook index` and `tidebook relay`, each a process."""
+
+    def __init__(self, urls: embedded.Urls, node: str, folder: str) -> None:
+        self._environment = {
+            **os.environ,
+            "TIDEBOOK_DATABASE_URL": urls.database_url,
+            "TIDEBOOK_REDIS_URL": urls.redis_url,
+        }
+        file = Path(folder) / "deployment.json"
+        file.write_bytes(msgspec.json.encode(DEPLOYMENT))
+        options = ("--rpc", node, "--deployment", str(file), "--compare-every", "0")
+        self.writer = self._begin("index", *options)
+        self._processes = [self.writer]
+
+    def begin_relay(self) -> None:
+        """Once there is something to relay."""
+        self._processes.append(self._begin("relay"))
+
+    def _begin(self, *arguments: str) -> subprocess.Popen[bytes]:
+        return subprocess.Popen(
+            [sys.executable, "-m", "tidebook", *arguments],
+            env=self._environment,
+            stderr=subprocess.DEVNULL,
+        )
+
+    def end(self) -> None:
+        for process in self._processes:
+            process.send_signal(signal.SIGTERM)
+            process.wait()
+
+
+@contextlib.asynccontextmanager
+async def indexing(
+    urls: embedded.Urls, node: str, reached: int
+) -> AsyncIterator[tuple[Services, Any]]:
+    """Both services, the writer at a block at least; and a connection to look."""
+    with tempfile.TemporaryDirectory() as folder:
+        services = Services(urls, node, folder)
+        connection: Any = await asyncpg.connect(urls.database_url)
+        try:
+            await until(connection, f"block_number >= {reached}", services.writer)
+            services.begin_relay()
+            yield services, connection
+        finally:
+            await connection.close()
+            services.end()
+
+
 async def measure(
     urls: embedded.Urls, blocks: int, block_s: float, *, socket: bool = True
 ) -> list[float]:
     """Announce to row and to message, with the real processes; the row's percentiles."""
-    environment = {
-        **os.environ,
-        "TIDEBOOK_DATABASE_URL": urls.database_url,
-        "TIDEBOOK_REDIS_URL": urls.redis_url,
-    }
-    with tempfile.TemporaryDirectory() as folder, player(blocks, block_s, socket) as (url, node):
-        file = Path(folder) / "deployment.json"
-        file.write_bytes(msgspec.json.encode(DEPLOYMENT))
-
-        def command(*arguments: str) -> subprocess.Popen[bytes]:
-            return subprocess.Popen(
-                [sys.executable, "-m", "tidebook", *arguments],
-                env=environment,
-                stderr=subprocess.DEVNULL,
-            )
-
-        writer = command("index", "--rpc", url, "--deployment", str(file), "--compare-every", "0")
-        connection: Any = await asyncpg.connect(urls.database_url)
-        await until(connection, f"block_number >= {FIRST_BLOCK - 10}", writer)
-        number = await connection.fetchval("select head_number from tidebook.cursors")
-        relay = command("relay")
-        first, last = number + 6, number + 6 + blocks
-        rows: Times = {}
-        messages: Times = {}
-        try:
+    rows: Times = {}
+    messages: Times = {}
+    with player(blocks, block_s, socket) as (url, node):
+        async with indexing(urls, url, FIRST_BLOCK - 10) as (_, connection):
+            number = await connection.fetchval("select head_number from tidebook.cursors")
+            first, last = number + 6, number + 6 + blocks
             announced, *_ = await asyncio.gather(
                 mined(node, last + 1),
                 committed(urls.database_url, last + 1, rows),
                 delivered(urls.redis_url, last, messages),
             )
-        finally:
-            for process in (writer, relay):
-                process.send_signal(signal.SIGTERM)
-                process.wait()
-        await connection.close()
-    sys.stdout.write(
-        f"\nrealtime by {'websocket' if socket else 'polling'}: {PER_BLOCK} events a block, "
-        f"{block_s:g} s; load {os.getloadavg()[0]:.1f} on {os.cpu_count()} cores\n"
-    )
+    how = "websocket" if socket else f"polling every {POLL_S * 1e3:g} ms"
+    sys.stdout.write(f"\nrealtime by {how}: {_about(block_s)}\n")
     row = said("announced to committed row", rows, announced, range(first, last))
     said("announced to message in Redis", messages, announced, range(first, last))
     return row
+
+
+async def burst(urls: embedded.Urls, blocks: int) -> tuple[float, float]:
+    """Blocks faster than they are written: blocks a transaction, and events/s."""
+    rows: Times = {}
+    last = FIRST_BLOCK + blocks
+    with player(blocks, BURST_BLOCK_S, True, "--when-watched") as (url, node):
+        async with indexing(urls, url, FIRST_BLOCK) as (_, connection):
+            announced, _ = await asyncio.gather(
+                mined(node, last), committed(urls.database_url, last, rows)
+            )
+            transactions = await connection.fetchval(
+                "select count(distinct xmin::text) from tidebook.events"
+                " where block_number between $1 and $2",
+                FIRST_BLOCK + 1,
+                last,
+            )
+            told = await connection.fetch(
+                "select block_number from tidebook.outbox"
+                ' where message like \'%"op":"apply"%\' order by seq'
+            )
+    order = [row["block_number"] for row in told]
+    assert order == sorted(order), "blocks were told out of order"
+    assert set(order) >= set(range(FIRST_BLOCK + 1, last + 1)), "blocks were not told"
+    began, done = announced[FIRST_BLOCK + 1], rows[max(rows)]
+    rate = blocks * PER_BLOCK / ((done - began) / 1e9)
+    mined_in = (announced[last] - began) / 1e9
+    sys.stdout.write(
+        f"\nburst: {blocks} blocks mined in {mined_in:.2f} s; {_about(BURST_BLOCK_S)}\n"
+        f"  {rate:,.0f} events/s committed, in order, {blocks / transactions:.1f} blocks a "
+        f"transaction; the last one's row after {(done - announced[last]) / 1e6:.0f} ms\n"
+    )
+    return blocks / transactions, rate
+
+
+def _about(block_s: float) -> str:
+    load = os.getloadavg()[0]
+    return f"{PER_BLOCK} events a block, {block_s:g} s; load {load:.1f} on {os.cpu_count()} cores"
 
 
 class Clocked:
@@ -226,6 +293,17 @@ async def test_realtime(servers: embedded.Urls, database_url: str, redis_url: st
     assert row[0] < MOST_MS
 
 
+async def test_polling(servers: embedded.Urls, database_url: str, redis_url: str) -> None:
+    urls = embedded.Urls(database_url, redis_url)
+    row = await measure(urls, POLLED_BLOCKS, BLOCK_S, socket=False)
+    assert row[0] < MOST_MS
+
+
+async def test_burst(servers: embedded.Urls, database_url: str, redis_url: str) -> None:
+    shared, _ = await burst(embedded.Urls(database_url, redis_url), BURST_BLOCKS)
+    assert shared > 1, "every block by itself, and they came faster"
+
+
 def main() -> None:
     import migrations
 
@@ -233,6 +311,7 @@ def main() -> None:
     parse.add_argument("--blocks", type=int, default=BLOCKS)
     parse.add_argument("--block-time", type=float, default=BLOCK_S)
     parse.add_argument("--polling", action="store_true")
+    parse.add_argument("--burst", action="store_true")
     parse.add_argument("--hops", action="store_true")
     asked = parse.parse_args()
 
@@ -240,6 +319,8 @@ def main() -> None:
         await migrations.upgrade(urls.database_url)
         if asked.hops:
             await hops(urls.database_url, asked.blocks, asked.block_time)
+        elif asked.burst:
+            await burst(urls, BURST_BLOCKS)
         else:
             await measure(urls, asked.blocks, asked.block_time, socket=not asked.polling)
 

@@ -6,6 +6,7 @@
 All answers are slices of JSON made before it serves: logs of a range are one piece of memory, so
 10 MB of them cost a copy. The chain's last `--open` blocks are not final. With `--block-time` it
 begins at block `--head` and mines the rest, announcing each; a line of JSON on stdout says when.
+With `--when-watched` it waits for a subscriber first.
 `--raw` measures the player itself: it is asked for everything as tidebook asks, and the answers
 are parsed and thrown away.
 """
@@ -139,6 +140,8 @@ class Player:
         self.requests = 0
         self._open_blocks = open_blocks
         self._watchers: set[web.WebSocketResponse] = set()
+        self.watched = asyncio.Event()
+        """Somebody has subscribed."""
 
     def application(self) -> web.Application:
         app = web.Application(client_max_size=MOST_REQUEST_BYTES)
@@ -176,6 +179,7 @@ class Player:
                 await socket.send_str(self.answer(frame.data.encode()).decode())
                 if "eth_subscribe" in frame.data:
                     self._watchers.add(socket)
+                    self.watched.set()
         finally:
             self._watchers.discard(socket)
         return socket
@@ -249,13 +253,19 @@ class Player:
                 raise LookupError(f"topics {topics} are more than a player understands")
 
 
-async def serve(player: Player, port: int, block_time_s: float) -> None:
-    """Serve until cancelled; mine, if there is a block time, and say when on stdout."""
+async def serve(player: Player, port: int, block_time_s: float, *, when_watched: bool) -> None:
+    """Serve until cancelled; mine, if there is a block time, and say when on stdout.
+
+    `when_watched`: not before somebody has subscribed, and a second more.
+    """
     runner = web.AppRunner(player.application(), access_log=None)
     await runner.setup()
     await web.TCPSite(runner, "127.0.0.1", port).start()
     _say(port=runner.addresses[0][1], head=player.head, last=player.tape.last)
     try:
+        if when_watched:
+            await player.watched.wait()
+            await asyncio.sleep(1)
         while block_time_s and player.head < player.tape.last:
             await asyncio.sleep(block_time_s)
             ns = time.time_ns()
@@ -332,6 +342,7 @@ def main() -> None:
     parse.add_argument("--head", type=int)
     parse.add_argument("--open", type=int, default=10, dest="open_blocks")
     parse.add_argument("--block-time", type=float, default=0)
+    parse.add_argument("--when-watched", action="store_true")
     parse.add_argument("--raw", action="store_true")
     told = parse.parse_args()
     if told.raw:
@@ -339,7 +350,8 @@ def main() -> None:
         return
     tape = Tape(chain(told.events, per_block=told.per_block))
     with contextlib.suppress(KeyboardInterrupt):
-        asyncio.run(serve(Player(tape, told.head, told.open_blocks), told.port, told.block_time))
+        player = Player(tape, told.head, told.open_blocks)
+        asyncio.run(serve(player, told.port, told.block_time, when_watched=told.when_watched))
 
 
 if __name__ == "__main__":
