@@ -19,6 +19,7 @@ from indexer.domain.step import Advance, Finalize, Read, Rollback, Step
 from indexer.mirror.fold import Mirror
 from indexer.mirror.memory import Memory
 from indexer.reading import Reader
+from indexer.store.page import Page
 from indexer.store.past import Part, Past
 from indexer.store.writer import Store
 
@@ -66,9 +67,10 @@ async def follow(
                     memory.forget(past.anchor)
                 told = read(mirror, batch)
                 await past.recall(memory, *_named(told))
-                folded = await fold_past(mirror, memory, told)
+                page = await fold_past(mirror, memory, told)
                 checkpoint = store.checkpoint(mirror, canon)
-                await past.take(Part(folded, canon.copy(), steps.node_head, checkpoint))
+                head = steps.node_head
+                await past.take(Part(page, page.records(), canon.copy(), head, checkpoint))
                 live = False  # nobody was told of it: a snapshot follows
                 continue
             await past.finish()
@@ -131,15 +133,15 @@ def fold(mirror: Mirror, memory: Memory, told: Told) -> Iterator[tuple[Step, Cha
         yield step, change
 
 
-async def fold_past(mirror: Mirror, memory: Memory, told: Told) -> list[tuple[Read, Applied]]:
-    """Fold finalized blocks, and let others run between two: the part before is being written."""
-    folded = []
+async def fold_past(mirror: Mirror, memory: Memory, told: Told) -> Page:
+    """Fold finalized blocks, and let others run between two: the page before is being written."""
+    page = Page()
     for step, change in fold(mirror, memory, told):
         assert isinstance(step, Read), f"{step} is not of the past"
         assert isinstance(change, Applied), f"{step} applied nothing"
-        folded.append((step, change))
+        page.add(step, change)
         await asyncio.sleep(0)
-    return folded
+    return page
 
 
 def advance(mirror: Mirror, step: Step, events: Sequence[AnyEvent]) -> Change:

@@ -12,7 +12,7 @@ from sqlalchemy import JSON, Column, Table, Text
 from sqlalchemy.dialects import postgresql
 
 from indexer.store.columns import FREE_TEXT, Hex
-from indexer.store.copy import columns
+from indexer.store.copy import Lines, columns
 
 MOST_ROWS = 1_000
 """Rows above which a COPY is cheaper."""
@@ -20,7 +20,8 @@ MOST_ROWS = 1_000
 
 def fit(table: Table, rows: Sequence[object]) -> bool:
     """Whether these rows may go this way: text from the chain could hold what ends a line."""
-    return 0 < len(rows) <= MOST_ROWS and not _is_free(table)
+    is_rendered = isinstance(rows, Lines)
+    return not is_rendered and 0 < len(rows) <= MOST_ROWS and not _is_free(table)
 
 
 @cache

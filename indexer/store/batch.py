@@ -11,12 +11,12 @@ import msgspec
 from msgspec.structs import astuple
 from sqlalchemy import Table
 
-from indexer.domain.block import BlockRef, Finality
+from indexer.domain.block import Block, BlockRef, Finality
 from indexer.domain.change import Applied, Delta, Deltas, OrderChange
+from indexer.domain.log import Log
 from indexer.domain.order import Trade
-from indexer.domain.step import Advance, Read
 from indexer.store import tables
-from indexer.store.event_rows import EventRow, Packed, event_row
+from indexer.store.event_rows import EventRow, event_row
 
 CURRENT: dict[str, Table] = {
     "tokens": tables.tokens,
@@ -118,12 +118,8 @@ class Batch:
     def __init__(self) -> None:
         self.current: dict[str, dict[tuple[Any, ...], object | None]] = {}
         """By kind and primary key: the record's last image, None to delete it."""
-        self.past_since: int | None = None
-        """The first block, if these are of the past: the database has no order placed since."""
         self.blocks: list[_BlockRow] = []
         self.events: list[EventRow] = []
-        self.packed = Packed()
-        """More of them, of the past."""
         self.trades: list[Trade] = []
         self.order_changes: list[Any] = []
         self.level_changes: list[_LevelChangeRow] = []
@@ -138,8 +134,6 @@ class Batch:
         self.current = {kind: {} for kind in CURRENT}
         for rows in self.facts().values():
             rows.clear()
-        self.packed.clear()
-        self.past_since = None
 
     def facts(self) -> dict[Table, list[Any]]:
         """The appended rows, by table."""
@@ -155,19 +149,12 @@ class Batch:
             tables.undo: self.undo,
         }
 
-    def receive(self, step: Advance | Read) -> None:
-        """A block and what it logged, whatever that does; packed, if it is of the past."""
-        block = step.block
-        finality: Finality = "finalized" if isinstance(step, Read) else step.finality
+    def receive(self, block: Block, logs: Iterable[Log], finality: Finality) -> None:
+        """A block and what it logged, whatever that does."""
         self.blocks.append(
             _BlockRow(block.hash, block.number, block.parent_hash, block.timestamp, finality)
         )
-        if isinstance(step, Read):
-            if self.past_since is None:
-                self.past_since = block.number
-            self.packed.add(step.rows, len(step.events))
-        else:
-            self.events += [event_row(block.number, log) for log in step.logs]
+        self.events += [event_row(block.number, log) for log in logs]
 
     def add(self, applied: Applied, *, undo: bool) -> None:
         """Everything a block did; `undo`: with what takes it back."""
@@ -202,17 +189,6 @@ class Batch:
         self._append_changes(block.number, applied.deltas)
         if undo:
             self._remember(block.ref, applied.deltas)
-
-    def take(self, kind: str) -> tuple[list[Any], list[Any], list[tuple[Any, ...]]]:
-        """Records that are new for sure, others to be written, and keys of those to be deleted."""
-        images = self.current[kind]
-        kept: list[Any] = [image for image in images.values() if image is not None]
-        gone = [key for key, image in images.items() if image is None]
-        since = self.past_since
-        if kind != "orders" or since is None:
-            return [], kept, gone
-        new = [order for order in kept if order.placed_block >= since]
-        return new, [order for order in kept if order.placed_block < since], gone
 
     def set(self, deltas: Deltas) -> None:
         """Write each record as the deltas leave it: forward, or back."""

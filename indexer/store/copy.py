@@ -4,14 +4,16 @@ Each table gets one generated f-string that writes a record's line; a record is 
 table's column names as attributes. Text format takes a third of binary COPY's time for NUMERIC.
 """
 
-from collections.abc import AsyncIterator, Callable, Iterable
+import re
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Sequence
 from functools import cache
 from itertools import islice
+from types import SimpleNamespace
 from typing import Any
 
-from sqlalchemy import JSON, Column, Table
+from sqlalchemy import JSON, Boolean, Column, Integer, Table
 
-from indexer.store.columns import Hex
+from indexer.store.columns import Hex, Units
 
 CHUNK_ROWS = 500
 """Rows of one message to Postgres: some 300 KB of events."""
@@ -26,14 +28,43 @@ def escape(value: str) -> str:
 
 def lines(table: Table, records: Iterable[object]) -> bytes:
     """COPY input for `records`, one line each, columns in the table's order."""
-    return "".join(_writer(table)(records)).encode()
+    return "".join(rendered(table, records)).encode()
 
 
 async def chunks(table: Table, records: Iterable[object]) -> AsyncIterator[bytes]:
     """The same piece by piece: Postgres works on one while the next is written."""
+    if isinstance(records, Lines):
+        for at in range(0, len(records), CHUNK_ROWS):
+            yield "".join(records.lines[at : at + CHUNK_ROWS]).encode()
+        return
     rest = iter(records)
     while some := list(islice(rest, CHUNK_ROWS)):
         yield lines(table, some)
+
+
+class Lines(Sequence[Any]):
+    """Rows rendered for COPY while they were at hand; they read as the records they were."""
+
+    def __init__(self, table: Table, lines: Iterable[str] = ()) -> None:
+        self.table = table
+        self.lines = list(lines)
+
+    def add(self, records: Iterable[object]) -> None:
+        self.lines += rendered(self.table, records)
+
+    def __len__(self) -> int:
+        return len(self.lines)
+
+    def __iter__(self) -> Iterator[Any]:
+        return (_record(self.table, line) for line in self.lines)
+
+    def __getitem__(self, at: Any) -> Any:
+        return list(self)[at]
+
+
+def rendered(table: Table, records: Iterable[object]) -> list[str]:
+    """A line for each record."""
+    return _writer(table)(records)
 
 
 @cache
@@ -71,3 +102,28 @@ def _field(column: Column[Any]) -> str:
     if isinstance(column.type, JSON) or "escape" in column.info:
         return f"{{escape({value})}}"
     return f"{{{value}}}"
+
+
+def _record(table: Table, line: str) -> SimpleNamespace:
+    """What a line was rendered from."""
+    texts = line.removesuffix("\n").split("\t")
+    values = zip(columns(table), texts, strict=True)
+    return SimpleNamespace(**{name: _value(table.columns[name], text) for name, text in values})
+
+
+def _value(column: Column[Any], text: str) -> object:
+    match column.type:
+        case _ if column.nullable and text == "\\N":
+            return None
+        case Hex():
+            return "0x" + text[3:]
+        case Units() | Integer():
+            return int(text)
+        case Boolean():
+            return text == "True"
+        case _:
+            return _ESCAPED.sub(lambda found: _UNESCAPED.get(found[1], found[1]), text)
+
+
+_ESCAPED = re.compile(r"\\(.)")
+_UNESCAPED = {"t": "\t", "n": "\n", "r": "\r"}

@@ -19,11 +19,10 @@ import msgspec
 
 from indexer.domain.block import Block
 from indexer.domain.canon import Canon
-from indexer.domain.change import Applied
 from indexer.domain.events import AnyEvent
-from indexer.domain.step import Read
 from indexer.mirror.memory import Memory
 from indexer.store.checkpoints import Row
+from indexer.store.page import Page, Records
 from indexer.store.writer import Store, Transaction
 
 COMMIT_EVENTS = 50_000
@@ -39,9 +38,10 @@ Told = Callable[[Canon, int, int, int], None]
 
 
 class Part(msgspec.Struct, frozen=True):
-    """Some finalized blocks and what they did, with canon and the node's head as of the last."""
+    """Some finalized blocks, with canon and the node's head as of the last."""
 
-    blocks: Sequence[tuple[Read, Applied]]
+    page: Page
+    records: Records
     canon: Canon
     node_head: int
     checkpoint: Row | None = None
@@ -136,13 +136,10 @@ class Past:
         with self._noting_failure():
             if part is not None:
                 transaction = await self._begin()
-                transaction.receive(read for read, _ in part.blocks)
-                for read, applied in part.blocks:
-                    await transaction.record(read, applied)
-                    self._events += len(read.events)
-                self._blocks += len(part.blocks)
+                self._blocks += len(part.page.blocks)
+                self._events += len(part.page.events)
                 self._last = part
-                await transaction.flush_facts()
+                await transaction.write(part.page, part.records)
                 await transaction.save(part.checkpoint)
             too_old = asyncio.get_running_loop().time() >= self._began + COMMIT_S
             if self._transaction is not None and (self._events >= COMMIT_EVENTS or too_old):

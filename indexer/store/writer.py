@@ -10,6 +10,7 @@ from contextlib import asynccontextmanager
 from typing import assert_never
 
 import msgspec
+from sqlalchemy import Table
 
 import migrations
 from indexer import wire
@@ -19,7 +20,7 @@ from indexer.domain.change import Applied, Change, Deltas, Rewound, Settled
 from indexer.domain.deployment import Deployment
 from indexer.domain.events import AnyEvent
 from indexer.domain.order import CANDLE_SECONDS
-from indexer.domain.step import Advance, Read, Step
+from indexer.domain.step import Advance, Step
 from indexer.domain.units import Hash
 from indexer.mirror.fold import Mirror
 from indexer.mirror.memory import Memory
@@ -30,6 +31,7 @@ from indexer.store.database import Database
 from indexer.store.errors import SchemaMissing, WrongChain, WrongDeployment
 from indexer.store.indexes import Indexes
 from indexer.store.load import load_canon, load_mirror
+from indexer.store.page import Key, Page, Records
 from indexer.store.statements import Postgres
 from indexer.wire import Draft, Numbering, OutboxRow
 
@@ -236,23 +238,21 @@ class Transaction:
         self._checkpoints = checkpoints
         self._numbering = numbering
         self._batch = Batch()
+        self._records = Records()
         self._outbox: list[OutboxRow] = []
 
     def receive(self, steps: Iterable[Step]) -> None:
         """What is known of blocks before they are folded: that they are there, and their logs."""
         for step in steps:
-            if isinstance(step, Advance | Read):
-                events = len(step.logs if isinstance(step, Advance) else step.events)
-                self._batch.receive(step)
-                self._checkpoints.count(events)
-                self._tally.events += events
+            if isinstance(step, Advance):
+                self._batch.receive(step.block, step.logs, step.finality)
+                self._count(len(step.logs))
 
     async def record(self, step: Step, change: Change) -> None:
         """The rows of one step that was received."""
         match change:
             case Applied():
-                assert isinstance(step, Advance | Read), f"{step} applied nothing"
-                self._batch.add(change, undo=isinstance(step, Advance))
+                self._batch.add(change, undo=True)
             case Rewound():
                 await self._flush_rows()
                 await self._rewind(change)
@@ -261,6 +261,15 @@ class Transaction:
                 await self._settle(change)
             case _:
                 assert_never(change)
+
+    async def write(self, page: Page, records: Records) -> None:
+        """Finalized blocks: their facts are sent, records wait, for later pages may touch them."""
+        self._count(len(page.events))
+        await self._database.upsert(tables.blocks, page.blocks)
+        await self._database.append(tables.events, page.events)
+        for table, lines in page.facts.items():
+            await self._database.append(table, lines)
+        self._records.update(records)
 
     async def recall(self, memory: Memory, events: Sequence[AnyEvent], number: int) -> None:
         """Bring back what the mirror has forgotten and `events`, of block `number` on, name."""
@@ -307,6 +316,10 @@ class Transaction:
             await self._database.set_channels({row.channel: row.seq for row in self._outbox})
             await self._database.notify()
 
+    def _count(self, events: int) -> None:
+        self._checkpoints.count(events)
+        self._tally.events += events
+
     # -- the three kinds of change ------------------------------------------------------------
 
     async def _rewind(self, change: Rewound) -> None:
@@ -339,9 +352,6 @@ class Transaction:
         if batch.blocks:
             await self._database.upsert(tables.blocks, batch.blocks)
             batch.blocks.clear()
-        if batch.packed:
-            await self._database.append(tables.events, batch.packed)
-            batch.packed.clear()
         facts = {table: rows for table, rows in batch.facts().items() if rows}
         for table, rows in facts.items():
             await self._database.append(table, rows)
@@ -352,15 +362,23 @@ class Transaction:
     async def _flush_rows(self) -> None:
         batch = self._batch
         await self.flush_facts()
-        for kind, table in CURRENT.items():
-            new, kept, gone = batch.take(kind)
-            if gone:
-                await self._database.delete(table, gone)
-            if new:
-                await self._database.append(table, new)  # half the price
-            if kept:
-                await self._database.upsert(table, kept)
+        for kind, images in batch.current.items():
+            await self._put(CURRENT[kind], *self._records.take(kind))
+            kept = [image for image in images.values() if image is not None]
+            gone = [key for key, image in images.items() if image is None]
+            await self._put(CURRENT[kind], (), kept, gone)
+        self._records = Records()
         batch.clear()
+
+    async def _put(
+        self, table: Table, new: Sequence[object], kept: Sequence[object], gone: Sequence[Key]
+    ) -> None:
+        if gone:
+            await self._database.delete(table, gone)
+        if new:
+            await self._database.append(table, new)  # half the price
+        if kept:
+            await self._database.upsert(table, kept)
 
 
 class RollbackRow(msgspec.Struct):

@@ -26,11 +26,12 @@ from indexer.domain import events as ev
 from indexer.domain.block import Block
 from indexer.domain.log import Log
 from indexer.domain.market import Token
-from indexer.domain.step import Advance
+from indexer.domain.step import Read
 from indexer.domain.units import Address, Hash, Price, Quantity
 from indexer.mirror.fold import Mirror
 from indexer.mirror.memory import Memory
-from indexer.store.batch import Batch
+from indexer.store.event_rows import pack
+from indexer.store.page import Page
 from tests.benchmarks.chains import BOOKS, DEPLOYMENT, OPENING, SEED, chain
 
 LENGTHS = (20_000, 100_000, 300_000, 1_000_000)
@@ -76,7 +77,7 @@ def measure(events: int) -> list[Point]:
 def _fold(events: int) -> list[Point]:
     """Fold a chain and look at it at each length up to `events`."""
     tokens = [t for a in DEPLOYMENT.tokens if (t := DEPLOYMENT.token(a)) is not None]
-    mirror, batch = Mirror(DEPLOYMENT), Batch()
+    mirror, page = Mirror(DEPLOYMENT), Page()
     memory = Memory(mirror)
     points: list[Point] = []
     seen = counted = since = 0
@@ -88,12 +89,12 @@ def _fold(events: int) -> list[Point]:
         assert not memory.lacks(happened), "nobody cancels a filled order on this chain"
         applied = mirror.apply(block, happened, tokens, final=True)
         memory.note(applied)
-        batch.receive(Advance(block, tuple(logs), (), "finalized"))
-        batch.add(applied, undo=False)
+        page.add(Read(block, happened, pack(block, logs)), applied)
         seen += len(logs)
         since += len(logs)
         if since >= COMMIT_EVENTS:
-            batch.clear()
+            page.records()
+            page = Page()
             memory.forget(block)
             since = 0
         spent += time.process_time() - began

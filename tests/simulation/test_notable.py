@@ -17,6 +17,7 @@ from indexer.ground import follow_whatever_comes
 from indexer.store import tables, writer
 from indexer.store.checkpoints import encode_state
 from indexer.store.memory import Disk, MemoryDatabase
+from indexer.store.page import Page, Records
 from indexer.store.past import Part, Past
 from indexer.store.writer import Store
 from tests.simulation import clock, model
@@ -314,7 +315,7 @@ async def test_a_commit_that_failed_is_not_made_again_on_the_way_out() -> None:
         canon, _ = await Store(MemoryDatabase(stage.disk), DEPLOYMENT).load()
         store = Store(MemoryDatabase(stage.disk, no_commit), DEPLOYMENT)
         async with Past(store, lambda canon, blocks, events, head: None) as past:
-            await past.take(Part((), canon, 8))
+            await past.take(Part(Page(), Records(), canon, 8))
             await past.finish()
 
     with pytest.raises(Lost):

@@ -5,6 +5,7 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from msgspec.structs import asdict
 
 from indexer.domain.balance import Balance
 from indexer.domain.block import Finality
@@ -14,7 +15,7 @@ from indexer.domain.units import Address, Amount, Hash
 from indexer.store import postgres, tables
 from indexer.store.batch import _BlockRow as BlockRow
 from indexer.store.batch import _UndoRow as UndoRow
-from indexer.store.copy import columns, lines
+from indexer.store.copy import Lines, columns, lines
 from indexer.store.rejected import RowRejected
 from indexer.store.statements import Postgres
 
@@ -152,3 +153,18 @@ async def test_a_statement_under_way_that_fails_is_told_before_the_commit(
         await database.append(tables.undo, [row])
     assert len(await database.read(tables.undo, ("kind",))) == 1
     await connection.close()
+
+
+def test_rendered_rows_read_as_the_records_they_were() -> None:
+    """As the database's double reads them, and whoever names a row that was rejected."""
+    record = Balance(ADDRESS, ADDRESS, Amount(2**256), Amount(0), Amount(1), Amount(-1), 7, 8)
+    token = Token(ADDRESS, "a\tb\\c\nd\re", "\\N", 18)
+    for table, one in ((tables.balances, record), (tables.tokens, token)):
+        rendered = Lines(table)
+        rendered.add([one])
+        assert len(rendered) == 1
+        assert {name: getattr(rendered[0], name) for name in columns(table)} == asdict(one)
+    undo = Lines(tables.undo)
+    undo.add([UndoRow(1, 0, "tokens", None, '{"a":"\\\\"}')])
+    (row,) = undo
+    assert (row.block_number, row.before, row.after) == (1, None, '{"a":"\\\\"}')
