@@ -17,8 +17,9 @@ so throughout it.
 """
 
 from collections import deque
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from itertools import takewhile
+from typing import Any
 
 from indexer.domain import events as ev
 from indexer.domain.block import Block
@@ -61,19 +62,12 @@ class Memory:
         search = _Search(stored)
         for key in self._unsure:
             search.pins(self._mirror.books.get(key[0]), key)
+        books = self._mirror.books
         for event in events:
-            match event:
-                case ev.StatusAsserted() | ev.OrderCancelled() | ev.OrderPlaced():
-                    book = self._mirror.books.get(event.address)
-                    if book is not None:
-                        search.named(book, event.order_id)
-                case ev.Traded():
-                    book = self._mirror.books.get(event.address)
-                    if book is not None:
-                        search.named(book, event.buy_order_id)
-                        search.named(book, event.sell_order_id)
-                case _:
-                    pass
+            names = _NAMES.get(type(event))
+            if names is not None and (book := books.get(event.address)) is not None:
+                for order_id in names(event):
+                    search.named(book, order_id)
         if search.taken:
             self._let_go(self._mirror.head.number, [(o.market, o.order_id) for o in search.taken])
         if not search.missing:
@@ -133,7 +127,9 @@ class Memory:
     def _let_go(self, number: int, keys: list[OrderKey]) -> None:
         if keys:
             self._idle.append((number, keys))
-            self._last.update(dict.fromkeys(keys, number))
+            last = self._last
+            for key in keys:
+                last[key] = number
 
     def _doubt(self, levels: Iterable[Level]) -> None:
         self._unsure.update((lv.market, lv.side, lv.price) for lv in levels if lv.broken)
@@ -153,6 +149,15 @@ class Memory:
                 self._pinned.setdefault(where, []).append(key)
                 return
         del book.orders.rows[order_id]
+
+
+_NAMES: dict[type[ev.AnyEvent], Callable[[Any], tuple[int, ...]]] = {
+    ev.OrderPlaced: lambda event: (event.order_id,),
+    ev.StatusAsserted: lambda event: (event.order_id,),
+    ev.OrderCancelled: lambda event: (event.order_id,),
+    ev.Traded: lambda event: (event.buy_order_id, event.sell_order_id),
+}
+"""The orders that an event names, by its type; what is not here names none."""
 
 
 def _pins(book: Book, level: Level) -> set[int]:
@@ -177,14 +182,16 @@ class _Search:
 
     def named(self, book: Book, order_id: int) -> None:
         """An order that an event names, and whom its pointers lead to."""
-        seen: set[int] = set()
-        while 0 < order_id <= book.newest and order_id not in seen:
-            order = book.orders.rows.get(order_id)
+        rows, newest = book.orders.rows, book.newest
+        seen: set[int] | None = None
+        while 0 < order_id <= newest and (seen is None or order_id not in seen):
+            order = rows.get(order_id)
             if order is not None and order.queued:
                 return  # whoever it leads to is here, too
             order = order or self._held(book, order_id)
             if order is None:
                 return
+            seen = seen or set()
             seen.add(order_id)
             self._held(book, order.prev)
             order_id = order.next
