@@ -94,9 +94,10 @@ class Audit:
                     self._missing(matching, due)
             matching.run.close()
             self._matching = self._due = None
-        for book, side, price, by in self._dirty:
-            book.clean(side, price, by)
-        self._dirty.clear()
+        if self._dirty:
+            for book, side, price, by in self._dirty:
+                book.clean(side, price, by)
+            self._dirty.clear()
 
     def running(self, book: Book) -> Order | None:
         """The order that is matching in `book`."""
@@ -249,7 +250,7 @@ class _Matching:
 
 def undecided(book: Book) -> str | None:
     """Why the events cannot decide what this book's orders must do, if they cannot."""
-    return None if 1 in book.orders or not book.newest else INCOMPLETE
+    return None if 1 in book.orders.rows or not book.newest else INCOMPLETE
 
 
 _MISSING: dict[type[Effect], DivergenceKind] = {

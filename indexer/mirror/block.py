@@ -14,7 +14,6 @@ from indexer.domain import events as ev
 from indexer.domain.block import Block
 from indexer.domain.change import (
     Applied,
-    BrokenQueue,
     Delta,
     Deltas,
     OrderChange,
@@ -51,7 +50,6 @@ class BlockFold:
         """What books have charged, until they tell of the trade."""
         self._unclosed: list[Order] = []
         self._due: list[tuple[Book, int]] = []
-        self._queues: list[BrokenQueue] = []
         self._audit = Audit(RULES[mirror.deployment.protocol], mirror.ledger, block)
         mirror.ledger.block_number = block.number
         self._moves = mirror.ledger.moves
@@ -82,14 +80,15 @@ class BlockFold:
         except Impossible as cause:
             raise FoldError(self._block, event, cause) from cause
         self._end_tx()
+        deltas = self._take_deltas()
         return Applied(
             self._block,
-            self._take_deltas(),
+            deltas,
             tuple(self._trades),
             tuple(self._order_changes),
             tuple(self._audit.divergences),
             whole_books(self._block.number, self._due) if self._due else (),
-            tuple(self._queues),
+            broken_queues(self._number, self._touched, deltas.levels),
         )
 
     def _take_deltas(self) -> Deltas:
@@ -98,9 +97,7 @@ class BlockFold:
         levels = []
         for book in self._touched.values():
             orders += book.orders.take_deltas()
-            of_book = book.levels.take_deltas()
-            levels += of_book
-            self._queues += broken_queues(self._block.number, book, of_book)
+            levels += book.levels.take_deltas()
         return Deltas(
             tuple(mirror.tokens.take_deltas()),
             tuple(mirror.markets.take_deltas()),
@@ -141,7 +138,7 @@ class BlockFold:
         protocol = self._mirror.deployment.protocol
         is_market = event.type == "market"
         order = Order(
-            event.address,
+            book.market,
             order_id,
             event.account,
             event.side,
@@ -155,9 +152,9 @@ class BlockFold:
             log_index,
             self._block.timestamp,
             event.tx,
+            updated_block=number,
+            updated_log_index=log_index,
         )
-        order.updated_block = number
-        order.updated_log_index = log_index
         if is_market:
             book.orders.add(order_id, order)
             if protocol == "gtx":
@@ -166,7 +163,7 @@ class BlockFold:
             book.append(order)
             settle_status(order)
         self._tell("placed", order, log_index)
-        self._audit.begin(book, order, self._mirror.markets.rows[event.address], event)
+        self._audit.begin(book, order, self._mirror.markets.rows[book.market], event)
 
     def _trade(self, event: ev.Traded) -> None:
         book = self._book(event.address)
@@ -180,7 +177,7 @@ class BlockFold:
         price, quantity = event.price, event.quantity
         foreseen = self._audit.met(book, taker_id, Fill(maker_id, price, quantity), event)
         trade = Trade(
-            market=event.address,
+            market=book.market,
             block_number=self._number,
             log_index=event.log_index,
             tx=event.tx,
@@ -267,13 +264,15 @@ class BlockFold:
     def _end_tx(self) -> None:
         """Between two txs: gtx never says how a market order ended, so its tx's end does."""
         self._audit.end()
-        self._maker_fees.clear()
-        self._taker_fees.clear()
-        for order in self._unclosed:
-            status: OrderStatus = "partially_filled" if order.filled else "expired"
-            order.status = "filled" if order.filled >= order.quantity else status
-            self._tell("closed", order, order.updated_log_index)
-        self._unclosed.clear()
+        if self._maker_fees or self._taker_fees:
+            self._maker_fees.clear()
+            self._taker_fees.clear()
+        if self._unclosed:
+            for order in self._unclosed:
+                status: OrderStatus = "partially_filled" if order.filled else "expired"
+                order.status = "filled" if order.filled >= order.quantity else status
+                self._tell("closed", order, order.updated_log_index)
+            self._unclosed.clear()
 
     def _learn_fees(self, trade: Trade) -> None:
         """The balance manager's rates are one for all its markets."""

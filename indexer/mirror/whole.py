@@ -8,10 +8,11 @@ The queue of every broken level a block touched: the contract's list was spliced
 lost or found again has no event of its own.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping
 
 from indexer.domain.change import BrokenQueue, Delta, StandingLevel, WholeBook
 from indexer.domain.order import Level, Side
+from indexer.domain.units import Address
 from indexer.mirror.book import Book
 
 EVERY_ORDERS = 256
@@ -45,9 +46,18 @@ def _side(book: Book, side: Side) -> tuple[StandingLevel, ...]:
     )
 
 
-def broken_queues(number: int, book: Book, deltas: Sequence[Delta[Level]]) -> Iterable[BrokenQueue]:
+def broken_queues(
+    number: int, books: Mapping[Address, Book], deltas: Iterable[Delta[Level]]
+) -> tuple[BrokenQueue, ...]:
     """The queues of the broken levels among those that block `number` touched."""
-    for delta in deltas:
-        if (level := delta.after) is not None and level.broken:
-            ids = tuple([order.order_id for order in book.queue(level.side, level.price)])
-            yield BrokenQueue(book.market, level.side, level.price, number, ids)
+    broken = [one.after for one in deltas if one.after is not None and one.after.broken]
+    return tuple(
+        BrokenQueue(
+            level.market,
+            level.side,
+            level.price,
+            number,
+            tuple(order.order_id for order in books[level.market].queue(level.side, level.price)),
+        )
+        for level in broken
+    )
