@@ -2,7 +2,6 @@
 
 from collections.abc import AsyncIterator
 
-import aiohttp
 import pytest
 
 from tests.ws.served import CHAIN_ID, Chain, serving
@@ -39,9 +38,3 @@ async def gateway(config: Config) -> AsyncIterator[str]:
     """A gateway's `host:port`, once it reads Redis."""
     async with serving(config) as address:
         yield address
-
-
-@pytest.fixture
-async def http() -> AsyncIterator[aiohttp.ClientSession]:
-    async with aiohttp.ClientSession() as session:
-        yield session
