@@ -27,7 +27,7 @@ import msgspec
 import migrations
 from tests.benchmarks import peer
 from tests.benchmarks.player import cpu_s, fetch_raw, playing
-from tests.benchmarks.processes import Cost, parent, peak_mb, tree_cpu_s
+from tests.benchmarks.processes import Cost, Peak, parent, tree_cpu_s
 from tidebook import embedded
 
 EVENTS = 100_000
@@ -66,12 +66,16 @@ def command(*arguments: str, url: str) -> subprocess.Popen[bytes]:
     return subprocess.Popen([sys.executable, "-m", "tidebook", *arguments], env=environment)
 
 
-async def until(connection: Any, condition: str, process: subprocess.Popen[bytes]) -> None:
-    """Until a condition on the cursor holds."""
+async def until(
+    connection: Any, condition: str, process: subprocess.Popen[bytes], peak: Peak | None = None
+) -> None:
+    """Until a condition on the cursor holds; a `peak` looks on."""
     while not await connection.fetchval(
         f"select exists(select from tidebook.cursors where {condition})"
     ):
         assert process.poll() is None, "the writer has ended"
+        if peak is not None:
+            peak.look()
         await asyncio.sleep(POLL_S)
 
 
@@ -85,12 +89,13 @@ async def backfill(events: int, url: str, cache: Path) -> Result:
         began = time.perf_counter()
         options = ("--rpc", node, "--compare-every", "0", "--log-cache", str(cache))
         process = command("index", *options, url=url)
+        peak = Peak(process.pid)
         try:
-            await until(connection, "block_number > 0", process)
+            await until(connection, "block_number > 0", process, peak)
             first_s = time.perf_counter() - began
-            await until(connection, f"block_number = {last}", process)
+            await until(connection, f"block_number = {last}", process, peak)
             seconds = time.perf_counter() - began
-            cpu, rss = tree_cpu_s(process.pid), peak_mb(process.pid)
+            cpu = tree_cpu_s(process.pid)
             postgres = tree_cpu_s(postmaster) - postgres_before
             players = cpu_s(player.pid) - player_before
         finally:
@@ -109,7 +114,7 @@ async def backfill(events: int, url: str, cache: Path) -> Result:
         cpu=cpu,
         postgres_cpu=postgres,
         player_cpu=players,
-        rss=rss,
+        rss=peak.mb,
         rows=rows,
         first_s=first_s,
         fetch_rate=found / fetch_s,

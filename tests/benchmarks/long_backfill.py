@@ -23,7 +23,7 @@ import migrations
 from tests.benchmarks.bench_backfill import POLL_S, command
 from tests.benchmarks.chains import OPENING
 from tests.benchmarks.player import playing
-from tests.benchmarks.processes import parent, peak_mb, tree_cpu_s
+from tests.benchmarks.processes import Peak, parent, tree_cpu_s
 from tidebook import embedded
 
 LENGTHS = (100_000, 300_000, 500_000, 700_000)
@@ -47,14 +47,16 @@ async def measure(events: int, url: str, folder: Path) -> list[Point]:
     with playing(events, "--open", "0") as (node, _):
         options = ("--rpc", node, "--compare-every", "0", "--log-cache", str(folder))
         process = command("index", *options, url=url)
+        peak = Peak(process.pid)
         try:
             while wanted:
                 await asyncio.sleep(POLL_S)
                 assert process.poll() is None, "the writer has ended"
+                peak.look()
                 seen = await connection.fetchval("select events from tidebook.cursors") or 0
                 if seen >= wanted[0]:
                     spent = tree_cpu_s(process.pid), tree_cpu_s(postmaster)
-                    points.append(Point(seen, *spent, peak_mb(process.pid)))
+                    points.append(Point(seen, *spent, peak.mb))
                     wanted = [n for n in wanted if n > seen]
         finally:
             process.send_signal(signal.SIGTERM)

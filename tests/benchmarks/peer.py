@@ -32,7 +32,7 @@ import msgspec
 
 from tests.benchmarks.chains import BOOKS, DEPLOYMENT, MANAGER, POOL_MANAGER, chain, folder
 from tests.benchmarks.player import Tape, cpu_s, playing
-from tests.benchmarks.processes import Cost, parent, peak_mb, tree_cpu_s
+from tests.benchmarks.processes import Cost, Peak, parent, tree_cpu_s
 from tests.story.market import free_port
 from tidebook import embedded
 
@@ -133,12 +133,14 @@ async def backfill(root: Path, events: int, url: str, schema: str) -> Cost:
         postgres_before, player_before = tree_cpu_s(postmaster), cpu_s(player.pid)
         began = time.perf_counter()
         with running(root, node, url, schema) as (process, api):
+            peak = Peak(process.pid)
             while await asyncio.to_thread(_head, api) < tape.last:
                 assert process.poll() is None, f"Ponder ended: see {folder() / 'ponder.log'}"
                 assert time.perf_counter() - began < PATIENCE_S, "Ponder is not getting there"
+                peak.look()
                 await asyncio.sleep(POLL_S)
             seconds = time.perf_counter() - began
-            cpu, rss = tree_cpu_s(process.pid), peak_mb(process.pid)
+            cpu = tree_cpu_s(process.pid)
             postgres = tree_cpu_s(postmaster) - postgres_before
         players = cpu_s(player.pid) - player_before
     await connection.close()
@@ -148,7 +150,7 @@ async def backfill(root: Path, events: int, url: str, schema: str) -> Cost:
         cpu=cpu,
         postgres_cpu=postgres,
         player_cpu=players,
-        rss=rss,
+        rss=peak.mb,
     )
 
 

@@ -1,6 +1,7 @@
 """What a process and those below it spend, from /proc, and how that is told."""
 
 import os
+from contextlib import suppress
 from pathlib import Path
 
 import msgspec
@@ -38,7 +39,10 @@ class Cost(msgspec.Struct, kw_only=True):
 
 def tree(process: int) -> list[int]:
     """A process and all below it."""
-    children = Path(f"/proc/{process}/task/{process}/children").read_text().split()
+    try:
+        children = Path(f"/proc/{process}/task/{process}/children").read_text().split()
+    except OSError:
+        return []
     return [process, *(one for child in children for one in tree(int(child)))]
 
 
@@ -55,10 +59,22 @@ def tree_cpu_s(process: int) -> float:
     return ticks / os.sysconf("SC_CLK_TCK")
 
 
-def peak_mb(process: int) -> float:
-    """Most memory that a process and those below it have had resident, each at its worst."""
-    most = 0
-    for one in tree(process):
-        status = Path(f"/proc/{one}/status").read_text()
-        most += int(status.split("VmHWM:")[1].split()[0])
-    return most / 1024
+class Peak:
+    """Most memory that a process and those below it have had resident at once, each at its worst.
+
+    Somebody has to look while they run: one that has ended is not seen any more.
+    """
+
+    def __init__(self, process: int) -> None:
+        self.mb = 0.0
+        self._process = process
+
+    def look(self) -> float:
+        """Look once more; the peak until now."""
+        most = 0
+        for one in tree(self._process):
+            with suppress(OSError, IndexError):  # it has ended just now
+                status = Path(f"/proc/{one}/status").read_text()
+                most += int(status.split("VmHWM:")[1].split()[0])
+        self.mb = max(self.mb, most / 1024)
+        return self.mb
