@@ -13,6 +13,7 @@ import contextlib
 import gc
 import os
 import pickle
+import select
 import struct
 import sys
 import threading
@@ -37,6 +38,9 @@ MOST_WAITING_BYTES = 4 << 20
 """Of what was read and not yet folded; more waits in the scout."""
 GAVE_UP = 75
 """Exit code of a scout whose nodes failed it: the writer will ask them itself."""
+
+IDLE_S = 20.0
+"""How long a scout waits for its errand: a writer may stand by for days."""
 
 _LENGTH = struct.Struct(">I")
 
@@ -71,18 +75,26 @@ class Scout:
         self._tell = tell
         self._process: asyncio.subprocess.Process | None = None
 
+    async def begin(self) -> None:
+        """Have a process ready: it loads what it needs while the writer does."""
+        if self._process is not None and self._process.returncode is not None:
+            await self.close()  # it was kept waiting for too long
+        if self._process is None:
+            self._process = await asyncio.create_subprocess_exec(
+                *(sys.executable, "-m", "indexer.scout"),
+                stdin=asyncio.subprocess.PIPE,
+                stdout=asyncio.subprocess.PIPE,
+                limit=MOST_WAITING_BYTES,
+                start_new_session=True,  # Ctrl-C is the writer's: it ends us
+            )
+
     async def reads(
         self, start: Block, final: Block, markets: Iterable[Address]
     ) -> AsyncIterator[list[Read]]:
         """Finalized blocks with logs after `start`, range by range; perhaps not all of them."""
-        await self.close()
-        self._process = process = await asyncio.create_subprocess_exec(
-            *(sys.executable, "-m", "indexer.scout"),
-            stdin=asyncio.subprocess.PIPE,
-            stdout=asyncio.subprocess.PIPE,
-            limit=MOST_WAITING_BYTES,
-            start_new_session=True,  # Ctrl-C is the writer's: it ends us
-        )
+        await self.begin()
+        process = self._process
+        assert process is not None
         assert process.stdin is not None
         assert process.stdout is not None
         process.stdin.write(_framed(self._errand(start, final, markets)))
@@ -127,7 +139,12 @@ def main() -> int:
     """One errand, from standard input to standard output."""
     import uvloop
 
-    (length,) = _LENGTH.unpack(sys.stdin.buffer.read(_LENGTH.size))
+    asked = b""
+    if select.select([0], (), (), IDLE_S)[0]:
+        asked = sys.stdin.buffer.read(_LENGTH.size)
+    if not asked:
+        return 0  # there was nothing to do
+    (length,) = _LENGTH.unpack(asked)
     errand: Errand = pickle.loads(sys.stdin.buffer.read(length))  # the writer's
     threading.Thread(target=_end_with_writer, name="writer-watch", daemon=True).start()
     gc.disable()  # what is read makes no cycles worth finding

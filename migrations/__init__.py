@@ -5,15 +5,6 @@ and a test proves that they do. A database in its first sync may be without any 
 readers need (indexer/store/indexes.py), so a version that drops one says `if_exists`.
 """
 
-from pathlib import Path
-
-from alembic import command
-from alembic.config import Config
-from alembic.script import ScriptDirectory
-from alembic.util import CommandError
-from sqlalchemy import Connection, MetaData, inspect, text
-from sqlalchemy.ext.asyncio import create_async_engine
-
 SCHEMA = "tidebook"
 HEAD = "0012"
 """The revision this code works with (a test holds it to the newest file in versions/)."""
@@ -28,41 +19,6 @@ async def upgrade(database_url: str) -> str | None:
 
     Safe to run from several processes at once. Raises SchemaNewer, and then changes nothing.
     """
-    url = database_url.replace("postgresql://", "postgresql+asyncpg://", 1)
-    engine = create_async_engine(url)
-    try:
-        async with engine.begin() as connection:
-            return await connection.run_sync(_upgrade)
-    finally:
-        await engine.dispose()
+    from migrations.history import upgrade as bring
 
-
-def configuration(connection: Connection, metadata: MetaData | None = None) -> Config:
-    """An Alembic configuration bound to an open connection."""
-    config = Config()
-    config.set_main_option("script_location", str(Path(__file__).parent).replace("%", "%%"))
-    config.set_main_option("path_separator", "os")
-    config.attributes["connection"] = connection
-    config.attributes["metadata"] = metadata
-    return config
-
-
-def _upgrade(connection: Connection) -> str | None:
-    connection.execute(text("select pg_advisory_xact_lock(hashtext('tidebook migrations'))"))
-    config = configuration(connection)
-    before: str | None = None
-    if inspect(connection).has_table("alembic_version", schema=SCHEMA):
-        before = connection.scalar(text(f"select version_num from {SCHEMA}.alembic_version"))
-    if before == HEAD:
-        return before
-    try:
-        if before is not None:
-            ScriptDirectory.from_config(config).get_revision(before)
-    except CommandError:
-        raise SchemaNewer(
-            f"the database's schema is at revision {before}, this Tidebook knows up to {HEAD}: "
-            "it was migrated by a newer one; use that, or another database"
-        ) from None
-    connection.execute(text(f"create schema if not exists {SCHEMA}"))
-    command.upgrade(config, HEAD)
-    return before
+    return await bring(database_url)

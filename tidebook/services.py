@@ -52,7 +52,7 @@ async def _write(
     """One life of the writer. It asks the nodes first: servers are started for no wrong setting."""
     from indexer.chain.log_cache import LogCache
     from indexer.chain.providers import Providers
-    from indexer.chain.steps import Follower
+    from indexer.chain.steps import AHEAD_BLOCKS, Follower
     from indexer.ground import follow_whatever_comes
     from indexer.scout import Scout
     from indexer.store.providers import keep
@@ -68,6 +68,8 @@ async def _write(
         cache = None if log_cache is None else LogCache(log_cache, deployment, warn)
         scout = Scout(chain.urls, deployment, chain.confirmations, log_cache, warn)
         opened.push_async_callback(scout.close)
+        if (await node.head()).number >= AHEAD_BLOCKS:
+            await scout.begin()
 
         def source(canon: Canon, mirror: Mirror) -> Steps:
             return Follower(node, canon, deployment, mirror.books, cache, scout)

@@ -57,6 +57,9 @@ class Ahead(Protocol):
     ) -> AsyncIterator[list[Read]]:
         """Finalized blocks with logs after `start` up to and with `final`, range by range."""
 
+    async def close(self) -> None:
+        """There is no more of the past."""
+
 
 class Follower:
     """Turns one node's heads into batches of steps, and keeps canon to match.
@@ -88,6 +91,8 @@ class Follower:
         """Steps until the node fails for good. Raises the errors of chain/errors.py."""
         async for batch in self._catch_up():
             yield batch
+        if self._ahead is not None:
+            await self._ahead.close()
         yield []
         async for head in self._node.heads():
             self.node_head = head.number

@@ -2,9 +2,6 @@
 
 import re
 
-from eth_abi.abi import decode as decode_abi
-from eth_abi.exceptions import DecodingError
-
 from indexer.chain.errors import RpcError
 from indexer.chain.rpc import Rpc
 from indexer.domain.block import Block
@@ -60,6 +57,9 @@ async def _word(rpc: Rpc, address: Address, selector: str, at: Block) -> bytes:
 
 def _text(answer: bytes) -> str:
     """A string, or (older tokens) a bytes32; printable characters only."""
+    from eth_abi.abi import decode as decode_abi  # half of a start, and few starts see a token
+    from eth_abi.exceptions import DecodingError
+
     try:
         (text,) = decode_abi(["string"], answer)
     except (DecodingError, OverflowError, UnicodeDecodeError):

@@ -107,8 +107,23 @@ async def test_the_writer_goes_on_where_a_killed_scout_stood(node: Providers, sc
                 for child in children():
                     os.kill(child, signal.SIGKILL)
 
+        async def close(self) -> None:
+            await scout.close()
+
     assert await past(node, Killing()) == await past(node, None)
     assert SAID == ["the scout ended with -9; the writer reads the past by itself"]
+
+
+async def test_a_scout_without_an_errand_ends_where_the_past_does(
+    node: Providers, scout: Scout
+) -> None:
+    await scout.begin()
+    assert children()
+    head = await node.head()
+    async for _ in Follower(node, Canon([head]), DEPLOYMENT, (), None, scout).batches():
+        break
+    assert not children()
+    assert not SAID
 
 
 async def test_no_scout_outlives_the_writer(node: Providers, scout: Scout) -> None:

@@ -10,6 +10,7 @@ from sqlalchemy.ext.asyncio import create_async_engine
 
 import migrations
 from indexer.store.analytics_tables import analytics_tops
+from migrations import history
 
 metadata = analytics_tops.metadata  # of all tables, analytics' own too
 
@@ -33,7 +34,7 @@ async def test_migrations_arrive_where_the_tables_are(database_url: str) -> None
     async with engine.connect() as connection:
         assert await connection.run_sync(differences) == []
         script = await connection.run_sync(
-            lambda sync: ScriptDirectory.from_config(migrations.configuration(sync))
+            lambda sync: ScriptDirectory.from_config(history.configuration(sync))
         )
     await engine.dispose()
     assert script.get_current_head() == migrations.HEAD
