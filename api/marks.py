@@ -8,7 +8,7 @@ import strawberry
 async def open_divergences(root: Annotated[Any, strawberry.Parent], info: strawberry.Info) -> int:
     """How many divergences of the market nobody has acknowledged."""
     info.context.lasts = False  # acknowledging moves no block
-    found: int = await info.context.loaders.open_divergences.load(root.address)
+    found: int = await info.context.loaders.open_divergences.load(root.listing.address)
     return found
 
 

@@ -26,11 +26,11 @@ from graphql import (
 from strawberry.schema.schema import StrawberryGraphQLCoreExecutionContext
 from strawberry.types.field import StrawberryField
 
+from api.columns import COLUMN, Column
 from api.limits import MAX_CACHED_DOCUMENTS
 
 MAX_INT = 2**31
 
-Column = list[Any]
 Tell = Callable[[Column], Column]
 """From values as resolvers return them to values as they are sent."""
 
@@ -89,7 +89,7 @@ def _value(kind: Any, selections: SelectionSetNode | None) -> Tell:
 
 def _object(kind: GraphQLObjectType, selections: SelectionSetNode) -> Tell:
     names: list[str] = []
-    plan: list[tuple[Callable[[Any], Any], Tell]] = []
+    plan: list[tuple[Tell, Tell]] = []
     for node in selections.selections:
         if not isinstance(node, FieldNode) or node.directives or node.arguments:
             raise NotPlain
@@ -104,24 +104,27 @@ def _object(kind: GraphQLObjectType, selections: SelectionSetNode) -> Tell:
         if NoneType in set(map(type, rows)):
             present = iter(tell([row for row in rows if row is not None]))
             return [None if row is None else next(present) for row in rows]
-        columns = [told([get(row) for row in rows]) for get, told in plan]
+        columns = [told(get(rows)) for get, told in plan]
         return [dict(zip(names, values, strict=True)) for values in zip(*columns, strict=True)]
 
     return tell
 
 
-def _getter(field: Any) -> Callable[[Any], Any]:
-    """How a field's value is got from its row."""
+def _getter(field: Any) -> Tell:
+    """How a field's values are got from its rows."""
     definition = field.extensions.get("strawberry-definition")
     if not isinstance(definition, StrawberryField) or definition.extensions:
         raise NotPlain
     resolver = definition.base_resolver
     if resolver is None:
-        return attrgetter(definition.python_name)
+        get = attrgetter(definition.python_name)
+        return lambda rows: list(map(get, rows))
     own = resolver.self_parameter is not None and len(resolver.signature.parameters) == 1
     if not own or resolver.is_async:
         raise NotPlain
-    return cast("Callable[[Any], Any]", resolver.wrapped_func)
+    tell = cast("Callable[[Any], Any]", resolver.wrapped_func)
+    column: Tell | None = getattr(tell, COLUMN, None)
+    return (lambda rows: list(map(tell, rows))) if column is None else column
 
 
 def _not_null(inner: Tell) -> Tell:
@@ -135,6 +138,7 @@ def _not_null(inner: Tell) -> Tell:
 
 def _leaf(kind: GraphQLLeafType) -> Tell:
     serialize: Callable[[Any], Any] = kind.serialize
+    as_it_is = int if serialize is int else _AS_IT_IS.get(kind)
     enum, names = None, {}
     if isinstance(kind, GraphQLEnumType):
         enum = getattr(kind, "wrapped_cls", None)
@@ -142,10 +146,12 @@ def _leaf(kind: GraphQLLeafType) -> Tell:
 
     def tell(column: Column) -> Column:
         types = set(map(type, column))
-        if types == {_AS_IT_IS.get(kind)} and (kind is not GraphQLInt or _fits(column)):
+        if types == {as_it_is} and (kind is not GraphQLInt or _fits(column)):
             return column
         if types == {enum}:
             return [names[member._value_] for member in column]
+        if enum is not None and types == {str}:
+            return [names[word] for word in column]
         return [None if value is None else serialize(value) for value in column]
 
     return tell

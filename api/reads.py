@@ -8,7 +8,7 @@ from collections.abc import Collection
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import BigInteger, Integer, Select, bindparam, func, select, tuple_, union
+from sqlalchemy import BigInteger, Integer, Select, bindparam, func, select, true, tuple_, union
 
 from api.arguments import Cursor
 from indexer.domain.balance import Balance
@@ -40,28 +40,24 @@ class Position:
 # -- the chain -------------------------------------------------------------------------------------
 
 
-def _select_position() -> Select[Any]:
-    c, b = t.cursors.c, t.blocks.c
-    return select(
-        c.chain_id,
-        c.epoch,
-        c.seq,
-        c.block_number,
-        c.block_hash,
-        b.timestamp,
-        c.head_number,
-        c.finalized_number,
-        c.safe_number,
-    ).select_from(t.cursors.outerjoin(t.blocks, b.hash == c.block_hash))
-
-
-_POSITION = Query(_select_position())
+_c, _b = t.cursors.c, t.blocks.c
+_PLACE = (
+    *(_c.chain_id, _c.epoch, _c.seq, _c.block_number, _c.block_hash, _b.timestamp),
+    *(_c.head_number, _c.finalized_number, _c.safe_number),
+)
+_HERE = t.cursors.outerjoin(t.blocks, _b.hash == _c.block_hash)
+_POSITION = Query(select(*_PLACE).select_from(_HERE))
 
 
 async def position(snapshot: Snapshot) -> Position | None:
-    """The cursor and its block; None where no writer has begun. One row by primary keys."""
-    rows = await snapshot.read(_POSITION)
-    return Position(*rows[0]) if rows else None
+    """The cursor and its block; None where no writer has begun. One row by primary keys.
+
+    Read once in a snapshot, and not at all where another statement has brought it along.
+    """
+    if snapshot.position is None:
+        rows = await snapshot.read(_POSITION)
+        snapshot.position = tuple(rows[0]) if rows else None
+    return None if snapshot.position is None else Position(*snapshot.position)
 
 
 async def newest_position(snapshot: Snapshot) -> Position | None:
@@ -85,12 +81,22 @@ async def listings(snapshot: Snapshot, limit: int | None) -> list[Listing]:
 async def listings_by_address(
     snapshot: Snapshot, addresses: Collection[Address]
 ) -> dict[Address, Listing]:
-    """The markets of these addresses; those that do not exist are left out."""
+    """The markets of these addresses; those that do not exist are left out.
+
+    Nearly every request reads these, and its position: so one statement brings both.
+    """
     rows = await snapshot.read(_LISTINGS_BY_ADDRESS, {"addresses": list(addresses)})
+    if rows:
+        snapshot.position = tuple(rows[0])[-len(_PLACE) :]
     return {one.market.address: one for one in map(listing_of, rows)}
 
 
-_LISTINGS_BY_ADDRESS = Query(select_listings().where(one_of(t.markets.c.address, "addresses")))
+_LISTINGS_BY_ADDRESS = Query(
+    select_listings()
+    .add_columns(*_PLACE)
+    .join(_HERE, true())
+    .where(one_of(t.markets.c.address, "addresses"))
+)
 
 
 async def listing_by_symbol(snapshot: Snapshot, symbol: str) -> Listing | None:

@@ -4,13 +4,11 @@ Decimals are text, scaled by the token's decimals; `raw…` fields are the same 
 units, as text because a uint256 is wider than any JSON reader's integer. Times are unix seconds.
 """
 
-from collections.abc import Callable
-from typing import Any
-
 import strawberry
 
 from api import marks
 from api.arguments import Cursor
+from api.columns import decimal, raw, stored, told, word
 from api.scalars import Long, OrderStatus, OrderType, Side, TimeInForce
 from indexer.domain import balance as domain_balance
 from indexer.domain import market as domain_market
@@ -36,16 +34,28 @@ class Token:
 
 @strawberry.type(description="One order book contract. Prices are quote for one base.")
 class Market:
-    address: str
-    symbol: str
-    pool_id: str
-    base: Token
-    quote: Token
-    created_block: Long
-    tick_size: str | None = strawberry.field(description="Smallest step of a price.")
-    lot_size: str | None = strawberry.field(description="Smallest step of a quantity.")
-    min_quantity: str | None
-    min_quote_amount: str | None
+    listing: strawberry.Private[Listing]
+
+    address: str = stored("listing.address")
+    symbol: str = stored("listing.symbol")
+    pool_id: str = stored("listing.market.pool_id")
+    base: Token = told(lambda self: Token.of(self.listing.base))
+    quote: Token = told(lambda self: Token.of(self.listing.quote))
+    created_block: Long = stored("listing.market.created_block")
+    tick_size: str | None = told(
+        lambda self: _scaled(self.listing.market.tick_size, self.listing.quote),
+        "Smallest step of a price.",
+    )
+    lot_size: str | None = told(
+        lambda self: _scaled(self.listing.market.lot_size, self.listing.base),
+        "Smallest step of a quantity.",
+    )
+    min_quantity: str | None = told(
+        lambda self: _scaled(self.listing.market.min_quantity, self.listing.base)
+    )
+    min_quote_amount: str | None = told(
+        lambda self: _scaled(self.listing.market.min_quote_amount, self.listing.quote)
+    )
     diverged: bool = strawberry.field(
         resolver=marks.diverged,
         description="The contract did what its rules do not say, and nobody has acknowledged it.",
@@ -56,31 +66,15 @@ class Market:
 
     @classmethod
     def of(cls, listing: Listing) -> "Market":
-        market = listing.market
-
-        def told(units: int | None, decimals: int) -> str | None:
-            return None if units is None else to_decimal(units, decimals)
-
-        return cls(
-            address=market.address,
-            symbol=market.symbol,
-            pool_id=market.pool_id,
-            base=Token.of(listing.base),
-            quote=Token.of(listing.quote),
-            created_block=Long(market.created_block),
-            tick_size=told(market.tick_size, listing.quote.decimals),
-            lot_size=told(market.lot_size, listing.base.decimals),
-            min_quantity=told(market.min_quantity, listing.base.decimals),
-            min_quote_amount=told(market.min_quote_amount, listing.quote.decimals),
-        )
+        return cls(listing=listing)
 
 
+def _scaled(units: int | None, token: domain_market.Token) -> str | None:
+    return None if units is None else to_decimal(units, token.decimals)
+
+
+BASE, QUOTE = "listing.base.decimals", "listing.quote.decimals"
 CURSOR = "Pass as `after` to get what is older than this."
-
-
-def _told(tell: Callable[[Any], Any], description: str | None = None) -> Any:
-    """A field that is worked out of a row only where somebody asks for it."""
-    return strawberry.field(resolver=tell, description=description)
 
 
 @strawberry.type
@@ -88,34 +82,32 @@ class Order:
     row: strawberry.Private[domain_order.Order]
     listing: strawberry.Private[Listing]
 
-    cursor: str = _told(lambda self: str(self.origin), CURSOR)
+    cursor: str = told(lambda self: str(self.origin), CURSOR)
     market: Market
-    order_id: Long = _told(lambda self: Long(self.row.order_id))
-    account: str = _told(lambda self: self.row.account)
-    side: Side = _told(lambda self: Side(self.row.side))
-    type: OrderType = _told(lambda self: OrderType(self.row.type))
-    time_in_force: TimeInForce = _told(lambda self: TimeInForce(self.row.time_in_force))
-    price: str = _told(lambda self: self.listing.price(self.row.price))
-    raw_price: str = _told(lambda self: str(self.row.price))
-    quantity: str = _told(
-        lambda self: to_decimal(self.row.quantity, self.ordered.decimals),
+    order_id: Long = stored("row.order_id")
+    account: str = stored("row.account")
+    side: Side = word("row.side", Side)
+    type: OrderType = word("row.type", OrderType)
+    time_in_force: TimeInForce = word("row.time_in_force", TimeInForce)
+    price: str = decimal("row.price", QUOTE)
+    raw_price: str = raw("row.price")
+    quantity: str = decimal(
+        "row.quantity",
+        "ordered.decimals",
         "In base tokens; in quote tokens where `quantityInQuote`.",
     )
-    raw_quantity: str = _told(lambda self: str(self.row.quantity))
-    quantity_in_quote: bool = _told(lambda self: self.row.quantity_in_quote)
-    filled: str = _told(lambda self: self.listing.quantity(self.row.filled), "In base tokens.")
-    raw_filled: str = _told(lambda self: str(self.row.filled))
-    quote_filled: str = _told(
-        lambda self: self.listing.quote_amount(self.row.quote_filled),
-        "What the fills cost, in quote tokens.",
-    )
-    raw_quote_filled: str = _told(lambda self: str(self.row.quote_filled))
-    status: OrderStatus = _told(lambda self: OrderStatus(self.row.status))
-    expiry: Long = _told(lambda self: Long(self.row.expiry))
-    placed_at: Long = _told(lambda self: Long(self.row.placed_at))
-    placed_block: Long = _told(lambda self: Long(self.row.placed_block))
-    updated_block: Long = _told(lambda self: Long(self.row.updated_block))
-    tx: str = _told(lambda self: self.row.tx)
+    raw_quantity: str = raw("row.quantity")
+    quantity_in_quote: bool = stored("row.quantity_in_quote")
+    filled: str = decimal("row.filled", BASE, "In base tokens.")
+    raw_filled: str = raw("row.filled")
+    quote_filled: str = decimal("row.quote_filled", QUOTE, "What the fills cost, in quote tokens.")
+    raw_quote_filled: str = raw("row.quote_filled")
+    status: OrderStatus = word("row.status", OrderStatus)
+    expiry: Long = stored("row.expiry")
+    placed_at: Long = stored("row.placed_at")
+    placed_block: Long = stored("row.placed_block")
+    updated_block: Long = stored("row.updated_block")
+    tx: str = stored("row.tx")
 
     @property
     def origin(self) -> Cursor:
@@ -132,29 +124,29 @@ class Trade:
     row: strawberry.Private[domain_order.Trade]
     listing: strawberry.Private[Listing]
 
-    cursor: str = _told(lambda self: str(self.origin), CURSOR)
+    cursor: str = told(lambda self: str(self.origin), CURSOR)
     market: Market
-    block_number: Long = _told(lambda self: Long(self.row.block_number))
-    log_index: int = _told(lambda self: self.row.log_index)
-    tx: str = _told(lambda self: self.row.tx)
-    timestamp: Long = _told(lambda self: Long(self.row.timestamp))
-    price: str = _told(lambda self: self.listing.price(self.row.price))
-    raw_price: str = _told(lambda self: str(self.row.price))
-    quantity: str = _told(lambda self: self.listing.quantity(self.row.quantity))
-    raw_quantity: str = _told(lambda self: str(self.row.quantity))
-    quote_amount: str = _told(lambda self: self.listing.quote_amount(self.row.quote_amount))
-    raw_quote_amount: str = _told(lambda self: str(self.row.quote_amount))
-    taker_side: Side = _told(lambda self: Side(self.row.taker_side))
-    maker_order_id: Long = _told(lambda self: Long(self.row.maker_order_id))
-    taker_order_id: Long = _told(lambda self: Long(self.row.taker_order_id))
-    maker: str = _told(lambda self: self.row.maker)
-    taker: str = _told(lambda self: self.row.taker)
-    maker_fee: str | None = _told(
-        lambda self: _fee(self.row.maker_fee, self.tokens[0]),
+    block_number: Long = stored("row.block_number")
+    log_index: int = stored("row.log_index")
+    tx: str = stored("row.tx")
+    timestamp: Long = stored("row.timestamp")
+    price: str = decimal("row.price", QUOTE)
+    raw_price: str = raw("row.price")
+    quantity: str = decimal("row.quantity", BASE)
+    raw_quantity: str = raw("row.quantity")
+    quote_amount: str = decimal("row.quote_amount", QUOTE)
+    raw_quote_amount: str = raw("row.quote_amount")
+    taker_side: Side = word("row.taker_side", Side)
+    maker_order_id: Long = stored("row.maker_order_id")
+    taker_order_id: Long = stored("row.taker_order_id")
+    maker: str = stored("row.maker")
+    taker: str = stored("row.taker")
+    maker_fee: str | None = told(
+        lambda self: _scaled(self.row.maker_fee, self.tokens[0]),
         "In what the maker receives: quote if the taker bought, else base.",
     )
-    taker_fee: str | None = _told(
-        lambda self: _fee(self.row.taker_fee, self.tokens[1]),
+    taker_fee: str | None = told(
+        lambda self: _scaled(self.row.taker_fee, self.tokens[1]),
         "In what the taker receives: base if the taker bought, else quote.",
     )
 
@@ -167,10 +159,6 @@ class Trade:
         """What the maker received, and what the taker did."""
         base, quote = self.listing.base, self.listing.quote
         return (quote, base) if self.row.taker_side == "buy" else (base, quote)
-
-
-def _fee(units: int | None, token: domain_market.Token) -> str | None:
-    return None if units is None else to_decimal(units, token.decimals)
 
 
 @strawberry.type

@@ -1,5 +1,6 @@
 """Numbers with names. Everything inside Tidebook counts in the contracts' own integer units."""
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, NewType, Self, overload
 
 Address = NewType("Address", str)
@@ -61,3 +62,15 @@ def to_decimal(units: int, decimals: int) -> str:
         digits = digits.zfill(decimals + 1)
     fraction = digits[-decimals:].rstrip("0")
     return f"{digits[:-decimals]}.{fraction}" if fraction else digits[:-decimals]
+
+
+def to_decimals(column: Sequence[int], decimals: int) -> list[str]:
+    """`to_decimal` of many: a list of a thousand numbers is what readers ask for most."""
+    if decimals == 0 or not column or min(column) < 0:
+        return [to_decimal(units, decimals) for units in column]
+    padded = f"{{:0{decimals + 1}d}}".format
+    found = []
+    for digits in map(padded, column):
+        whole, fraction = digits[:-decimals], digits[-decimals:].rstrip("0")
+        found.append(f"{whole}.{fraction}" if fraction else whole)
+    return found

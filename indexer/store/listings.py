@@ -30,7 +30,9 @@ def select_listings() -> Select[Any]:
 
 
 def listing_of(row: Row) -> Listing:
-    """One row of `select_listings`."""
+    """One row of `select_listings`, which may have more columns behind."""
     values = tuple(row)
     first, second = len(_MARKET), len(_MARKET) + len(_TOKEN)
-    return Listing(Market(*values[:first]), Token(*values[first:second]), Token(*values[second:]))
+    third = second + len(_TOKEN)
+    base, quote = Token(*values[first:second]), Token(*values[second:third])
+    return Listing(Market(*values[:first]), base, quote)

@@ -39,47 +39,83 @@ class Row(Record):
 
 
 class Pool:
-    """Connections to Postgres, at most so many; each is opened when all others are busy."""
+    """Connections to Postgres, at most so many; each is opened when all others are busy.
+
+    Those that snapshots use wait inside a transaction that has read nothing yet: it holds nothing,
+    and the first read in it sees what is newest then. To begin one costs a round trip, to end one
+    and begin the next no more than to end one.
+    """
 
     def __init__(
         self, dial: Callable[[], Awaitable[Connection]], size: int, timeout_s: float
     ) -> None:
         self._dial = dial
+        self._size = size
         self._timeout_s = timeout_s
         self._free = asyncio.Semaphore(size)
-        self._idle: list[Connection] = []
+        self._taken = 0
+        self._idle: dict[bool, list[Connection]] = {True: [], False: []}
+        """By whether they are inside a transaction."""
         self._closed = False
 
-    async def take(self) -> Connection:
+    async def take(self, *, begun: bool) -> Connection:
         """A connection that nobody else has. Raises TimeoutError after the pool's timeout."""
         if self._free.locked():
             async with asyncio.timeout(self._timeout_s):
                 await self._free.acquire()
         else:
             await self._free.acquire()
+        self._taken += 1
         try:
-            while self._idle:
-                connection = self._idle.pop()
-                if not connection.is_closed():
-                    return connection
-            return await self._dial()
+            return await self._find(begun)
         except BaseException:
-            self._free.release()
+            self._release()
             raise
 
-    def give(self, connection: Connection) -> None:
+    def give(self, connection: Connection, *, begun: bool) -> None:
         """Give it back; one that is no longer fit for use is terminated first."""
         if self._closed:
             connection.terminate()
         if not connection.is_closed():
-            self._idle.append(connection)
-        self._free.release()
+            self._idle[begun].append(connection)
+        self._release()
 
     async def dispose(self) -> None:
         """Close what is idle now, and what is given back from here on."""
         self._closed = True
-        while self._idle:
-            await self._idle.pop().close(timeout=self._timeout_s)
+        for idle in self._idle.values():
+            while idle:
+                await idle.pop().close(timeout=self._timeout_s)
+
+    async def _find(self, begun: bool) -> Connection:
+        if (found := _living(self._idle[begun])) is not None:
+            return found
+        full = self._taken + len(self._idle[not begun]) > self._size
+        connection = _living(self._idle[not begun]) if full else None
+        dialled = connection is None
+        if connection is None:
+            connection = await self._dial()
+        try:
+            if begun:
+                await connection.execute(_BEGIN)
+            elif not dialled:
+                await connection.execute("commit")
+        except BaseException:
+            connection.terminate()
+            raise
+        return connection
+
+    def _release(self) -> None:
+        self._taken -= 1
+        self._free.release()
+
+
+def _living(idle: list[Connection]) -> Connection | None:
+    while idle:
+        connection = idle.pop()
+        if not connection.is_closed():
+            return connection
+    return None
 
 
 def connect(
@@ -103,6 +139,7 @@ def connect(
             server_settings={
                 "application_name": reader,
                 "statement_timeout": str(statement_timeout_ms),
+                "idle_in_transaction_session_timeout": "0",  # they wait there, holding nothing
             },
         )
         await heed_cancellation()
@@ -133,6 +170,8 @@ class Snapshot:
         self._connection: Connection | None = None
         self.statements = 0
         """Statements run so far; tests count them."""
+        self.position: tuple[Any, ...] | None = None
+        """Where the writer stands in it, once a statement has told: until it is closed."""
 
     async def read(
         self,
@@ -144,8 +183,7 @@ class Snapshot:
         arguments = query.arguments(values)
         async with self._lock:
             if self._connection is None:
-                self._connection = await self._pool.take()
-                await self._connection.execute(_BEGIN)
+                self._connection = await self._pool.take(begun=True)
             self.statements += 1
             try:
                 return await self._connection.fetch(query.text, *arguments)
@@ -154,25 +192,25 @@ class Snapshot:
 
     async def glance(self, query: Query) -> list[Row]:
         """All rows of one statement by itself, outside of the snapshot, which it may spare."""
-        connection = await self._pool.take()
+        connection = await self._pool.take(begun=False)
         try:
             self.statements += 1
             return await connection.fetch(query.text)
         finally:
-            self._pool.give(connection)
+            self._pool.give(connection, begun=False)
 
     async def close(self) -> None:
         """End the transaction and give the connection back."""
         async with self._lock:
-            connection, self._connection = self._connection, None
+            connection, self._connection, self.position = self._connection, None, None
             if connection is None:
                 return
             ended = False
             try:  # a transaction that only read has nothing to lose
                 with contextlib.suppress(OSError, asyncpg.PostgresError, asyncpg.InterfaceError):
-                    await connection.execute("commit")
+                    await connection.execute("commit and chain")
                     ended = True
             finally:
                 if not ended:
                     connection.terminate()
-                self._pool.give(connection)
+                self._pool.give(connection, begun=True)
