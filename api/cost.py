@@ -1,7 +1,7 @@
 """Before a document runs: what its lists may return in all, and which block it waits for."""
 
 from collections.abc import AsyncIterator
-from typing import Any
+from typing import Any, NamedTuple
 
 from graphql import (
     FieldNode,
@@ -13,21 +13,45 @@ from graphql import (
     get_named_type,
 )
 from graphql.execution.values import get_argument_values, get_variable_values
-from strawberry.extensions import SchemaExtension
 
 from api import view
+from api.documents import Judge
 from api.errors import LimitExceeded
 from api.limits import DEFAULT_ROWS, MAX_REQUEST_ROWS
 
 
-class Admission(SchemaExtension):
+class _Asked(NamedTuple):
+    rows: int
+    """What all lists return at most."""
+    waits_for: tuple[int | None, list[str]]
+    """The block number and the txs."""
+
+
+class Admission(Judge):
     """Counts the rows that a document's lists ask for, and waits where it says so.
 
     A list inside another multiplies. Both are known before anything is read, so a request that
-    waits opens its snapshot behind the wait.
+    waits opens its snapshot behind the wait. Without variables they depend on the document alone.
     """
 
     async def on_execute(self) -> AsyncIterator[None]:
+        context = self.execution_context
+        known = None if context.variables else self._judged.asks.get(context.operation_name)
+        asked = known or self._asked()
+        if asked is not None:
+            if asked.rows > MAX_REQUEST_ROWS:
+                raise LimitExceeded(
+                    f"the lists of this document ask for {asked.rows} rows,"
+                    f" at most {MAX_REQUEST_ROWS}",
+                    limit=MAX_REQUEST_ROWS,
+                )
+            number, txs = asked.waits_for
+            if number is not None or txs:
+                await view.wait(context.context.pool, number, txs)
+        yield
+
+    def _asked(self) -> _Asked | None:
+        """What the chosen operation asks for; None if that cannot be told, as execution will."""
         context = self.execution_context
         document, schema = context.graphql_document, context.schema._schema
         assert document is not None, "executed without a document"
@@ -40,18 +64,14 @@ class Admission(SchemaExtension):
             schema, chosen.variable_definitions or (), context.variables or {}
         )
         root = schema.get_root_type(chosen.operation)
-        if not isinstance(variables, list) and root is not None:
-            walk = _Walk(document, schema, variables)
-            rows = walk.rows(chosen.selection_set, root)
-            if rows > MAX_REQUEST_ROWS:
-                raise LimitExceeded(
-                    f"the lists of this document ask for {rows} rows, at most {MAX_REQUEST_ROWS}",
-                    limit=MAX_REQUEST_ROWS,
-                )
-            number, txs = view.waited_for(walk.roots)
-            if number is not None or txs:
-                await view.wait(context.context.pool, number, txs)
-        yield
+        if isinstance(variables, list) or root is None:
+            return None
+        walk = _Walk(document, schema, variables)
+        rows = walk.rows(chosen.selection_set, root)
+        asked = _Asked(rows, view.waited_for(walk.roots))
+        if not context.variables:
+            self._judged.asks[context.operation_name] = asked
+        return asked
 
 
 class _Walk:

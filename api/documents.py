@@ -6,6 +6,7 @@ each request are its variables and the data.
 
 from collections import OrderedDict
 from collections.abc import Iterator
+from typing import Any
 
 from graphql import (
     DocumentNode,
@@ -48,6 +49,8 @@ class Judged:
     def __init__(self, document: DocumentNode, errors: list[GraphQLError]) -> None:
         self.document = document
         self.errors = errors
+        self.asks: dict[str | None, Any] = {}
+        """What each operation without variables asks for, once somebody has worked it out."""
 
 
 class Documents:
@@ -93,11 +96,11 @@ class Judge(SchemaExtension):
                 judged = Judged(_NOTHING, [error])
                 context._provided_operation_name = None
             context.graphql_document = judged.document
-            self._errors = judged.errors
+            self._judged = judged
         yield
 
     def on_validate(self) -> Iterator[None]:
-        self.execution_context.pre_execution_errors = list(self._errors)
+        self.execution_context.pre_execution_errors = list(self._judged.errors)
         yield
 
 

@@ -10,7 +10,6 @@ from typing import Annotated, Any
 import asyncpg
 import strawberry
 from graphql import GraphQLError
-from strawberry.extensions import SchemaExtension
 from strawberry.schema.config import StrawberryConfig
 from strawberry.types import ExecutionContext
 
@@ -20,7 +19,7 @@ from api.chain import ChainQuery
 from api.chain_reads import Header
 from api.connections import ConnectionQuery
 from api.cost import Admission
-from api.documents import Documents, Judge
+from api.documents import Documents
 from api.errors import BadInput, Internal, addressed
 from api.feed import Feed
 from api.filters import OrderFilter, TradeFilter
@@ -335,8 +334,11 @@ def _stored(header: Header) -> types.Block:
     )
 
 
-class _Request(SchemaExtension):
-    """Around every operation: its snapshot ends with it, or with each event of a subscription."""
+class _Request(Admission):
+    """Around every operation: its snapshot ends with it, or with each event of a subscription.
+
+    One extension with the hooks of all: strawberry looks for every hook in every one, each time.
+    """
 
     async def on_operation(self) -> AsyncIterator[None]:
         if self.execution_context.context.shared:
@@ -374,11 +376,7 @@ def build_schema(*, introspection: bool = True) -> strawberry.Schema:
         subscription=Subscription,
         execution_context_class=ProjectingContext,
         config=StrawberryConfig(scalar_map={Long: LONG}),
-        extensions=[
-            _Request,
-            lambda: Judge(documents),
-            Admission,
-        ],
+        extensions=[lambda: _Request(documents)],
     )
 
 
