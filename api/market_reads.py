@@ -3,11 +3,12 @@
 from collections.abc import Collection
 from dataclasses import dataclass
 from operator import attrgetter
-from typing import Any
+from typing import Any, NamedTuple
 
 from sqlalchemy import BigInteger, Select, bindparam, func, select, true, tuple_
 from sqlalchemy.sql.selectable import LateralFromClause
 
+from api import reads
 from api.arguments import Cursor
 from indexer.domain.order import Level, Side, Trade
 from indexer.domain.trade_ids import trade_id
@@ -248,31 +249,42 @@ async def first_time_and_price_before(
 
 
 def _select_book() -> Select[Any]:
-    lv = t.levels.c
+    lv, channel = t.levels.c, t.channels.c
+    link = select(channel.seq).where(channel.channel == bindparam("channel")).scalar_subquery()
     sides = []
     for side, best in (("buy", lv.price.desc()), ("sell", lv.price.asc())):
         reachable = (lv.market == bindparam("of"), lv.side == side, lv.quantity > 0)
         chosen = select(lv.side, lv.price, lv.quantity, lv.order_count).where(*reachable)
         sides.append(chosen.order_by(best).limit(bindparam("rows")).subquery())
-    return select(select(sides[0]).union_all(select(sides[1])).subquery("both"))
+    both = select(sides[0]).union_all(select(sides[1])).subquery("both")
+    return select(both, link)
 
 
 _BOOK = Query(_select_book())
 
 
-async def book(snapshot: Snapshot, market: Address, limit: int) -> tuple[list[Level], list[Level]]:
-    """Bids and asks, best first, in one statement: the primary key read from both better ends.
+class BookNow(NamedTuple):
+    """Levels as takers see them: quantities and orders they can reach, best first."""
 
-    Levels as takers see them: quantities and orders they can reach, nothing of the contract's list.
-    """
+    bids: list[Level]
+    asks: list[Level]
+    link: int
+    """The seq of the newest depth message: what a live feed continues from."""
+
+
+async def book(snapshot: Snapshot, market: Address, limit: int) -> BookNow:
+    """Both sides in one statement: the primary key read from both better ends."""
     bids: list[Level] = []
     asks: list[Level] = []
-    for side, price, quantity, orders in await snapshot.read(_BOOK, {"of": market, "rows": limit}):
-        found = Level(market, side, price, quantity=quantity, order_count=orders)
+    channel = f"depth:{market}"
+    rows = await snapshot.read(_BOOK, {"of": market, "rows": limit, "channel": channel})
+    for side, price, quantity, orders, _ in rows:
+        found = Level(market, side, price, 0, 0, 0, 0, quantity, orders)
         (bids if side == "buy" else asks).append(found)
     bids.sort(key=_price, reverse=True)
     asks.sort(key=_price)
-    return bids, asks
+    link = rows[0][4] if rows else await reads.channel_seq(snapshot, channel)
+    return BookNow(bids, asks, link or 0)
 
 
 _price = attrgetter("price")

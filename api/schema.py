@@ -231,16 +231,17 @@ class Query(WitnessQuery, ChainQuery, ConnectionQuery):
         address = listing.address
         sides: Sequence[Sequence[domain.Level | StandingLevel]]
         if at is None:
-            sides = await market_reads.book(snapshot, address, limit)
+            *sides, link = await market_reads.book(snapshot, address, limit)
             stands = _block(await reads.position(snapshot))
         else:
             then = await books.book_at(snapshot, address, at)
-            sides = then.depth("buy")[:limit], then.depth("sell")[:limit]
+            sides = [then.depth("buy")[:limit], then.depth("sell")[:limit]]
+            link = await reads.channel_seq(snapshot, f"depth:{address}")
             stands = _stored(await view.header_at(snapshot, at))
         return types.Depth(
             market=types.Market.of(listing),
             block=stands,
-            seq=Long(await reads.channel_seq(snapshot, f"depth:{address}")),
+            seq=Long(link),
             bids=[types.Level.of(level, listing) for level in sides[0]],
             asks=[types.Level.of(level, listing) for level in sides[1]],
         )

@@ -207,7 +207,7 @@ def _whole_book(snapshot: Snapshot, market: Address) -> Payload:
         return [[str(one.price), str(one.quantity), one.order_count] for one in levels]
 
     async def payload() -> dict[str, Any]:
-        bids, asks = await market_reads.book(snapshot, market, limits.MAX_LEVELS)
-        return {"bids": told(bids), "asks": told(asks)}
+        now = await market_reads.book(snapshot, market, limits.MAX_LEVELS)
+        return {"bids": told(now.bids), "asks": told(now.asks)}
 
     return payload

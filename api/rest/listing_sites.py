@@ -111,7 +111,7 @@ async def order_book(call: Call) -> PairBook:
     listing = _listing(call)
     depth = call["depth"]
     levels = min(-(-depth // 2) if depth else MAX_LEVELS, MAX_LEVELS)
-    bids, asks = await market_reads.book(call.snapshot, listing.address, levels)
+    bids, asks, _ = await market_reads.book(call.snapshot, listing.address, levels)
     return PairBook(
         ticker_id=ticker_id(call, listing),
         timestamp=call.now * 1000,

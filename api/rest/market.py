@@ -9,7 +9,6 @@ from api import market_reads
 from api.arguments import Cursor
 from api.candles import read_candles
 from api.limits import MAX_LEVELS
-from api.reads import channel_seq
 from api.rest import answers as a
 from api.rest import errors
 from api.rest import params as p
@@ -20,21 +19,22 @@ from indexer.domain.order import Candle, Level
 from indexer.domain.order import Trade as DomainTrade
 from indexer.domain.trade_ids import AggregateTrade, aggregate, origin_of
 from indexer.domain.trade_ids import trade_id as number_of
-from indexer.domain.units import Price
+from indexer.domain.units import Price, to_decimals
 
 MAX_AGGREGATE_READS = 4
 """Statements one page of aggregates may cost; with fewer rows than asked the caller asks on."""
 
 
 def _levels(levels: list[Level], listing: Listing) -> list[a.PriceLevel]:
-    return [(listing.price(one.price), listing.quantity(one.quantity)) for one in levels]
+    prices = to_decimals([one.price for one in levels], listing.quote.decimals)
+    quantities = to_decimals([one.quantity for one in levels], listing.base.decimals)
+    return list(zip(prices, quantities, strict=True))
 
 
 async def depth(call: Call) -> a.Depth:
     """The book at its newest diff: the next one's `U` is exactly `lastUpdateId + 1`."""
     listing = call.listing(call["symbol"])
-    bids, asks = await market_reads.book(call.snapshot, listing.address, call["limit"])
-    link = await channel_seq(call.snapshot, f"depth:{listing.address}")
+    bids, asks, link = await market_reads.book(call.snapshot, listing.address, call["limit"])
     return a.Depth(link, _levels(bids, listing), _levels(asks, listing))
 
 

@@ -68,9 +68,6 @@ def to_decimals(column: Sequence[int], decimals: int) -> list[str]:
     """`to_decimal` of many: a list of a thousand numbers is what readers ask for most."""
     if decimals == 0 or not column or min(column) < 0:
         return [to_decimal(units, decimals) for units in column]
-    padded = f"{{:0{decimals + 1}d}}".format
-    found = []
-    for digits in map(padded, column):
-        whole, fraction = digits[:-decimals], digits[-decimals:].rstrip("0")
-        found.append(f"{whole}.{fraction}" if fraction else whole)
-    return found
+    width, point = decimals + 1, -decimals
+    padded = [str(units).zfill(width) for units in column]
+    return [f"{one[:point]}.{one[point:]}".rstrip("0").rstrip(".") for one in padded]

@@ -10,6 +10,7 @@ from strawberry.schema.schema import StrawberryGraphQLCoreExecutionContext
 
 from api import projection
 from api.schema import Context, build_schema
+from indexer.domain.units import to_decimal, to_decimals
 from indexer.store.snapshot import connect
 from tests.indexed import Indexed
 
@@ -160,3 +161,14 @@ async def test_any_document_is_told_the_same_both_ways(
         assert told[0] == told[1], query
     await engine.dispose()
     assert 15 < short < 60, "both ways were met"
+
+
+def test_a_column_of_decimals_is_each_of_them() -> None:
+    seed = int(os.environ.get("SEED") or Random().randrange(2**32))
+    random = Random(seed)
+    print(f"seed {seed}")  # noqa: T201
+    for decimals in (0, 1, 6, 18):
+        column = [random.randrange(10 ** random.randrange(1, 40)) for _ in range(200)]
+        column += [0, 1, 10**decimals, 10 ** (decimals + 3), 10**80]
+        for one in (column, [-value for value in column], []):
+            assert to_decimals(one, decimals) == [to_decimal(value, decimals) for value in one]
