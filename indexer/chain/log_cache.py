@@ -1,26 +1,25 @@
 """Finalized logs on disk: what was fetched once is read from there the next time.
 
-An entry is a recording of one range (chain/recording.py): gzip'd JSON lines, a header that says
-what was asked for, and a line for each block that has logs of ours, and for the range's last. Its
-place says the same: the folder is named by the chain and the filter, the file by the range and the
-two blocks it lies between. So entries of different chains, branches or deployments never meet,
-and a folder can be copied to another machine.
+An entry is a recording of one range (chain/recording.py), packed with zstd: JSON lines, a header
+that says what was asked for, and a line for each block that has logs of ours, and for the range's
+last. Its place says the same: the folder is named by the chain and the filter, the file by the
+range and the two blocks it lies between. So entries of different chains, branches or deployments
+never meet, and a folder can be copied to another machine.
 
 Nothing depends on it: an entry that is damaged is told of, dropped, and fetched anew.
 """
 
 import asyncio
-import gzip
 import re
-import zlib
 from collections.abc import Callable, Sequence
 from hashlib import sha256
 from itertools import islice
 from pathlib import Path
 
 import msgspec
+from backports import zstd
 
-from indexer.chain.recording import RecordedBlock, compressed
+from indexer.chain.recording import RecordedBlock
 from indexer.chain.source import Source
 from indexer.domain.block import Block
 from indexer.domain.deployment import Contracts, Deployment
@@ -30,7 +29,11 @@ from indexer.domain.units import Hash
 HASH_DIGITS = 16
 """Of a block's hash in a file's name."""
 
-_NAME = re.compile(r"(\d+)-(\d+)-([0-9a-f]{16})-([0-9a-f]{16})\.jsonl\.gz")
+_PACKING = {
+    zstd.CompressionParameter.compression_level: 1,  # it is hex, and packs to a twentieth anyhow
+    zstd.CompressionParameter.checksum_flag: 1,  # or a flipped bit would be another log
+}
+_NAME = re.compile(r"(\d+)-(\d+)-([0-9a-f]{16})-([0-9a-f]{16})\.jsonl\.zst")
 
 Found = list[tuple[Block, list[Log]]]
 
@@ -134,7 +137,7 @@ class LogCache:
     async def _keep(self, before: Block, found: Found) -> None:
         last = found[-1][0]
         header = _Header(self.filter, before.number + 1, last.number)
-        name = f"{header.first}-{header.last}-{short(before.hash)}-{short(last.hash)}.jsonl.gz"
+        name = f"{header.first}-{header.last}-{short(before.hash)}-{short(last.hash)}.jsonl.zst"
         try:
             await asyncio.to_thread(_write, self.folder / name, header, found)
         except OSError as error:
@@ -142,7 +145,7 @@ class LogCache:
 
     def _list(self) -> dict[tuple[int, str], Entry]:
         found = {}
-        for path in sorted(self.folder.glob("*.jsonl.gz")):
+        for path in sorted(self.folder.glob("*.jsonl.zst")):
             name = _NAME.fullmatch(path.name)
             if name is not None:
                 first, last, after, hash_ = name.groups()
@@ -172,8 +175,8 @@ def short(hash_: Hash) -> str:
 
 def _unpack(path: Path) -> bytes:
     try:
-        return gzip.decompress(path.read_bytes())
-    except (OSError, EOFError, zlib.error) as error:
+        return zstd.decompress(path.read_bytes())
+    except (OSError, zstd.ZstdError) as error:
         raise Damaged(str(error)) from error
 
 
@@ -182,7 +185,7 @@ def _write(path: Path, header: _Header, found: Sequence[tuple[Block, list[Log]]]
     encode = msgspec.json.Encoder().encode
     lines = [encode(header), *(encode(_recorded(block, logs)) for block, logs in found), b""]
     unfinished = path.with_name(path.name + ".new")
-    unfinished.write_bytes(compressed(b"\n".join(lines)))
+    unfinished.write_bytes(zstd.compress(b"\n".join(lines), options=_PACKING))
     unfinished.replace(path)
 
 

@@ -234,11 +234,6 @@ def _compress(file: IO[bytes]) -> gzip.GzipFile:
     return gzip.GzipFile("", "wb", fileobj=file, mtime=0)
 
 
-def compressed(text: bytes) -> bytes:
-    """A member of a gzip file: quickly, for it is hex and packs to a tenth anyhow."""
-    return gzip.compress(text, compresslevel=1, mtime=0)
-
-
 BATCH_LOGS = 5_000
 """Logs of a recording written in one transaction."""
 

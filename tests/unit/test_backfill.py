@@ -79,7 +79,7 @@ async def index(node: Any, *, cache: LogCache | None = None) -> list[Log]:
 
 def by_range(folder: Path) -> list[Path]:
     """The entries below a folder."""
-    return sorted(folder.rglob("*.gz"), key=lambda path: int(path.name.split("-")[0]))
+    return sorted(folder.rglob("*.zst"), key=lambda path: int(path.name.split("-")[0]))
 
 
 def linked(chain: list[RecordedBlock]) -> list[RecordedBlock]:
