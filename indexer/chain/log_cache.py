@@ -29,7 +29,7 @@ from indexer.domain.units import Hash
 HASH_DIGITS = 16
 """Of a block's hash in a file's name."""
 
-_PACKING = {
+_PACKING: dict[int, int] = {
     zstd.CompressionParameter.compression_level: 1,  # it is hex, and packs to a twentieth anyhow
     zstd.CompressionParameter.checksum_flag: 1,  # or a flipped bit would be another log
 }
