@@ -124,7 +124,8 @@ class Services:
         file = Path(folder) / "deployment.json"
         file.write_bytes(msgspec.json.encode(DEPLOYMENT))
         options = ("--rpc", node, "--deployment", str(file), "--compare-every", "0")
-        self.writer = self._begin("index", *options)
+        cache = ("--log-cache", str(Path(folder) / "logs"))
+        self.writer = self._begin("index", *options, *cache)
         self._processes = [self.writer]
 
     def begin_relay(self) -> None:
