@@ -11,12 +11,13 @@ import msgspec
 from msgspec.structs import astuple
 from sqlalchemy import Table
 
-from indexer.domain.block import Block, BlockRef, Finality
-from indexer.domain.change import Applied, Delta, Deltas, OrderChange
+from indexer.domain.block import Block, Finality
+from indexer.domain.change import Applied, Deltas, OrderChange
 from indexer.domain.log import Log
 from indexer.domain.order import Trade
 from indexer.store import tables
 from indexer.store.event_rows import EventRow, event_row
+from indexer.store.undo import pack
 
 CURRENT: dict[str, Table] = {
     "tokens": tables.tokens,
@@ -86,12 +87,11 @@ class _BalanceChangeRow(msgspec.Struct, gc=False):
     withdrawn: int
 
 
-class _UndoRow(msgspec.Struct, gc=False):
+class UndoRow(msgspec.Struct, gc=False):
+    """What takes a block back (store/undo.py)."""
+
     block_number: int
-    ordinal: int
-    kind: str
-    before: str | None
-    after: str | None
+    images: str
 
 
 class _DivergenceRow(msgspec.Struct):
@@ -127,7 +127,7 @@ class Batch:
         self.books: list[_BookRow] = []
         self.queues: list[_QueueRow] = []
         self.divergences: list[_DivergenceRow] = []
-        self.undo: list[_UndoRow] = []
+        self.undo: list[UndoRow] = []
         self.clear()
 
     def clear(self) -> None:
@@ -188,7 +188,7 @@ class Batch:
         self.set(applied.deltas)
         self._append_changes(block.number, applied.deltas)
         if undo:
-            self._remember(block.ref, applied.deltas)
+            self.undo.append(UndoRow(block.number, pack(applied.deltas)))
 
     def set(self, deltas: Deltas) -> None:
         """Write each record as the deltas leave it: forward, or back."""
@@ -228,15 +228,6 @@ class Batch:
                 )
             )
 
-    def _remember(self, block: BlockRef, deltas: Deltas) -> None:
-        ordinal = 0
-        for kind in CURRENT:
-            for delta in getattr(deltas, kind):
-                self.undo.append(
-                    _UndoRow(block.number, ordinal, kind, _image(delta.before), _image(delta.after))
-                )
-                ordinal += 1
-
 
 def _text(values: object) -> str:
     return msgspec.json.encode(values).decode()
@@ -244,21 +235,3 @@ def _text(values: object) -> str:
 
 def _image(record: msgspec.Struct | None) -> str | None:
     return None if record is None else _text(record)
-
-
-def deltas_from(rows: Iterable[tuple[str, str | None, str | None]]) -> Deltas:
-    """The inverse of `_remember`: (kind, before, after) images back into deltas."""
-    found: dict[str, list[Delta[Any]]] = {kind: [] for kind in CURRENT}
-    for kind, before, after in rows:
-        found[kind].append(Delta(_record(kind, before), _record(kind, after)))
-    return Deltas(**{kind: tuple(deltas) for kind, deltas in found.items()})
-
-
-def _record(kind: str, image: str | None) -> Any:
-    return None if image is None else msgspec.json.decode(image, type=RECORD_TYPES[kind])
-
-
-RECORD_TYPES: dict[str, Any] = {
-    field.name: field.type.__args__[0].__args__[0] for field in msgspec.structs.fields(Deltas)
-}
-"""Kind to record class, read off `Deltas`' own annotations."""

@@ -25,11 +25,11 @@ from indexer.mirror.fold import Mirror
 from indexer.mirror.memory import Memory
 from indexer.mirror.settled import settled
 from indexer.store import tables
-from indexer.store.batch import RECORD_TYPES
 from indexer.store.database import Database
 from indexer.store.database import Row as AnyRow
 from indexer.store.history import log_of
 from indexer.store.recall import recall, recalled_since
+from indexer.store.undo import RECORD_TYPES
 
 log = logging.getLogger(__name__)
 

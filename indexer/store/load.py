@@ -15,8 +15,9 @@ from indexer.domain.effect import Effect
 from indexer.domain.order import CANDLE_SECONDS, Trade
 from indexer.mirror.fold import Mirror
 from indexer.store import tables
-from indexer.store.batch import CURRENT, RECORD_TYPES, deltas_from
+from indexer.store.batch import CURRENT
 from indexer.store.database import Database
+from indexer.store.undo import RECORD_TYPES, unpack
 
 
 async def load_canon(database: Database, finalized: int | None, safe: int | None) -> Canon:
@@ -52,17 +53,15 @@ async def load_mirror(database: Database, deployment: Deployment, canon: Canon) 
 
 
 async def _load_journal(database: Database, canon: Canon, anchor: int) -> list[Applied]:
-    images: dict[int, list[tuple[str, str | None, str | None]]] = defaultdict(list)
-    undo = ("block_number", "kind", "before", "after")
-    for row in await database.read(tables.undo, undo, order=("block_number", "ordinal")):
-        images[row["block_number"]].append((row["kind"], row["before"], row["after"]))
+    stored = await database.read(tables.undo, ("block_number", "images"))
+    images = {row["block_number"]: row["images"] for row in stored}
     trades = await _facts(database, tables.trades, Trade, anchor, "log_index")
     changes = await _facts(database, tables.order_changes, OrderChange, anchor, "ordinal")
     divergences = await _divergences(database, anchor)
     return [
         Applied(
             block,
-            deltas_from(images[block.number]),
+            unpack(images[block.number]) if block.number in images else Deltas(),
             tuple(trades[block.number]),
             tuple(changes[block.number]),
             tuple(divergences[block.number]),

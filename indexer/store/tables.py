@@ -283,11 +283,8 @@ undo = Table(
     "undo",
     metadata,
     key("block_number", BigInteger),
-    key("ordinal", Integer),
-    Column("kind", Text, nullable=False),
-    Column("before", Text, info=JSON_TEXT),
-    Column("after", Text, info=JSON_TEXT),
-    comment="Images of what each block above finalized did to each record.",
+    Column("images", Hex, nullable=False),
+    comment="What each block above finalized did to each record, to take it back.",
 )
 
 # -- the writer's own ------------------------------------------------------------------------------

@@ -13,11 +13,13 @@ from indexer.domain.market import Token
 from indexer.domain.order import Trade
 from indexer.domain.units import Address, Amount, Hash
 from indexer.store import postgres, tables
+from indexer.store.batch import UndoRow
 from indexer.store.batch import _BlockRow as BlockRow
-from indexer.store.batch import _UndoRow as UndoRow
 from indexer.store.copy import Lines, columns, lines
+from indexer.store.event_rows import EventRow
 from indexer.store.rejected import RowRejected
 from indexer.store.statements import Postgres
+from indexer.wire import OutboxRow
 
 ADDRESS = Address("0x" + "ab" * 20)
 FINALITIES: tuple[Finality, ...] = ("latest", "safe")
@@ -66,19 +68,19 @@ async def test_few_rows_go_as_arrays_and_arrive_as_by_copy(database_url: str) ->
     connection = await postgres.connect(database_url)
     database = Postgres(connection)
     await database.prepare()
-    image = '{"symbol":"a\\"\\\\n\\\\\\\\t"}'
-    rows = [UndoRow(1, 0, "tokens", None, image), UndoRow(1, 1, "orders", image, None)]
+    message = '{"symbol":"a\\"\\\\n\\\\\\\\t"}'
+    rows = [OutboxRow(1, "trades", "a", 7, message), OutboxRow(2, "system", "", 8, message)]
+    logs = [EventRow(1, n, "0x01", "0x02", name, "0x", "0x") for n, name in enumerate((None, "x"))]
     async with database.transaction():
-        await database.append(tables.undo, rows)
-        await database.append(tables.undo, [UndoRow(2, 0, "tokens", None, None)])
-        await database.append(tables.undo, [UndoRow(3, 0, "tokens", None, None)])
-        await database.delete(tables.undo, [(3, 0)])
-    stored = await connection.fetch("select * from tidebook.undo order by 1, 2")
-    assert [tuple(row) for row in stored] == [
-        (1, 0, "tokens", None, image),
-        (1, 1, "orders", image, None),
-        (2, 0, "tokens", None, None),
-    ]
+        await database.append(tables.outbox, rows)
+        await database.append(tables.events, logs)
+        await database.append(tables.outbox, [OutboxRow(3, "trades", "a", 9, "{}")])
+        await database.append(tables.outbox, [OutboxRow(4, "trades", "a", 9, "{}")])
+        await database.delete(tables.outbox, [(4,)])
+    stored = await connection.fetch("select seq, channel, message from tidebook.outbox order by 1")
+    assert [tuple(row) for row in stored] == [(1, "a", message), (2, "", message), (3, "a", "{}")]
+    names = await connection.fetch("select name from tidebook.events order by log_index")
+    assert [row["name"] for row in names] == [None, "x"]
     hashes = [f"0x{n:064x}" for n in (1, 2)]
     for finality in FINALITIES:
         blocks = [BlockRow(one, n, hashes[0], 7, finality) for n, one in enumerate(hashes)]
@@ -139,7 +141,7 @@ async def test_a_statement_under_way_that_fails_is_told_before_the_commit(
 ) -> None:
     connection = await postgres.connect(database_url)
     database = Postgres(connection)
-    row = UndoRow(1, 0, "tokens", None, None)
+    row = UndoRow(1, "0x00")
 
     async def twice() -> None:
         async with database.transaction():
@@ -149,9 +151,9 @@ async def test_a_statement_under_way_that_fails_is_told_before_the_commit(
     with pytest.raises(RowRejected):
         await twice()
     async with database.transaction():
-        assert not await database.read(tables.undo, ("kind",))
+        assert not await database.read(tables.undo, ("images",))
         await database.append(tables.undo, [row])
-    assert len(await database.read(tables.undo, ("kind",))) == 1
+    assert len(await database.read(tables.undo, ("images",))) == 1
     await connection.close()
 
 
@@ -164,7 +166,9 @@ def test_rendered_rows_read_as_the_records_they_were() -> None:
         rendered.add([one])
         assert len(rendered) == 1
         assert {name: getattr(rendered[0], name) for name in columns(table)} == asdict(one)
-    undo = Lines(tables.undo)
-    undo.add([UndoRow(1, 0, "tokens", None, '{"a":"\\\\"}')])
-    (row,) = undo
-    assert (row.block_number, row.before, row.after) == (1, None, '{"a":"\\\\"}')
+    outbox, events = Lines(tables.outbox), Lines(tables.events)
+    outbox.add([OutboxRow(1, "trades", "a", 7, '{"a":"\\\\"}')])
+    events.add([EventRow(1, 2, "0x01", "0x02", None, "0x", "0x03")])
+    (message,), (log,) = outbox, events
+    assert (message.seq, message.message) == (1, '{"a":"\\\\"}')
+    assert (log.name, log.topics, log.data) == (None, "0x", "0x03")
