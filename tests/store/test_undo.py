@@ -5,13 +5,13 @@ from alembic import command
 from sqlalchemy import Connection, text
 from sqlalchemy.ext.asyncio import create_async_engine
 
-import migrations
 from indexer.domain.balance import Balance
 from indexer.domain.change import Delta, Deltas
 from indexer.domain.market import Token
 from indexer.domain.order import Level
 from indexer.domain.units import Address, Amount, Price
 from indexer.store.undo import RECORD_TYPES, pack, unpack
+from migrations import history
 
 HERE = Address("0x" + "ab" * 20)
 BEFORE = Balance(HERE, HERE, Amount(2**256), Amount(0), Amount(-1), Amount(7), 3, 4)
@@ -33,7 +33,7 @@ async def test_a_migration_packs_what_blocks_have_done(database_url: str) -> Non
 
     def move(connection: Connection, revision: str) -> None:
         way = command.downgrade if revision == "0012" else command.upgrade
-        way(migrations.configuration(connection), revision)
+        way(history.configuration(connection), revision)
 
     engine = create_async_engine(database_url.replace("postgresql:", "postgresql+asyncpg:", 1))
     rows = [
