@@ -1,14 +1,12 @@
 """A real browser: Debian's Chromium, driven by Playwright. Without one, the reason is printed."""
 
 import shutil
-import signal
 from collections.abc import AsyncIterator
-from pathlib import Path
 
 import pytest
 from playwright.async_api import Browser, async_playwright
 
-from tests.story.market import Market, gone, until
+from tests.story.conftest import market as market
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
 FLAGS = [
@@ -29,13 +27,3 @@ async def browser() -> AsyncIterator[Browser]:
         started = await playwright.chromium.launch(executable_path=CHROMIUM, args=FLAGS)
         yield started
         await started.close()
-
-
-@pytest.fixture
-async def market(tmp_path: Path) -> AsyncIterator[Market]:
-    """`tidebook up`, not started yet."""
-    market = Market(tmp_path)
-    yield market
-    if market.process is not None:
-        await market.stop(signal.SIGKILL)
-        await until(lambda: gone(market), "every process to end")

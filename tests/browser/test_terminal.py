@@ -19,7 +19,7 @@ from contracts_test.accounts import ADDRESSES
 from contracts_test.exchange import bytecode, created_address
 from indexer.domain.units import to_decimal
 from tests.browser.terminal import Terminal, open_terminal
-from tests.story.market import Market, until
+from tests.story.market import Market, level_with, until
 
 WATCH_SHIFTS = """
 window.moved = 0;
@@ -47,7 +47,7 @@ async def test_the_page_shows_the_chain_through_reorgs_and_a_dead_gateway(
     while await terminal.tape() == tape:  # the traders' next orders, until one of them trades
         await market.rpc("evm_mine")
         mined += 1
-        await until(lambda: at_head(market), "the writer to reach the head")
+        await until(lambda: level_with(market), "the writer to reach the head")
         await expect(terminal.page.locator("#head")).to_have_text(await head(market))
     await chaos.ask(market.node, "reorg", depth=mined, drop=True)
     await expect(terminal.page.locator(".told.loud")).to_contain_text("taken back")
@@ -183,7 +183,7 @@ def test_the_page_calls_the_devnets_contracts_by_their_selectors() -> None:
 
 async def shows_the_export(terminal: Terminal, market: Market) -> Any:
     """Wait until the ladder is the exported book; returns it."""
-    await until(lambda: at_head(market), "the writer to reach the head")
+    await until(lambda: level_with(market), "the writer to reach the head")
     exported = await market.export()
     book = next(one for one in exported["markets"] if one["symbol"] == "WETH-USDC")
     top = {
@@ -203,12 +203,6 @@ async def shows_the_export(terminal: Terminal, market: Market) -> Any:
 
 async def head(market: Market) -> str:
     return str(int(await market.rpc("eth_blockNumber"), 16))
-
-
-async def at_head(market: Market) -> bool:
-    """The writer has come as far as the node; asked of the API, which answers at once."""
-    told = await market.ask("{ _meta { block { number } } }")
-    return str(told["_meta"]["block"]["number"]) == await head(market)
 
 
 async def has_market(market: Market, symbol: str) -> bool:

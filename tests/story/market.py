@@ -55,26 +55,23 @@ async def gone(market: "Market") -> bool:
 
 async def level_with(market: "Market") -> bool:
     """The writer has indexed the node's head."""
-    head = int(await market.rpc("eth_blockNumber"), 16)
-    status = await market.status()
-    return bool(status["indexed"]["number"] == head)
+    return int(await market.rpc("eth_blockNumber"), 16) == await market.indexed()
 
 
-async def past(market: "Market", number: int) -> dict[str, Any] | None:
-    """The status, once the writer is so far."""
-    status = await market.status()
-    return status if status["indexed"]["number"] >= number else None
+async def past(market: "Market", number: int) -> bool:
+    """The writer has indexed a block."""
+    return await market.indexed() >= number
 
 
-async def clean_run(market: "Market", last: int, tmp_path: Path) -> dict[str, Any]:
-    """The same chain, recorded and replayed by one that was never disturbed."""
-    file, home = str(tmp_path / "chain.jsonl.gz"), str(tmp_path / "clean")
+async def clean_run(market: "Market", last: int, database_url: str) -> dict[str, Any]:
+    """The same chain, recorded and replayed into an empty database: nobody disturbed that."""
+    file, home = str(market.data_dir / "chain.jsonl.gz"), ("--database-url", database_url)
     node = ("--rpc", market.node)
     code, _, err = await run("record", file, "--from", "0", "--to", str(last), *node)
     assert code == 0, err
-    code, _, err = await run("replay", file, "--data-dir", home)
+    code, _, err = await run("replay", file, *home)
     assert code == 0, err
-    code, out, err = await run("export", "--data-dir", home)
+    code, out, err = await run("export", *home)
     assert code == 0, err
     answer: dict[str, Any] = json.loads(out)
     return answer
@@ -178,6 +175,11 @@ class Market:
             answer = await reply.json()
             assert "errors" not in answer, answer
             return answer["data"]
+
+    async def indexed(self) -> int:
+        """The height of what its API answers about."""
+        told = await self.ask("{ _meta { block { number } } }")
+        return int(told["_meta"]["block"]["number"])
 
     async def status(self) -> dict[str, Any]:
         code, out, err = await run("status", "--json", "--data-dir", str(self.data_dir))

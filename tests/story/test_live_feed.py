@@ -3,15 +3,11 @@
 import asyncio
 import random
 import re
-import signal
 from collections import Counter
-from collections.abc import AsyncIterator
 from decimal import Decimal
-from pathlib import Path
 from typing import Any
 
 import aiohttp
-import pytest
 from binance import (  # type: ignore[import-untyped]
     AsyncClient,
     BinanceSocketManager,
@@ -19,19 +15,10 @@ from binance import (  # type: ignore[import-untyped]
 )
 
 from indexer.domain.units import to_decimal
-from tests.story.market import Market, gone, until
+from tests.story.market import Market
 from tests.ws import chaos
 
 CLIENTS, SECONDS = 36, 4.0
-
-
-@pytest.fixture
-async def market(tmp_path: Path) -> AsyncIterator[Market]:
-    market = Market(tmp_path)
-    yield market
-    if market.process is not None:
-        await market.stop(signal.SIGKILL)
-        await until(lambda: gone(market), "every process to end")
 
 
 async def test_every_history_is_whole_and_ends_in_what_is_stored(market: Market) -> None:
@@ -49,7 +36,7 @@ async def test_every_history_is_whole_and_ends_in_what_is_stored(market: Market)
     for what in ("checksums", "retracts", "recovered", "heartbeats"):
         assert counts[what], what
     assert set(await hops(market)) == {"mined", "committed", "relayed", "read", "told"}
-    (stored,) = [one for one in (await market.export())["markets"] if one["symbol"] == "WETH-USDC"]
+    (stored,) = [one for one in day.export["markets"] if one["symbol"] == "WETH-USDC"]
     assert not keeping.done(), keeping
     keeping.cancel()
     assert book_of(cache) == {

@@ -3,12 +3,9 @@
 import functools
 import os
 import signal
-from collections.abc import AsyncIterator
-from pathlib import Path
 from typing import Any
 
 import asyncpg
-import pytest
 import redis.asyncio as redis
 from redis.exceptions import RedisError
 
@@ -18,16 +15,9 @@ from tests.story.market import Market, clean_run, gone, level_with, until
 CHAIN_ID = 31337
 
 
-@pytest.fixture
-async def market(tmp_path: Path) -> AsyncIterator[Market]:
-    market = Market(tmp_path)
-    yield market
-    if market.process is not None:
-        await market.stop(signal.SIGKILL)
-        await until(lambda: gone(market), "every process to end")
-
-
-async def test_killed_servers_come_back_and_nothing_is_lost(market: Market, tmp_path: Path) -> None:
+async def test_killed_servers_come_back_and_nothing_is_lost(
+    market: Market, database_url: str
+) -> None:
     said = await market.start()
     urls = dict(line.split() for line in said.splitlines() if "://" in line)
     before = await market.status()
@@ -46,11 +36,10 @@ async def test_killed_servers_come_back_and_nothing_is_lost(market: Market, tmp_
     after = await market.status()
     assert (after["epoch"], after["reorgs"]) == (before["epoch"], 0)
     export = await market.export()
-    assert export == await clean_run(market, export["block"]["number"], tmp_path)
+    assert export == await clean_run(market, export["block"]["number"], database_url)
     await until(lambda: has_news(urls["Redis"], after["seq"] - 1), "the relay to be level")
     assert await in_streams(urls["Redis"]) == await in_outbox(urls["Postgres"])
-    data = await market.ask("{ _meta { block { number } } }")
-    assert data["_meta"]["block"]["number"] == export["block"]["number"]
+    assert await market.indexed() == export["block"]["number"]
 
     assert await market.stop(signal.SIGINT) == 0
     assert await gone(market), market.processes()

@@ -5,7 +5,6 @@ import itertools
 import json
 import os
 import signal
-from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
@@ -30,17 +29,8 @@ from tests.story.market import (
 from tidebook.supervised import ServiceFailed
 
 
-@pytest.fixture
-async def market(tmp_path: Path) -> AsyncIterator[Market]:
-    market = Market(tmp_path)
-    yield market
-    if market.process is not None:
-        await market.stop(signal.SIGKILL)
-        await until(lambda: gone(market), "every process to end")
-
-
 async def test_a_market_comes_alive_survives_its_writer_and_leaves_nothing(
-    market: Market, tmp_path: Path
+    market: Market, database_url: str
 ) -> None:
     said = await market.start()
     assert f"http://127.0.0.1:{market.api_port}/graphql" in said
@@ -67,7 +57,7 @@ async def test_a_market_comes_alive_survives_its_writer_and_leaves_nothing(
     await market.rpc("evm_setIntervalMining", 0)
     await until(lambda: level_with(market), "the writer to reach the head")
     export = await market.export()
-    assert export == await clean_run(market, export["block"]["number"], tmp_path)
+    assert export == await clean_run(market, export["block"]["number"], database_url)
     code, table, _ = await run("status", "--data-dir", str(market.data_dir))
     assert (code, export["block"]["hash"] in table.decode()) == (0, True), table
 
@@ -85,7 +75,8 @@ async def test_a_killed_market_takes_everything_with_it_and_goes_on_where_it_sto
     await until(lambda: gone(market), "every process to end")
 
     await market.start()
-    after = await until(lambda: past(market, before["indexed"]["number"] + 2), "more blocks")
+    await until(lambda: past(market, before["indexed"]["number"] + 2), "more blocks")
+    after = await market.status()
     assert after["epoch"] == before["epoch"]
     assert after["reorgs"] == 0
     assert after["seq"] > before["seq"]

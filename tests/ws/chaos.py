@@ -27,7 +27,7 @@ from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import ConnectionClosed, InvalidHandshake
 
 from indexer.domain.units import to_decimal
-from tests.story.market import Market, free_port, until
+from tests.story.market import Market, free_port, level_with, until
 from tests.ws.history import Binance, Book, History, Native, States, require
 
 GATEWAYS = 3
@@ -89,6 +89,8 @@ class Chaos:
         """What was done to them, and how connections ended."""
         self._sockets: set[ClientConnection] = set()
         self._tasks: list[asyncio.Task[None]] = []
+        self.export: dict[str, Any] = {}
+        """What was stored in the end."""
 
     def populate(self, clients: int, symbols: list[str], accounts: list[str]) -> None:
         """Three of four speak our protocol, every sixth reads slowly."""
@@ -194,7 +196,7 @@ class Chaos:
         async def near() -> bool:
             nonlocal lag
             head = int(await self.market.rpc("eth_blockNumber"), 16)
-            lag = head - (await self.indexed())
+            lag = head - (await self.market.indexed())
             return 0 <= lag <= MAX_DEPTH - 3
 
         await until(near, "the writer to be near the head")
@@ -205,10 +207,6 @@ class Chaos:
             http.post(f"{self.market.node}/chaos/reorg", json=body) as response,
         ):
             require(response.status == 200, "no reorg", await response.text())
-
-    async def indexed(self) -> int:
-        meta = (await self.market.ask("{ _meta { block { number } } }"))["_meta"]
-        return int(meta["block"]["number"])
 
     async def kill_gateway(self) -> None:
         await self._replace_gateway(signal.SIGKILL)
@@ -238,16 +236,12 @@ class Chaos:
 
     # -- the end ---------------------------------------------------------------------------------
 
-    async def settle(self) -> dict[str, Any]:
-        """The chain rests; everybody hears the rest. Returns the export they are held against."""
+    async def settle(self) -> None:
+        """The chain rests; everybody hears the rest, and is held against the export."""
         await self.market.rpc("evm_setIntervalMining", 0)
 
-        async def level() -> bool:
-            head = int(await self.market.rpc("eth_blockNumber"), 16)
-            return head == await self.indexed()
-
-        await until(level, "the writer to reach the head")
-        export = await self.market.export()
+        await until(lambda: level_with(self.market), "the writer to reach the head")
+        export = self.export = await self.market.export()
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(SETTLE_S):
                 while not await self._agrees(export):
@@ -256,7 +250,6 @@ class Chaos:
             task.cancel()
         await asyncio.wait(self._tasks)
         self.compare(export)
-        return export
 
     async def _agrees(self, export: dict[str, Any]) -> bool:
         for task in self._tasks:
@@ -332,7 +325,7 @@ def _compare(channel: History, markets: dict[str, Any], balances: list[dict[str,
 
 async def _accounts(market: Market) -> list[str]:
     """Whoever has placed an order."""
-    orders = [one for each in (await market.export())["markets"] for one in each["orders"]]
+    orders = (await market.ask("{ orders(limit: 100) { account } }"))["orders"]
     return sorted({one["account"] for one in orders})
 
 
