@@ -7,6 +7,7 @@ otherwise is not late but wrong, whatever branch it follows.
 import itertools
 from collections import OrderedDict
 from collections.abc import Sequence
+from functools import lru_cache
 from typing import Annotated
 
 import msgspec
@@ -53,7 +54,7 @@ class Header(msgspec.Struct, frozen=True, rename="camel"):
     @property
     def is_proven(self) -> bool:
         """Whether its fields hash to its hash."""
-        return hash_of(msgspec.to_builtins(self)) == self.hash
+        return _is_proven(self)
 
     @property
     def block(self) -> Block:
@@ -63,6 +64,12 @@ class Header(msgspec.Struct, frozen=True, rename="camel"):
             Hash(self.parent_hash),
             int(self.timestamp, 16),
         )
+
+
+@lru_cache(maxsize=8)
+def _is_proven(header: Header) -> bool:
+    """Remembered, for an announcement is asked before it is learned."""
+    return hash_of(msgspec.to_builtins(header)) == header.hash
 
 
 class Headers:

@@ -59,13 +59,21 @@ class Queue:
 
     @asynccontextmanager
     async def transaction(self, **options: Any) -> AsyncIterator[None]:
-        """Commits when all that was gathered and sent is done."""
-        async with self._connection.transaction(**options):
-            try:
-                yield
-                await self._turn()
-            finally:
-                await self._give_up()
+        """Commits when all that was gathered and sent is done. Nobody waits for its beginning."""
+        await self._turn()
+        transaction = self._connection.transaction(**options)
+        beginning = self._sent = asyncio.create_task(transaction.start())
+        await asyncio.sleep(0)  # now it is on its way
+        try:
+            yield
+            await self._turn()
+        except BaseException:
+            await asyncio.wait({beginning})
+            await self._give_up()
+            if not beginning.cancelled() and beginning.exception() is None:
+                await transaction.rollback()
+            raise
+        await transaction.commit()
 
     async def close(self) -> None:
         await self._give_up()
