@@ -147,7 +147,8 @@ def main() -> int:
     (length,) = _LENGTH.unpack(asked)
     errand: Errand = pickle.loads(sys.stdin.buffer.read(length))  # the writer's
     threading.Thread(target=_end_with_writer, name="writer-watch", daemon=True).start()
-    gc.disable()  # what is read makes no cycles worth finding
+    gc.freeze()
+    gc.set_threshold(100_000, 10, 10)  # what is read makes no cycles worth finding often
     try:
         uvloop.run(_run(errand))
     except (ChainError, BrokenPipeError, ConnectionResetError):
@@ -183,7 +184,6 @@ async def _run(errand: Errand) -> None:
         async for steps in past:
             out.write(_framed([reader.read_past(step) for step in steps]))
             await out.drain()
-            gc.collect(0)
 
 
 def _tell(sentence: str) -> None:

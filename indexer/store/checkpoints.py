@@ -13,6 +13,7 @@ from collections import defaultdict
 from typing import Any
 
 import msgspec
+from backports import zstd
 
 from indexer.decode import created_tokens, decode
 from indexer.domain.block import Block, BlockRef
@@ -33,7 +34,7 @@ from indexer.store.undo import RECORD_TYPES
 
 log = logging.getLogger(__name__)
 
-VERSION = 1
+VERSION = 2
 """Of the format and of the fold's meaning: raise it when either changes."""
 
 EVERY_EVENTS = 100_000
@@ -186,7 +187,7 @@ def encode_state(mirror: Mirror, final: Block) -> Row:
     """The state at `final`, the newest final block."""
     records = settled(mirror, final)
     state = msgspec.json.encode([records[kind] for kind in RECORD_TYPES])
-    packed = zlib.compress(state, 1)
+    packed = zstd.compress(state, 1)
     return Row(final.number, final.hash, VERSION, zlib.crc32(packed), "0x" + packed.hex())
 
 
@@ -198,8 +199,8 @@ def decode_state(row: Row) -> Deltas:
     if (found := zlib.crc32(packed)) != row.checksum:
         raise Damaged(f"expected checksum {row.checksum}, found {found}")
     try:
-        records: Any = _DECODER.decode(zlib.decompress(packed))
-    except (zlib.error, msgspec.MsgspecError) as error:
+        records: Any = _DECODER.decode(zstd.decompress(packed))
+    except (zstd.ZstdError, msgspec.MsgspecError) as error:
         raise Damaged(str(error)) from error
     return Deltas(
         **{

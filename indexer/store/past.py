@@ -30,6 +30,8 @@ COMMIT_EVENTS = 50_000
 COMMIT_S = 2.0
 """Age at which a transaction is committed with fewer, also if the source is slow."""
 
+COMMITS_BETWEEN_COLLECTIONS = 10
+"""A million events make few cycles; looking for them costs what is alive."""
 PARTS_AHEAD = 4
 """Folded parts that may wait while one is written: a commit keeps nobody from folding on."""
 
@@ -61,6 +63,7 @@ class Past:
         """Held by whoever uses the transaction."""
         self._blocks = self._events = 0
         self._began = 0.0
+        self._commits = 0
         self._at_work = False
         self._last: Part | None = None
         self._failure: BaseException | None = None
@@ -167,7 +170,9 @@ class Past:
             self._told(last.canon, self._blocks, self._events, last.node_head)
         self._open = self._transaction = None
         self._blocks = self._events = 0
-        gc.collect(0)
+        self._commits += 1
+        if self._commits % COMMITS_BETWEEN_COLLECTIONS == 0:
+            gc.collect(0)
 
     async def __aenter__(self) -> "Past":
         return self
