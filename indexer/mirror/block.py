@@ -80,6 +80,7 @@ class BlockFold:
         except Impossible as cause:
             raise FoldError(self._block, event, cause) from cause
         self._end_tx()
+        effects.clear()  # they name us: a cycle, which a backfill that looks for none would keep
         deltas = self._take_deltas()
         return Applied(
             self._block,
