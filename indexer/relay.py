@@ -10,10 +10,10 @@ import asyncio
 import contextlib
 import itertools
 import time
+import uuid
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Protocol
-from urllib.parse import parse_qs, urlsplit
 
 import redis.asyncio as redis
 from msgspec.json import encode
@@ -315,13 +315,27 @@ class EpochChanged(Exception):
     """The writer has begun another history of messages: the streams are to be filled anew."""
 
 
-def place(redis_url: str) -> str:
-    """Which Redis a URL means: without who asks and how."""
-    parts = urlsplit(redis_url)
-    db = parse_qs(parts.query).get("db", [""])[0]
-    if parts.scheme == "unix":
-        return f"{parts.path} {db or 0}"
-    return f"{parts.hostname}:{parts.port or 6379} {db or parts.path.strip('/') or 0}"
+async def identity(streams: "redis.Redis", chain_id: int) -> str:
+    """Which Redis this is, by whatever name it was reached: a word that is kept in it."""
+    key = f"{relay_key(chain_id)}:id"
+    await streams.set(key, uuid.uuid4().hex, nx=True)
+    word: Any = await streams.get(key)
+    return word.decode() if word else ""
+
+
+async def _alone(
+    connection: postgres.Connection, streams: "redis.Redis", on_standby: Callable[[], None]
+) -> None:
+    """Become the one relay of this chain into this Redis; it may be emptied while we wait."""
+    chain_id = await connection.fetchval("select chain_id from tidebook.cursors")
+    if chain_id is None:
+        raise NothingIndexed
+    while True:
+        which = await identity(streams, chain_id)
+        await lock.hold(connection, lock.RELAY, which, on_standby)
+        if which == await identity(streams, chain_id):
+            return
+        await lock.release(connection, lock.RELAY, which)
 
 
 async def _relay_epoch(
@@ -349,9 +363,9 @@ async def relay(
     connection = await postgres.connect(database_url)
     try:
         await check_schema(connection)
-        await lock.hold(connection, lock.RELAY, place(redis_url), on_standby)
         streams = await connect_redis(redis_url)
         try:
+            await _alone(connection, streams, on_standby)
             while True:
                 with contextlib.suppress(EpochChanged):
                     await _relay_epoch(connection, streams, level)

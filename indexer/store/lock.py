@@ -28,6 +28,11 @@ async def hold(
         await asyncio.sleep(ASK_S)
 
 
+async def release(connection: Connection, role: str, of: str) -> None:
+    """Be it no more, of one that is not there any more."""
+    await connection.fetchval(f"select pg_advisory_unlock({_NAMED})", role, of)
+
+
 WRITER_AT_WORK = f"""exists (
   select from pg_locks
    where locktype = 'advisory' and objsubid = 2 and granted

@@ -12,7 +12,7 @@ import pytest
 import redis.asyncio as redis
 
 from indexer import relay as relay_module
-from indexer.relay import PostgresOutbox, RedisChanged, RedisStreams, relay
+from indexer.relay import PostgresOutbox, RedisChanged, RedisStreams, identity, relay
 from indexer.store import postgres
 from indexer.store.writer import open_store
 from indexer.wire import STREAMS, stream_key
@@ -246,3 +246,17 @@ async def test_a_new_epoch_of_the_writer_empties_the_streams_and_fills_them(
         await until(emptied)
     ((_, message),) = await entries(streams)
     assert json.loads(message)["data"]["event"] == "restart"
+
+
+async def test_a_redis_is_the_same_by_any_name_until_it_is_emptied(redis_url: str) -> None:
+    one, other = (redis.from_url(redis_url, protocol=2) for _ in range(2))
+    try:
+        await one.flushdb()
+        which = await identity(one, 1)
+        assert which == await identity(other, 1) == await identity(one, 1)
+        assert which != await identity(one, 2)
+        await one.flushdb()
+        assert await identity(other, 1) not in (which, "")
+    finally:
+        await one.aclose()
+        await other.aclose()
