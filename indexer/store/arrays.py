@@ -11,7 +11,7 @@ from typing import Any
 from sqlalchemy import JSON, Column, Table, Text
 from sqlalchemy.dialects import postgresql
 
-from indexer.store.columns import FREE_TEXT, Hex
+from indexer.store.columns import FREE_TEXT, LONG, Hex
 from indexer.store.copy import Lines, columns
 
 MOST_ROWS = 1_000
@@ -21,12 +21,12 @@ MOST_ROWS = 1_000
 def fit(table: Table, rows: Sequence[object]) -> bool:
     """Whether these rows may go this way: text from the chain could hold what ends a line."""
     is_rendered = isinstance(rows, Lines)
-    return not is_rendered and 0 < len(rows) <= MOST_ROWS and not _is_free(table)
+    return not is_rendered and 0 < len(rows) <= MOST_ROWS and not _needs_copy(table)
 
 
 @cache
-def _is_free(table: Table) -> bool:
-    return any(table.columns[name].info == FREE_TEXT for name in columns(table))
+def _needs_copy(table: Table) -> bool:
+    return any(table.columns[name].info in (FREE_TEXT, LONG) for name in columns(table))
 
 
 @cache

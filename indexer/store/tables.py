@@ -27,7 +27,7 @@ from sqlalchemy import (
 )
 from sqlalchemy.dialects.postgresql import JSONB, TIMESTAMP
 
-from indexer.store.columns import FREE_TEXT, JSON_TEXT, Hex, Units, key, units, updated
+from indexer.store.columns import FREE_TEXT, JSON_TEXT, LONG, Hex, Units, key, units, updated
 
 SCHEMA = "tidebook"
 
@@ -365,7 +365,7 @@ checkpoints = Table(
     Column("block_hash", Hex, nullable=False),
     Column("version", Integer, nullable=False),
     Column("checksum", BigInteger, nullable=False),
-    Column("state", Hex, nullable=False),
+    Column("state", Hex, nullable=False, info=LONG),
 )
 
 recalled = Table(

@@ -27,6 +27,7 @@ from indexer.mirror.memory import Memory
 from indexer.store import lock, postgres, recall, tables
 from indexer.store.batch import CURRENT, Batch
 from indexer.store.checkpoints import EVERY_EVENTS, Checkpoints, Row
+from indexer.store.copy import Lines
 from indexer.store.database import Database
 from indexer.store.errors import SchemaMissing, WrongChain, WrongDeployment
 from indexer.store.indexes import Indexes
@@ -238,7 +239,7 @@ class Transaction:
         self._checkpoints = checkpoints
         self._numbering = numbering
         self._batch = Batch()
-        self._records = Records()
+        self._blocks, self._records = Lines(tables.blocks), Records()
         self._outbox: list[OutboxRow] = []
 
     def receive(self, steps: Iterable[Step]) -> None:
@@ -263,9 +264,9 @@ class Transaction:
                 assert_never(change)
 
     async def write(self, page: Page, records: Records) -> None:
-        """Finalized blocks: their facts are sent, records wait, for later pages may touch them."""
+        """Finalized blocks: facts are sent; headers wait for more, records for what may follow."""
         self._count(len(page.events))
-        await self._database.upsert(tables.blocks, page.blocks)
+        self._blocks.lines += page.blocks.lines
         await self._database.append(tables.events, page.events)
         for table, lines in page.facts.items():
             await self._database.append(table, lines)
@@ -361,13 +362,15 @@ class Transaction:
 
     async def _flush_rows(self) -> None:
         batch = self._batch
+        if self._blocks:
+            await self._database.upsert(tables.blocks, self._blocks)
         await self.flush_facts()
         for kind, images in batch.current.items():
             await self._put(CURRENT[kind], *self._records.take(kind))
             kept = [image for image in images.values() if image is not None]
             gone = [key for key, image in images.items() if image is None]
             await self._put(CURRENT[kind], (), kept, gone)
-        self._records = Records()
+        self._blocks, self._records = Lines(tables.blocks), Records()
         batch.clear()
 
     async def _put(
