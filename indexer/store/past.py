@@ -129,7 +129,8 @@ class Past:
 
     async def _next(self) -> Part | None:
         """The next part; None if the open transaction grows too old for one."""
-        until = None if self._transaction is None else self._began + COMMIT_S
+        is_kept = self._transaction is not None and self._failure is None
+        until = self._began + COMMIT_S if is_kept else None
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout_at(until):
                 return await self._parts.get()

@@ -18,7 +18,7 @@ from indexer.store import tables, writer
 from indexer.store.checkpoints import encode_state
 from indexer.store.memory import Disk, MemoryDatabase
 from indexer.store.page import Page, Records
-from indexer.store.past import Part, Past
+from indexer.store.past import COMMIT_S, Part, Past
 from indexer.store.writer import Store
 from tests.simulation import clock, model
 from tests.simulation.exchange import DEPLOYMENT, Tx, sign
@@ -321,6 +321,36 @@ async def test_a_commit_that_failed_is_not_made_again_on_the_way_out() -> None:
     with pytest.raises(Lost):
         await finish()
     assert asked[-1] == "commit", "the transaction is over: what follows is in none"
+
+
+@simulated
+async def test_behind_a_part_that_failed_the_past_waits_at_rest() -> None:
+    stage = Stage()
+    stage.trade(8)
+    await stage.index()
+    asked = 0
+
+    async def no_events(operation: str) -> None:
+        if operation == "append events":
+            raise Lost(operation)
+
+    class Watched(Past):
+        async def _next(self) -> Part | None:
+            nonlocal asked
+            asked += 1
+            assert asked < 10, "asked again and again for a part that nobody has"
+            return await super()._next()
+
+    async def wait() -> None:
+        canon, _ = await Store(MemoryDatabase(stage.disk), DEPLOYMENT).load()
+        store = Store(MemoryDatabase(stage.disk, no_events), DEPLOYMENT)
+        async with Watched(store, lambda canon, blocks, events, head: None) as past:
+            await past.take(Part(Page(), Records(), canon, 8))
+            await asyncio.sleep(2 * COMMIT_S)
+
+    with pytest.raises(Lost):
+        await wait()
+    assert asked == 2, "one that failed, and one that never came"
 
 
 @simulated
