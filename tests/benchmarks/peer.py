@@ -6,7 +6,8 @@ Needs npm, which installs what the locks in `ponder/` pin into the benchmarks' c
 the first run, a Node that is new enough with it. Tuned as far as it lets itself be: one filter, no
 receipts, large ranges, no rate that it holds a node to, and a cache that holds all rows. The clock
 runs from the start of its process until it says that it is at the player's head. The same once more
-is warm: it has the chain in its own cache then.
+is warm: it has the chain in its own cache then. 0.17.7 runs with @ponder/utils 0.2.18, which only
+knows how to split ranges that a node refuses: the 0.3.0 that it asks for was not to be had.
 """
 
 import asyncio
