@@ -8,8 +8,11 @@ from datetime import timedelta
 from typing import Any
 
 from starlette.applications import Starlette
+from starlette.exceptions import HTTPException
 from starlette.middleware import Middleware
 from starlette.middleware.cors import CORSMiddleware
+from starlette.requests import Request
+from starlette.responses import JSONResponse, Response
 from starlette.routing import Route, WebSocketRoute
 from strawberry.subscriptions import GRAPHQL_TRANSPORT_WS_PROTOCOL
 
@@ -98,8 +101,16 @@ def build(config: Config) -> Starlette:
             ),
             Middleware(BodyLimit),
         ],
+        exception_handlers={HTTPException: elsewhere},
         lifespan=lifespan,
     )
+
+
+async def elsewhere(request: Request, refused: Exception) -> Response:
+    """A path or a method that there is not, in the words of plain HTTP's other refusals."""
+    assert isinstance(refused, HTTPException), f"{refused!r} is no refusal"
+    body = {"code": -1000, "msg": f"{refused.detail}: see /openapi.json"}
+    return JSONResponse(body, refused.status_code, refused.headers)
 
 
 @contextlib.asynccontextmanager

@@ -9,6 +9,7 @@ from graphql import (
     FragmentSpreadNode,
     InlineFragmentNode,
     OperationDefinitionNode,
+    OperationType,
     SelectionNode,
     get_named_type,
 )
@@ -16,7 +17,7 @@ from graphql.execution.values import get_argument_values, get_variable_values
 
 from api import view
 from api.documents import Judge
-from api.errors import LimitExceeded
+from api.errors import BadInput, LimitExceeded
 from api.limits import DEFAULT_ROWS, MAX_REQUEST_ROWS
 
 
@@ -56,10 +57,16 @@ class Admission(Judge):
         document, schema = context.graphql_document, context.schema._schema
         assert document is not None, "executed without a document"
         operations = [d for d in document.definitions if isinstance(d, OperationDefinitionNode)]
+        if len(operations) > 1 and context._provided_operation_name is None:
+            raise BadInput("operationName", "the name of one of its operations", None)
         named = [o for o in operations if o.name is not None]
         chosen = next(
             (o for o in named if o.name and o.name.value == context.operation_name), operations[0]
         )
+        if chosen.operation is OperationType.SUBSCRIPTION and context.context.says_block:
+            raise BadInput(
+                "query", "a query: subscriptions are graphql-transport-ws", "one of them"
+            )
         variables = get_variable_values(
             schema, chosen.variable_definitions or (), context.variables or {}
         )

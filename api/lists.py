@@ -34,10 +34,12 @@ class Listed(dict[Address, tuple[Listing, types.Market]]):
             if listing is not None
         )
 
-    def tell(self, kind: Callable[..., T], row: Any) -> T:
-        """A row as GraphQL has it, with its market."""
-        listing, market = self[row.market]
-        return kind(row=row, listing=listing, market=market)
+    def tell(self, kind: Callable[..., T], rows: list[Any]) -> list[T]:
+        """Rows as GraphQL has them, each with its market."""
+        return [
+            kind(row=row, listing=listing, market=market)
+            for row, (listing, market) in zip(rows, [self[one.market] for one in rows], strict=True)
+        ]
 
 
 async def market_address(context: Reading, name: str | None) -> Address | None:
@@ -88,7 +90,7 @@ async def orders(
     else:
         found = await filtered.orders(context.snapshot, asked, cursor, limit)
     listed = await Listed.of(context, {order.market for order in found})
-    return [listed.tell(types.Order, order) for order in found]
+    return listed.tell(types.Order, found)
 
 
 async def open_orders(
@@ -104,7 +106,7 @@ async def open_orders(
         working = Asked(account=account, at=at, statuses=list(account_reads.WORKING), type="limit")
         found = await filtered.orders(context.snapshot, working, None, limit)
     listed = await Listed.of(context, {order.market for order in found})
-    return [listed.tell(types.Order, order) for order in found]
+    return listed.tell(types.Order, found)
 
 
 async def trades(
@@ -124,7 +126,7 @@ async def trades(
     else:
         found = await filtered.trades(context.snapshot, asked, cursor, limit)
     listed = await Listed.of(context, {trade.market for trade in found})
-    return [listed.tell(types.Trade, trade) for trade in found]
+    return listed.tell(types.Trade, found)
 
 
 async def balances(

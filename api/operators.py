@@ -15,6 +15,7 @@ from api.errors import explain
 from api.figures import figures
 from api.limits import CHECK_TIMEOUT_S
 from api.reads import position
+from api.tags import place_headers
 from indexer.store.indexes import missing
 from indexer.store.snapshot import Pool, Snapshot
 
@@ -53,7 +54,8 @@ def routes(pool: Pool, chain_id: int, metrics: Metrics) -> list[Route]:
         if unbuilt:
             reason = f"a first sync is under way; {unbuilt} indexes are being built at its end"
             return JSONResponse({"status": "waiting", "reason": reason}, 503)
-        return JSONResponse({"status": "ready", "block": found.number, "seq": found.seq})
+        told = {"status": "ready", "block": found.number, "hash": found.hash, "seq": found.seq}
+        return JSONResponse(told, headers=place_headers(found))
 
     async def show_metrics(request: Request) -> Response:
         """Ours always; the writer's too, when the database answers (`tidebook_api_database_up`)."""

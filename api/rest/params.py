@@ -43,7 +43,7 @@ def parse(params: Sequence[Param], query: Multi) -> dict[str, Any]:
     sent: dict[str, str] = {}
     for name, value in query.multi_items():
         if name in sent:
-            raise errors.duplicate(ascii(name)[1:41])
+            raise errors.duplicate(ascii(name)[1:-1][:40])
         sent[name] = value
     if unknown := [name for name in sent if name not in known]:
         raise errors.unread(unknown, list(known))

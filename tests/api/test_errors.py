@@ -43,6 +43,34 @@ async def test_the_field_and_what_was_expected_are_named(
 
 
 @pytest.mark.parametrize(
+    ("query", "field"),
+    [
+        ("subscription { chain { seq } }", "query"),
+        ("query A { __typename } query B { __typename }", "operationName"),
+    ],
+)
+async def test_what_is_not_told_here_is_refused_by_name(
+    ask_all: Ask, caplog: pytest.LogCaptureFixture, query: str, field: str
+) -> None:
+    """A subscription by plain HTTP was an internal error, one of two operations was run."""
+    (error,) = (await ask_all(query))["errors"]
+    assert (error["extensions"]["code"], error["extensions"]["field"]) == ("BAD_INPUT", field)
+    assert caplog.records == []
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "status"),
+    [("GET", "/api/v3/nothing", 404), ("POST", "/api/v3/depth", 405), ("PUT", "/graphql", 405)],
+)
+async def test_a_path_that_there_is_not_is_told_in_json(
+    base_url: str, http: aiohttp.ClientSession, method: str, path: str, status: int
+) -> None:
+    async with http.request(method, base_url + path) as response:
+        assert response.status == status
+        assert (await response.json())["code"] == -1000
+
+
+@pytest.mark.parametrize(
     "body",
     [
         b"",

@@ -440,3 +440,9 @@ async def test_fields_are_binance_s_and_in_its_order(
     found = await get(path, **params)
     row = found[-1] if isinstance(found, list) else found
     assert list(row) == FIELDS[path].split()
+
+
+async def test_a_parameter_twice_is_named(base_url: str, http: aiohttp.ClientSession) -> None:
+    async with http.get(f"{base_url}/api/v3/depth?symbol=a&symbol=b") as response:
+        told = {"code": -1101, "msg": "Duplicate values for parameter 'symbol' detected."}
+        assert (response.status, await response.json()) == (400, told)
