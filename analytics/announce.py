@@ -44,7 +44,7 @@ class Restatement(msgspec.Struct, frozen=True, omit_defaults=False):
     new: BlockRef
 
 
-def restatements_key(chain_id: int) -> str:
+def restatements_key(chain_id: int | str) -> str:
     """The Redis key of the stream."""
     return f"tidebook:{chain_id}:restatements"
 

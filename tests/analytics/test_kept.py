@@ -8,11 +8,12 @@ from pathlib import Path
 from typing import Any
 
 import aiohttp
+import jsonschema_rs
 import msgspec
 import pytest
 import redis.asyncio as redis
 
-from analytics import market_reads, reads
+from analytics import asyncapi, market_reads, reads
 from analytics.announce import Announcer, Restatement, restatements_key
 from analytics.app import Config
 from analytics.books import TopRow
@@ -253,6 +254,12 @@ async def restatements(streams: Any, chain: Chain, last: int) -> list[tuple[Any,
     )
 
 
+def test_the_asyncapi_document_is_that_of_the_entries() -> None:
+    """Else: python -m analytics.asyncapi > analytics/asyncapi.json."""
+    written = Path(asyncapi.__file__).with_suffix(".json").read_text()
+    assert written == asyncapi.text() + "\n"
+
+
 async def retracted(database_url: str) -> list[tuple[Any, ...]]:
     """What the blocks that went had told, channel by channel."""
     connection = await postgres.connect(database_url)
@@ -286,6 +293,11 @@ async def test_a_reorg_told_twice_is_announced_once(
     once = await streams.xrange(key)
     await announcer.apply(told_)
     assert await streams.xrange(key) == once
+    components = asyncapi.document()["components"]
+    schema = {**components["messages"]["restatement"]["payload"], "components": components}
+    valid = jsonschema_rs.validator_for(schema)
+    assert [valid.is_valid(msgspec.json.decode(one[b"m"])) for _, one in once] == [True] * len(once)
+    assert not valid.is_valid({"figure": "volume"})
     assert once
     await connection.close()
     await streams.aclose()
