@@ -23,7 +23,7 @@ from analytics.market_figures import (
 from analytics.marks import Series
 from analytics.reads import Listing
 from analytics.returns import DAY_S
-from analytics.tape import Deal, traded
+from analytics.tape import Deal
 
 
 async def overview(ask: Ask) -> Answer:
@@ -41,7 +41,8 @@ async def overview(ask: Ask) -> Answer:
 
 async def symbol(ask: Ask) -> Answer:
     one = listing(ask)
-    trades = await deals(ask, one)
+    address = one.market.address
+    sums = (await ask.memory.traded(ask.view, [address], ask.since))[address]
     rows = await tops(ask, one, ask.since)
     book = await levels(ask, one)
     mids = samples(rows, lambda row: row.top.mid, ask.since)
@@ -54,7 +55,7 @@ async def symbol(ask: Ask) -> Answer:
         "tick_size": text.amount(market.tick_size, one.quote.decimals),
         "lot_size": text.amount(market.lot_size, one.base.decimals),
         "period": ask["period"],
-        **tell_traded(one, traded(trades)),
+        **tell_traded(one, sums),
         "twap": text.price(micro.time_mean(mids, ask.at.timestamp), one.quote.decimals),
         "order_flow_imbalance": text.amount(
             sum(row.order_flow for row in rows[1:]), one.base.decimals
@@ -68,12 +69,10 @@ async def volume(ask: Ask) -> Answer:
     """By hour of the period, each market by itself: volumes of different tokens have no sum."""
     rows = []
     for one in listings(ask):
-        hours: dict[int, list[Deal]] = {}
-        for trade in await deals(ask, one):
-            hours.setdefault(trade.timestamp // 3600 * 3600, []).append(trade)
+        hours = await ask.memory.hourly(ask.view, one.market.address, ask.since)
         rows += [
-            {"symbol": one.market.symbol, "hour": hour, **tell_traded(one, traded(trades))}
-            for hour, trades in hours.items()
+            {"symbol": one.market.symbol, "hour": hour, **tell_traded(one, sums)}
+            for hour, sums in hours.items()
         ]
     return {"period": ask["period"], "volume": rows}
 

@@ -12,6 +12,7 @@ from sqlalchemy import (
     bindparam,
     column,
     func,
+    literal_column,
     select,
     true,
     union,
@@ -204,13 +205,28 @@ async def traded_sums(
 ) -> dict[Address, Traded]:
     """What the markets' trades later than `since` amount to, as the database counts them."""
     values = {"markets": list(markets), "since": since, "upto": upto}
-    accounts = {row[0]: row[1] for row in await snapshot.read(_ACCOUNTS, values)}
-    found = dict.fromkeys(markets, traded(()))
-    for row in map(tuple, await snapshot.read(_SUMS, values)):
-        market, trades, quantity, amount, bought, weighed, last, high, low = row
+    return {**dict.fromkeys(markets, traded(())), **await _counted(snapshot, _BY_MARKET, values)}
+
+
+async def hourly_sums(
+    snapshot: Snapshot, market: Address, since: int, upto: int
+) -> dict[int, Traded]:
+    """The same of one market, by the second at which each hour with trades began."""
+    values = {"markets": [market], "since": since, "upto": upto}
+    return dict(sorted((await _counted(snapshot, _BY_HOUR, values)).items()))
+
+
+async def _counted(
+    snapshot: Snapshot, by: tuple[Query, Query], values: dict[str, Any]
+) -> dict[Any, Traded]:
+    sums, accounts = by
+    known = {row[0]: row[1] for row in await snapshot.read(accounts, values)}
+    found = {}
+    for row in map(tuple, await snapshot.read(sums, values)):
+        key, trades, quantity, amount, bought, weighed, last, high, low = row
         vwap = Fraction(weighed, quantity) if quantity else None
-        sums = (trades, quantity, amount, bought, accounts[market], last, high, low)
-        found[market] = Traded(*sums, vwap)
+        told = (trades, quantity, amount, bought, known[key], last, high, low)
+        found[key] = Traded(*told, vwap)
     return found
 
 
@@ -242,21 +258,26 @@ _DEALS_COUNT = Query(
 )
 _of_markets = (_tr.market == any_(_MARKETS)) & _later
 _newest_first = aggregate_order_by(_tr.price, _tr.block_number.desc(), _tr.log_index.desc())
-_SUMS = Query(
-    select(
-        *(_tr.market, func.count(), func.sum(_tr.quantity), func.sum(_tr.quote_amount)),
+
+
+def _by(key: Any) -> tuple[Query, Query]:
+    """Trades summed by a key; and how many accounts made or took them."""
+    sums = select(
+        *(key.label("key"), func.count(), func.sum(_tr.quantity), func.sum(_tr.quote_amount)),
         func.coalesce(func.sum(_tr.quantity).filter(_tr.taker_side == "buy"), 0),
         func.sum(_tr.price * _tr.quantity),
         *((func.array_agg(_newest_first))[1], func.max(_tr.price), func.min(_tr.price)),
     )
-    .where(_of_markets)
-    .group_by(_tr.market)
-)
-_sides = union(
-    select(_tr.market, _tr.maker).where(_of_markets),
-    select(_tr.market, _tr.taker).where(_of_markets),
-).subquery()
-_ACCOUNTS = Query(select(_sides.c.market, func.count()).group_by(_sides.c.market))
+    sides = union(
+        select(key.label("key"), _tr.maker).where(_of_markets),
+        select(key.label("key"), _tr.taker).where(_of_markets),
+    ).subquery()
+    accounts = select(sides.c.key, func.count()).group_by(sides.c.key)
+    return Query(sums.where(_of_markets).group_by("key")), Query(accounts)
+
+
+_BY_MARKET = _by(_tr.market)
+_BY_HOUR = _by(_tr.timestamp - _tr.timestamp % literal_column("3600"))
 
 
 async def order_counts(

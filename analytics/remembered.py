@@ -12,7 +12,7 @@ from analytics.marks import MarkKind, Marks, Prices, Series
 from analytics.memory import History, Rows, Shelf, reach
 from analytics.portfolio import Fold, Result
 from analytics.reads import AsOf, Listing, View
-from analytics.tape import Deal, Tape, Traded
+from analytics.tape import Deal, Tape, Traded, traded
 from indexer.domain.market import Market
 from indexer.domain.order import Trade
 from indexer.domain.units import Address
@@ -171,6 +171,17 @@ class Memory:
         except BadInput:
             return await market_reads.traded_sums(view.snapshot, markets, since, view.at.number)
         return {market: tape.traded(since, view.at.number) for market, tape in tapes.items()}
+
+    async def hourly(self, view: View, market: Address, since: int) -> dict[int, Traded]:
+        """The same of one market, by the second at which each hour with trades began."""
+        try:
+            deals = (await self.deals(view, [market], since))[market]
+        except BadInput:
+            return await market_reads.hourly_sums(view.snapshot, market, since, view.at.number)
+        hours: dict[int, list[Deal]] = {}
+        for deal in deals:
+            hours.setdefault(deal.timestamp // 3600 * 3600, []).append(deal)
+        return {hour: traded(its) for hour, its in hours.items()}
 
     async def deals(
         self, view: View, markets: Sequence[Address], since: int

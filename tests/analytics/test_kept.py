@@ -146,6 +146,7 @@ async def test_a_chain_longer_than_a_process_may_remember_is_told_all_the_same(
     portfolio = f"/api/portfolio/{account}"
     paths = [
         *("/api/market/overview?period=all", "/api/market/overview", portfolio),
+        *("/api/market/volume?period=all", "/api/market/symbol/WETH-USDC?period=all"),
         *(f"{portfolio}?mark=last", f"{portfolio}/pnl?method=hifo", f"{portfolio}/performance"),
         *(f"{portfolio}/equity?interval=block&limit=50", "/api/leaderboard/pnl/24h"),
     ]
