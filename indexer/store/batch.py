@@ -88,10 +88,14 @@ class _BalanceChangeRow(msgspec.Struct, gc=False):
 
 
 class UndoRow(msgspec.Struct, gc=False):
-    """What takes a block back (store/undo.py)."""
+    """What takes a block back (store/undo.py), packed as late as it is written."""
 
     block_number: int
-    images: str
+    deltas: Deltas
+
+    @property
+    def images(self) -> str:
+        return pack(self.deltas)
 
 
 class _DivergenceRow(msgspec.Struct):
@@ -188,7 +192,7 @@ class Batch:
         self.set(applied.deltas)
         self._append_changes(block.number, applied.deltas)
         if undo:
-            self.undo.append(UndoRow(block.number, pack(applied.deltas)))
+            self.undo.append(UndoRow(block.number, applied.deltas))
 
     def set(self, deltas: Deltas) -> None:
         """Write each record as the deltas leave it: forward, or back."""

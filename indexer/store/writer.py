@@ -311,7 +311,6 @@ class Transaction:
     async def flush(self) -> None:
         """Send everything gathered; called by Store.transaction before it commits."""
         await self._flush_rows()
-        await self._database.forward()
         if self._outbox:
             await self._database.append(tables.outbox, self._outbox)
             await self._database.set_channels({row.channel: row.seq for row in self._outbox})
@@ -353,7 +352,8 @@ class Transaction:
         if batch.blocks:
             await self._database.upsert(tables.blocks, batch.blocks)
             batch.blocks.clear()
-        facts = {table: rows for table, rows in batch.facts().items() if rows}
+        found = batch.facts().items()
+        facts = {table: rows for table, rows in found if rows and table is not tables.undo}
         for table, rows in facts.items():
             await self._database.append(table, rows)
             rows.clear()
@@ -370,6 +370,9 @@ class Transaction:
             kept = [image for image in images.values() if image is not None]
             gone = [key for key, image in images.items() if image is None]
             await self._put(CURRENT[kind], (), kept, gone)
+        await self._database.forward()
+        if batch.undo:  # packed while Postgres has the records
+            await self._database.append(tables.undo, batch.undo)
         self._blocks, self._records = Lines(tables.blocks), Records()
         batch.clear()
 

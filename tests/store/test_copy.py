@@ -9,6 +9,7 @@ from msgspec.structs import asdict
 
 from indexer.domain.balance import Balance
 from indexer.domain.block import Finality
+from indexer.domain.change import Deltas
 from indexer.domain.market import Token
 from indexer.domain.order import Trade
 from indexer.domain.units import Address, Amount, Hash
@@ -141,7 +142,7 @@ async def test_a_statement_under_way_that_fails_is_told_before_the_commit(
 ) -> None:
     connection = await postgres.connect(database_url)
     database = Postgres(connection)
-    row = UndoRow(1, "0x00")
+    row = UndoRow(1, Deltas())
 
     async def twice() -> None:
         async with database.transaction():
