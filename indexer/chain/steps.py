@@ -208,7 +208,8 @@ class Follower:
                     raise BlockGone(head.hash)  # an old head: the node has not left our branch
                 raise ReorgTooDeep(head.ref, anchor)
             branch.append(block)
-            parent = known.get(block.parent_hash) or await self._node.by_hash(block.parent_hash)
+            parent = known.get(block.parent_hash) or self._canon.at(block.parent_hash)
+            parent = parent or await self._node.by_hash(block.parent_hash)
             if parent.number != block.number - 1:
                 raise BadAnswer(
                     "eth_getBlockByHash", f"parent {block.number - 1}", f"{parent.number}"

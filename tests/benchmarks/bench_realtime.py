@@ -260,7 +260,7 @@ async def hops(database_url: str, blocks: int, block_s: float) -> None:
         asked = await inner._database._inner._connection.fetchrow("select pg_backend_pid()")
         backend = asked[0]
         seen, cpu, began, wanted = 0, 0.0, 0.0, blocks
-        profile = cProfile.Profile()
+        profile = cProfile.Profile(time.process_time)
 
         def told(canon: Any, blocks: int, events: int, node_head: int) -> None:
             nonlocal seen, cpu, began
