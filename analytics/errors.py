@@ -7,7 +7,7 @@ Refused            a status, a message and, where one is to blame, the caller's 
 └── Unavailable    503  the operator's: nothing is indexed, or the database does not answer
 """
 
-import asyncpg
+from indexer.store.trouble import unavailable
 
 MAX_SHOWN_CHARS = 80
 """Characters of a caller's value that an error repeats."""
@@ -64,18 +64,5 @@ def explain(cause: BaseException) -> Refused | None:
     """What an exception from below means to a caller; None if it is a fault of ours."""
     if isinstance(cause, Refused):
         return cause
-    if isinstance(cause, (OSError, TimeoutError)):
-        return Unavailable("the database does not answer")
-    if not isinstance(cause, (asyncpg.PostgresError, asyncpg.InterfaceError)):
-        return None
-    match getattr(cause, "sqlstate", None):
-        case "42P01" | "3F000" | "42703":
-            return Unavailable("the database has no Tidebook schema of this version yet")
-        case "57014":
-            return Unavailable("the database took too long for this request")
-        case None if not isinstance(cause, asyncpg.DataError):
-            return Unavailable("the database connection was lost")
-        case str() as state if state[:2] in ("08", "53", "57"):
-            return Unavailable("the database does not answer")
-        case _:
-            return None
+    why = unavailable(cause)
+    return None if why is None else Unavailable(why)

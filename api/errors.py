@@ -15,8 +15,9 @@ ApiError           carries `extensions.code`
 import re
 from typing import Any
 
-import asyncpg
 from graphql import GraphQLError
+
+from indexer.store.trouble import unavailable
 
 MAX_SHOWN_CHARS = 80
 """Characters of a caller's value that an error repeats."""
@@ -127,21 +128,8 @@ def addressed(error: GraphQLError) -> GraphQLError:
 
 def explain(cause: BaseException) -> ApiError:
     """What an exception from below means to a caller."""
-    if isinstance(cause, (OSError, TimeoutError)):
-        return Unavailable("the database does not answer")
-    if not isinstance(cause, (asyncpg.PostgresError, asyncpg.InterfaceError)):
-        return Internal("internal error")
-    match getattr(cause, "sqlstate", None):
-        case "42P01" | "3F000":
-            return Unavailable("the database has no Tidebook schema of this version yet")
-        case "57014":
-            return Unavailable("the database took too long for this request")
-        case None if not isinstance(cause, asyncpg.DataError):
-            return Unavailable("the database connection was lost")
-        case str() as state if state[:2] in ("08", "53", "57"):
-            return Unavailable("the database does not answer")
-        case _:
-            return Internal("internal error")
+    why = unavailable(cause)
+    return Internal("internal error") if why is None else Unavailable(why)
 
 
 def _retold(error: GraphQLError, message: str, extensions: dict[str, Any]) -> GraphQLError:

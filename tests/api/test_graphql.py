@@ -2,7 +2,6 @@
 
 from collections import defaultdict
 from collections.abc import Iterable
-from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import aiohttp
@@ -15,6 +14,7 @@ from indexer.domain.order import Order, Trade
 from indexer.domain.units import to_decimal
 from tests.api.served import Ask
 from tests.indexed import Indexed
+from tests.unit.test_interval import by_calendar
 
 TRADES = "price rawPrice quantity quoteAmount takerSide blockNumber logIndex maker taker cursor"
 
@@ -170,25 +170,12 @@ async def test_balances_are_the_ledger_s(ask: Ask, indexed: Indexed) -> None:
     ]
 
 
-def open_time(interval: str, time: int) -> int:
-    """The same cut as the API's SQL, by the calendar instead of by arithmetic."""
-    at = datetime.fromtimestamp(time, UTC)
-    day = at.replace(hour=0, minute=0, second=0)
-    match interval:
-        case "1M":
-            return int(day.replace(day=1).timestamp())
-        case "1w":
-            return int((day - timedelta(days=at.weekday())).timestamp())
-        case _:
-            return time - time % INTERVALS[interval]
-
-
 def candles_of(trades: Iterable[Trade], interval: str) -> list[dict[str, Any]]:
     """Candles straight from trades, in contract units."""
     candles: dict[int, dict[str, Any]] = {}
     for t in trades:
         one = candles.setdefault(
-            open_time(interval, t.timestamp),
+            by_calendar(interval, t.timestamp),
             {"o": t.price, "h": t.price, "l": t.price, "v": 0, "q": 0, "b": 0, "n": 0},
         )
         one.update(c=t.price, h=max(one["h"], t.price), l=min(one["l"], t.price))

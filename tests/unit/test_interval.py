@@ -11,6 +11,7 @@ from indexer.domain.units import Address, Price
 
 
 def by_calendar(interval: str, time: int) -> int:
+    """The cut by the calendar instead of by arithmetic."""
     at = datetime.fromtimestamp(time, UTC)
     day = at.replace(hour=0, minute=0, second=0)
     match interval:
