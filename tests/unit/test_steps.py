@@ -59,6 +59,7 @@ class ScriptedNode:
         self.gone: set[str] = set()
         """Blocks whose logs are no more: the node has left their branch while we read it."""
         self.asked: list[str] = []
+        self.looked_up: list[str] = []
         self.logs: dict[str, list[Log]] = {}
         self.tokens = False
         self.most_at_once = 0
@@ -90,6 +91,7 @@ class ScriptedNode:
         return [self.chain[n] for n in numbers if n < len(self.chain) and n not in self.missing]
 
     async def by_hash(self, hash_: Hash) -> Block:
+        self.looked_up.append(hash_)
         if hash_ not in self.known:
             raise BlockGone(hash_)
         return self.known[hash_]
@@ -128,6 +130,12 @@ async def steps(node: ScriptedNode, canon: Canon | None = None) -> str:
 
 async def test_a_chain_grows() -> None:
     assert await steps(ScriptedNode("a1", "a2", "a3")) == "=a0 +a1 +a2 +a3"
+
+
+async def test_the_parent_that_is_our_head_is_not_asked_for() -> None:
+    node = ScriptedNode("a1", "a2", "a4", "b5")
+    assert await steps(node) == "=a0 +a1 +a2 +a3 +a4 <a2 +b3 +b4 +b5"
+    assert node.looked_up == ["b4", "b3"]  # others were known, or told with the gap
 
 
 async def test_heads_may_be_left_out() -> None:
