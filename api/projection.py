@@ -6,6 +6,7 @@ told one by one rather than rows field by field. Whatever is unusual, a null whe
 included, goes the general way from the start, so that answers and errors are the same to the byte.
 """
 
+import re
 from collections.abc import Callable, Iterable, Sequence
 from operator import attrgetter
 from types import NoneType
@@ -79,9 +80,12 @@ _plans: dict[int, tuple[SelectionSetNode | None, Any, Tell]] = {}
 
 def _value(kind: Any, selections: SelectionSetNode | None) -> Tell:
     if isinstance(kind, GraphQLNonNull):
-        return _not_null(_value(kind.of_type, selections))
+        inner = kind.of_type
+        if is_leaf_type(inner):
+            return _leaf(inner, nullable=False)
+        return _not_null(_value(inner, selections))
     if is_leaf_type(kind):
-        return _leaf(kind)
+        return _leaf(kind, nullable=True)
     if isinstance(kind, GraphQLObjectType) and selections is not None:
         return _object(kind, selections)
     raise NotPlain
@@ -104,10 +108,25 @@ def _object(kind: GraphQLObjectType, selections: SelectionSetNode) -> Tell:
         if NoneType in set(map(type, rows)):
             present = iter(tell([row for row in rows if row is not None]))
             return [None if row is None else next(present) for row in rows]
-        columns = [told(get(rows)) for get, told in plan]
-        return [dict(zip(names, values, strict=True)) for values in zip(*columns, strict=True)]
+        return together([told(get(rows)) for get, told in plan])
 
+    together = _together(names)
     return tell
+
+
+def _together(names: Sequence[str]) -> Tell:
+    """Columns to objects: one display of a dict in one loop, half the price of a dict of pairs.
+
+    Names are GraphQL's, and so made of letters, digits and underscores.
+    """
+    assert all(map(_NAME, names)), f"no names of fields: {names}"
+    shown = ", ".join(f"{name!r}: v{number}" for number, name in enumerate(names))
+    values = "".join(f"v{number}," for number in range(len(names)))
+    source = f"lambda columns: [{{{shown}}} for {values} in zip(*columns, strict=True)]"
+    return cast("Tell", eval(source, {"zip": zip}))
+
+
+_NAME = re.compile("[_A-Za-z][_0-9A-Za-z]*").fullmatch
 
 
 def _getter(field: Any) -> Tell:
@@ -136,7 +155,7 @@ def _not_null(inner: Tell) -> Tell:
     return tell
 
 
-def _leaf(kind: GraphQLLeafType) -> Tell:
+def _leaf(kind: GraphQLLeafType, *, nullable: bool) -> Tell:
     serialize: Callable[[Any], Any] = kind.serialize
     as_it_is = int if serialize is int else _AS_IT_IS.get(kind)
     enum, names = None, {}
@@ -152,6 +171,8 @@ def _leaf(kind: GraphQLLeafType) -> Tell:
             return [names[member._value_] for member in column]
         if enum is not None and types == {str}:
             return [names[word] for word in column]
+        if NoneType in types and not nullable:
+            raise NotPlain
         return [None if value is None else serialize(value) for value in column]
 
     return tell
