@@ -4,7 +4,7 @@ import json
 import sys
 import time
 from types import TracebackType
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Self
 
 if TYPE_CHECKING:
     from rich.progress import Progress as Bar
@@ -39,7 +39,25 @@ def relay_standing_by() -> None:
     warn("another relay fills this Redis; standing by until it ends")
 
 
-class BlockProgress:
+class _Drawn:
+    """What may draw a bar, until it is left."""
+
+    _bar: "Bar | None" = None
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        if self._bar is not None:
+            self._bar.stop()
+
+
+class BlockProgress(_Drawn):
     """A bar of blocks and events on a terminal, lines of JSON elsewhere; at first, silence."""
 
     def __init__(self, label: str, total: int | None = None) -> None:
@@ -48,7 +66,6 @@ class BlockProgress:
         self._label = label
         self._total = total
         self._began = self._reported = time.monotonic()
-        self._bar: Bar | None = None
         self._is_there = False
         self._told = (0, 0)
         """Events and block of the last report."""
@@ -107,25 +124,12 @@ class BlockProgress:
             self._bar.add_task("", total=total, rate="")
         self._bar.update(self._bar.task_ids[0], completed=head, total=total, rate=self.rate())
 
-    def __enter__(self) -> "BlockProgress":
-        return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        if self._bar is not None:
-            self._bar.stop()
-
-
-class MarketProgress:
+class MarketProgress(_Drawn):
     """A bar of markets on a terminal; elsewhere one line when all are done."""
 
     def __init__(self, label: str) -> None:
         self._label = label
-        self._bar: Bar | None = None
 
     def __call__(self, done: int, total: int) -> None:
         if not sys.stderr.isatty():
@@ -140,15 +144,3 @@ class MarketProgress:
             self._bar.start()
             self._bar.add_task(self._label, total=total)
         self._bar.update(self._bar.task_ids[0], completed=done, total=total)
-
-    def __enter__(self) -> "MarketProgress":
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        if self._bar is not None:
-            self._bar.stop()
