@@ -341,9 +341,11 @@ async def run(market: Market, said: str, clients: int, seconds: float, seed: int
     chaos.decimals = {
         one["symbol"]: (one["quote"]["decimals"], one["base"]["decimals"]) for one in listed
     }
-    accounts = await until(lambda: _accounts(market), "the first orders")
     try:
-        await asyncio.gather(*map(gateways.start, gateways.ports))
+        accounts, *_ = await asyncio.gather(
+            until(lambda: _accounts(market), "the first orders"),
+            *map(gateways.start, gateways.ports),
+        )
         chaos.populate(clients, [one["symbol"] for one in listed], accounts)
         await chaos.disturb(seconds)
         await chaos.settle()
