@@ -69,8 +69,7 @@ async def follow(
                 await past.recall(memory, *_named(told))
                 page = await fold_past(mirror, memory, told)
                 checkpoint = store.checkpoint(mirror, canon)
-                head = steps.node_head
-                await past.take(Part(page, page.records(), canon.copy(), head, checkpoint))
+                await past.take(Part(page, canon.copy(), steps.node_head, checkpoint))
                 live = False  # nobody was told of it: a snapshot follows
                 continue
             await past.finish()

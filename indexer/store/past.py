@@ -22,7 +22,7 @@ from indexer.domain.canon import Canon
 from indexer.domain.events import AnyEvent
 from indexer.mirror.memory import Memory
 from indexer.store.checkpoints import Row
-from indexer.store.page import Page, Records
+from indexer.store.page import Page
 from indexer.store.writer import Store, Transaction
 
 COMMIT_EVENTS = 50_000
@@ -43,7 +43,6 @@ class Part(msgspec.Struct, frozen=True):
     """Some finalized blocks, with canon and the node's head as of the last."""
 
     page: Page
-    records: Records
     canon: Canon
     node_head: int
     checkpoint: Row | None = None
@@ -143,7 +142,7 @@ class Past:
                 self._blocks += len(part.page.blocks)
                 self._events += len(part.page.events)
                 self._last = part
-                await transaction.write(part.page, part.records)
+                await transaction.write(part.page)
                 await transaction.save(part.checkpoint)
             too_old = asyncio.get_running_loop().time() >= self._began + COMMIT_S
             if self._transaction is not None and (self._events >= COMMIT_EVENTS or too_old):

@@ -7,10 +7,9 @@ here outlives the process, so there is nothing to repair: `load` is the only rec
 import uuid
 from collections.abc import AsyncIterator, Callable, Iterable, Sequence
 from contextlib import asynccontextmanager
-from typing import assert_never
+from typing import Any, assert_never
 
 import msgspec
-from sqlalchemy import Table
 
 import migrations
 from indexer import wire
@@ -32,7 +31,7 @@ from indexer.store.database import Database
 from indexer.store.errors import SchemaMissing, WrongChain, WrongDeployment
 from indexer.store.indexes import Indexes
 from indexer.store.load import load_canon, load_mirror
-from indexer.store.page import Key, Page, Records
+from indexer.store.page import Page
 from indexer.store.statements import Postgres
 from indexer.wire import Draft, Numbering, OutboxRow
 
@@ -239,7 +238,10 @@ class Transaction:
         self._checkpoints = checkpoints
         self._numbering = numbering
         self._batch = Batch()
-        self._blocks, self._records = Lines(tables.blocks), Records()
+        self._blocks = Lines(tables.blocks)
+        """Headers of the past."""
+        self._past_since: int | None = None
+        """Their first height: the database has no order placed since."""
         self._outbox: list[OutboxRow] = []
 
     def receive(self, steps: Iterable[Step]) -> None:
@@ -263,14 +265,17 @@ class Transaction:
             case _:
                 assert_never(change)
 
-    async def write(self, page: Page, records: Records) -> None:
+    async def write(self, page: Page) -> None:
         """Finalized blocks: facts are sent; headers wait for more, records for what may follow."""
+        if self._past_since is None:
+            self._past_since = page.first
         self._count(len(page.events))
         self._blocks.lines += page.blocks.lines
         await self._database.append(tables.events, page.events)
         for table, lines in page.facts.items():
             await self._database.append(table, lines)
-        self._records.update(records)
+        for kind, images in page.records.items():
+            self._batch.current[kind].update(images)
 
     async def recall(self, memory: Memory, events: Sequence[AnyEvent], number: int) -> None:
         """Bring back what the mirror has forgotten and `events`, of block `number` on, name."""
@@ -366,25 +371,21 @@ class Transaction:
             await self._database.upsert(tables.blocks, self._blocks)
         await self.flush_facts()
         for kind, images in batch.current.items():
-            await self._put(CURRENT[kind], *self._records.take(kind))
-            kept = [image for image in images.values() if image is not None]
-            gone = [key for key, image in images.items() if image is None]
-            await self._put(CURRENT[kind], (), kept, gone)
+            table, gone = CURRENT[kind], [key for key, image in images.items() if image is None]
+            kept: list[Any] = [image for image in images.values() if image is not None]
+            if gone:
+                await self._database.delete(table, gone)
+            if kind == "orders" and (since := self._past_since) is not None:
+                new = [order for order in kept if order.placed_block >= since]
+                kept = [order for order in kept if order.placed_block < since]
+                await self._database.append(table, new)  # half the price
+            if kept:
+                await self._database.upsert(table, kept)
         await self._database.forward()
         if batch.undo:  # packed while Postgres has the records
             await self._database.append(tables.undo, batch.undo)
-        self._blocks, self._records = Lines(tables.blocks), Records()
+        self._blocks = Lines(tables.blocks)
         batch.clear()
-
-    async def _put(
-        self, table: Table, new: Sequence[object], kept: Sequence[object], gone: Sequence[Key]
-    ) -> None:
-        if gone:
-            await self._database.delete(table, gone)
-        if new:
-            await self._database.append(table, new)  # half the price
-        if kept:
-            await self._database.upsert(table, kept)
 
 
 class RollbackRow(msgspec.Struct):

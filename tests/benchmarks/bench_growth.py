@@ -93,7 +93,6 @@ def _fold(events: int) -> list[Point]:
         seen += len(logs)
         since += len(logs)
         if since >= COMMIT_EVENTS:
-            page.records()
             page = Page()
             memory.forget(block)
             since = 0

@@ -17,7 +17,7 @@ from indexer.ground import follow_whatever_comes
 from indexer.store import tables, writer
 from indexer.store.checkpoints import encode_state
 from indexer.store.memory import Disk, MemoryDatabase
-from indexer.store.page import Page, Records
+from indexer.store.page import Page
 from indexer.store.past import COMMIT_S, Part, Past
 from indexer.store.writer import Store
 from tests.simulation import clock, model
@@ -315,7 +315,7 @@ async def test_a_commit_that_failed_is_not_made_again_on_the_way_out() -> None:
         canon, _ = await Store(MemoryDatabase(stage.disk), DEPLOYMENT).load()
         store = Store(MemoryDatabase(stage.disk, no_commit), DEPLOYMENT)
         async with Past(store, lambda canon, blocks, events, head: None) as past:
-            await past.take(Part(Page(), Records(), canon, 8))
+            await past.take(Part(Page(), canon, 8))
             await past.finish()
 
     with pytest.raises(Lost):
@@ -345,7 +345,7 @@ async def test_behind_a_part_that_failed_the_past_waits_at_rest() -> None:
         canon, _ = await Store(MemoryDatabase(stage.disk), DEPLOYMENT).load()
         store = Store(MemoryDatabase(stage.disk, no_events), DEPLOYMENT)
         async with Watched(store, lambda canon, blocks, events, head: None) as past:
-            await past.take(Part(Page(), Records(), canon, 8))
+            await past.take(Part(Page(), canon, 8))
             await asyncio.sleep(2 * COMMIT_S)
 
     with pytest.raises(Lost):
