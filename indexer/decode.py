@@ -190,21 +190,39 @@ def decode(block: Block, logs: Iterable[Log]) -> list[ev.AnyEvent]:
     """The events of one block's selected logs, one for each. Raises MalformedLog."""
     decoders = _decoders()
     events: list[Any] = []
+    tx = Hash("")
     for log in logs:
+        if log.transaction_hash != tx:
+            tx = log.transaction_hash
         topic0 = log.topics[0] if log.topics else "0x"
         decoder = decoders.get(topic0)
         if decoder is None:
             events.append(ev.Unknown(log.transaction_hash, log.index, log.address, Hash(topic0)))
             continue
         try:
-            events.append(decoder(log))
+            address = _contracts.get(log.address) or _meet(log.address)
+            events.append(decoder(log, tx, address))
         except _WRONG as error:
             raise MalformedLog(log, block, *_explain(log)) from error
     return events
 
 
+_Decoder = Callable[[Log, Hash, Address], ev.Event]
+"""Of a log, its tx and its contract: strings that many events share."""
+
+_contracts: dict[Address, Address] = {}
+"""One string for each contract that told of something."""
+
+
+def _meet(address: Address) -> Address:
+    if len(_contracts) >= MOST_KNOWN:
+        _contracts.clear()
+    _contracts[address] = address
+    return address
+
+
 @cache
-def _decoders() -> dict[str, Callable[[Log], ev.Event]]:
+def _decoders() -> dict[str, _Decoder]:
     return {topic0: _generate(abi) for topic0, abi in abis.registry().items()}
 
 
@@ -226,14 +244,14 @@ def _fields(abi: abis.EventAbi) -> dict[int, tuple[str, str]]:
     return fields
 
 
-def _generate(abi: abis.EventAbi) -> Callable[[Log], ev.Event]:
-    """Compile `decode_one(log)` for one event shape.
+def _generate(abi: abis.EventAbi) -> _Decoder:
+    """Compile `decode_one(log, tx, address)` for one event shape.
 
     It only finds that something is wrong with a log, by any of the `_WRONG`; `_explain` says what.
     """
     if abi.name not in EVENTS:
         name = abi.name
-        return lambda log: ev.Noted(log.transaction_hash, log.index, log.address, name)
+        return lambda log, tx, address: ev.Noted(tx, log.index, address, name)
     fields = _fields(abi)
     topics = abi.topics - 1
     values, packed, layout, padding = {}, [], ">", 0
@@ -249,12 +267,12 @@ def _generate(abi: abis.EventAbi) -> Callable[[Log], ev.Event]:
         padding = padding << 256 | (1 << 256) - (1 << bits)
     hexadecimal = [f"t{at}[2:]" for at in packed if at < topics] + ["log.data[2:]"]
     lines = [
-        "def decode_one(log):",
+        "def decode_one(log, tx, address):",
         f"    _, {''.join(f't{at}, ' for at in range(topics))} = log.topics",
         f"    words = unhexlify({' + '.join(hexadecimal)})",
         f"    {''.join(f'w{at}, ' for at in packed if at in fields)} = unpack(words)",
         f"    if number(words) & {padding}: raise ValueError" if padding else "",
-        "    return Event(log.transaction_hash, int(log.log_index, 16), log.address,",
+        "    return Event(tx, int(log.log_index, 16), address,",
         f"        {', '.join(values[at] for at in fields)})",
     ]
     scope: dict[str, Any] = {
@@ -268,7 +286,7 @@ def _generate(abi: abis.EventAbi) -> Callable[[Log], ev.Event]:
         **{f"{kind}_TOPICS": _topics(choices) for kind, choices in CHOICES.items()},
     }
     exec("\n".join(lines), scope)
-    decoder: Callable[[Log], ev.Event] = scope["decode_one"]
+    decoder: _Decoder = scope["decode_one"]
     return decoder
 
 
@@ -299,7 +317,7 @@ def _topics(choices: Sequence[str]) -> dict[str, str]:
 
 
 MOST_KNOWN = 100_000
-"""Addresses remembered by the topic that tells them."""
+"""Addresses remembered, so that one string of each is kept."""
 
 _known: dict[str, Address] = {}
 """The same few thousand accounts and tokens are in most topics: one string for each is kept."""
