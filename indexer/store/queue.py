@@ -63,8 +63,8 @@ class Queue:
         await self._turn()
         transaction = self._connection.transaction(**options)
         beginning = self._sent = asyncio.create_task(transaction.start())
-        await asyncio.sleep(0)  # now it is on its way
         try:
+            await asyncio.sleep(0)  # now it is on its way
             yield
             await self._turn()
         except BaseException:
