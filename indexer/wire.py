@@ -22,18 +22,26 @@ from typing import Any, Literal, assert_never
 import msgspec
 
 from indexer.domain.balance import Balance
-from indexer.domain.block import Block, BlockRef, Finality
+from indexer.domain.block import Block, Finality
 from indexer.domain.change import (
     Applied,
     Change,
     Delta,
     Deltas,
-    OrderChange,
     Rewound,
     Settled,
 )
-from indexer.domain.order import Candle, Level, Order, Trade
+from indexer.domain.order import Level, Order
 from indexer.domain.units import Address, Hash
+from indexer.payloads import (
+    balance_data,
+    block_data,
+    candle_data,
+    level_data,
+    order_data,
+    report_data,
+    trade_data,
+)
 
 Stream = Literal["trades", "depth", "orders", "balances", "klines", "execution_reports", "system"]
 Op = Literal["apply", "retract", "promote", "snapshot", "system"]
@@ -161,7 +169,7 @@ def encode(change: Change, head: Block) -> list[Draft]:
         case Applied():
             return sorted(_applied(change, "apply"), key=_log_index)
         case Rewound():
-            about = {"ancestor": _ref(change.ancestor), "depth": change.depth}
+            about = {"ancestor": block_data(change.ancestor), "depth": change.depth}
             begin = Draft("system", "system", "system", head, {"event": "reorg.begin", **about})
             end = Draft("system", "system", "system", head, {"event": "reorg.end", **about})
             taken_back = [
@@ -181,7 +189,7 @@ def _promoted(applied: Applied, change: Settled) -> Iterator[Draft]:
     block = applied.block
     for stream in STREAMS:
         if stream == "system" or _tells(stream, applied):
-            data = {"block": _ref(block.ref), "finality": change.finality}
+            data = {"block": block_data(block.ref), "finality": change.finality}
             yield Draft(stream, stream, "promote", block, data, finality=change.finality)
 
 
@@ -216,14 +224,14 @@ def snapshot(books: Books, head: Block) -> list[Draft]:
 
     Whoever keeps more than books reads it anew from Postgres at the `system` message's seq.
     """
-    data = {"event": "snapshot", "block": _ref(head.ref)}
+    data = {"event": "snapshot", "block": block_data(head.ref)}
     return [Draft("system", "system", "snapshot", head, data)] + [
         Draft(
             "depth",
             f"depth:{market}",
             "snapshot",
             head,
-            {"bids": [_level(lv) for lv in bids], "asks": [_level(lv) for lv in asks]},
+            {"bids": [level_data(lv) for lv in bids], "asks": [level_data(lv) for lv in asks]},
             market,
         )
         for market, bids, asks in books
@@ -232,7 +240,7 @@ def snapshot(books: Books, head: Block) -> list[Draft]:
 
 def restarted(ground: Block, depth: int) -> list[Draft]:
     """First words of an epoch that begins because the chain went back below what was final."""
-    data = {"event": "restart", "block": _ref(ground.ref), "depth": depth}
+    data = {"event": "restart", "block": block_data(ground.ref), "depth": depth}
     return [Draft("system", "system", "system", ground, data)]
 
 
@@ -299,7 +307,7 @@ def _depth(deltas: Deltas, op: Op, block: Block) -> Iterator[Draft]:
         after = delta.after
         if after is None:
             after = Level(level.market, level.side, level.price)
-        sides["bids" if level.side == "buy" else "asks"].append(_level(after))
+        sides["bids" if level.side == "buy" else "asks"].append(level_data(after))
         last[level.market] = max(last.get(level.market, 0), _touched_at(delta))
     for market, sides in books.items():
         sides["bids"].sort(key=lambda lv: int(lv[0]), reverse=True)
@@ -345,105 +353,3 @@ def _touched_at(delta: Delta[Level] | Delta[Order] | Delta[Balance]) -> int:
     """The log that touched a record last in its block, seen from either direction."""
     images = [image for image in (delta.before, delta.after) if image is not None]
     return max((image.updated_block, image.updated_log_index) for image in images)[1]
-
-
-# -- data ------------------------------------------------------------------------------------------
-
-
-def _ref(block: BlockRef) -> dict[str, Any]:
-    return {"number": block.number, "hash": block.hash}
-
-
-def _level(level: Level) -> list[str | int]:
-    return [str(level.price), str(level.quantity), level.order_count]
-
-
-def trade_data(trade: Trade) -> dict[str, Any]:
-    return {
-        "block_number": trade.block_number,
-        "log_index": trade.log_index,
-        "timestamp": trade.timestamp,
-        "price": str(trade.price),
-        "quantity": str(trade.quantity),
-        "quote_amount": str(trade.quote_amount),
-        "taker_side": trade.taker_side,
-        "maker_order_id": trade.maker_order_id,
-        "taker_order_id": trade.taker_order_id,
-        "maker": trade.maker,
-        "taker": trade.taker,
-        "maker_fee": _text(trade.maker_fee),
-        "taker_fee": _text(trade.taker_fee),
-        "verified": trade.verified,
-    }
-
-
-def order_data(order: Order | None) -> dict[str, Any] | None:
-    if order is None:
-        return None
-    return {
-        "side": order.side,
-        "type": order.type,
-        "time_in_force": order.time_in_force,
-        "price": str(order.price),
-        "quantity": str(order.quantity),
-        "quantity_in_quote": order.quantity_in_quote,
-        "filled": str(order.filled),
-        "quote_filled": str(order.quote_filled),
-        "status": order.status,
-        "expiry": order.expiry,
-        "placed_at": order.placed_at,
-    }
-
-
-def balance_data(balance: Balance | None) -> dict[str, Any] | None:
-    if balance is None:
-        return None
-    return {
-        "available": str(balance.available),
-        "locked": str(balance.locked),
-        "deposited": str(balance.deposited),
-        "withdrawn": str(balance.withdrawn),
-    }
-
-
-def candle_data(candle: Candle | None) -> dict[str, Any] | None:
-    if candle is None:
-        return None
-    return {
-        "open": str(candle.open),
-        "high": str(candle.high),
-        "low": str(candle.low),
-        "close": str(candle.close),
-        "volume": str(candle.volume),
-        "quote_volume": str(candle.quote_volume),
-        "taker_buy_volume": str(candle.taker_buy_volume),
-        "taker_buy_quote_volume": str(candle.taker_buy_quote_volume),
-        "trades": candle.trades,
-    }
-
-
-def report_data(change: OrderChange, order: Order) -> dict[str, Any]:
-    """One event of one order with what a private feed needs to know of it."""
-    return {
-        "order_id": change.order_id,
-        "account": change.account,
-        "kind": change.kind,
-        "status": change.status,
-        "filled": str(change.filled),
-        "quote_filled": str(change.quote_filled),
-        "side": order.side,
-        "type": order.type,
-        "time_in_force": order.time_in_force,
-        "price": str(order.price),
-        "quantity": str(order.quantity),
-        "placed_at": order.placed_at,
-        "trade_price": _text(change.trade_price),
-        "trade_quantity": _text(change.trade_quantity),
-        "trade_quote_amount": _text(change.trade_quote_amount),
-        "trade_fee": _text(change.trade_fee),
-        "is_maker": change.is_maker,
-    }
-
-
-def _text(number: int | None) -> str | None:
-    return None if number is None else str(number)

@@ -11,7 +11,7 @@ from typing import Any
 
 import msgspec
 
-from indexer import wire
+from indexer import payloads
 from indexer.domain.balance import Balance
 from indexer.domain.order import Candle, Level, Order
 from indexer.store import tables
@@ -219,16 +219,16 @@ def stored(disk: Disk) -> tuple[dict[Key, Any], set[tuple[int, int]]]:
     for row in disk.rows(tables.levels).values():
         level = _record(Level, row)
         if level.quantity or level.order_count:
-            found["level", level.market, level.side, str(level.price)] = wire._level(level)
+            found["level", level.market, level.side, str(level.price)] = payloads.level_data(level)
     for row in disk.rows(tables.orders).values():
         order = _record(Order, row)
-        found["order", order.market, str(order.order_id)] = wire.order_data(order)
+        found["order", order.market, str(order.order_id)] = payloads.order_data(order)
     for row in disk.rows(tables.balances).values():
         balance = _record(Balance, row)
-        found["balance", balance.account, balance.token] = wire.balance_data(balance)
+        found["balance", balance.account, balance.token] = payloads.balance_data(balance)
     for row in disk.rows(tables.candles).values():
         candle = _record(Candle, row)
-        found["candle", candle.market, str(candle.open_time)] = wire.candle_data(candle)
+        found["candle", candle.market, str(candle.open_time)] = payloads.candle_data(candle)
     return found, {(key[0], key[1]) for key in disk.rows(tables.trades)}
 
 

@@ -4,7 +4,7 @@ from collections import defaultdict
 from collections.abc import AsyncIterator, Sequence
 from typing import Any
 
-from indexer import wire
+from indexer import payloads
 from indexer.decode import created_tokens
 from indexer.domain.canon import Canon
 from indexer.domain.market import Token
@@ -256,7 +256,9 @@ def _state(mirror: Mirror) -> dict[str, Any]:
             for market, book in mirror.books.items()
         },
         "depth": {
-            market: [[wire._level(lv) for lv in book.depth(side)] for side in ("buy", "sell")]
+            market: [
+                [payloads.level_data(lv) for lv in book.depth(side)] for side in ("buy", "sell")
+            ]
             for market, book in mirror.books.items()
         },
         "balances": mirror.ledger.balances.rows,

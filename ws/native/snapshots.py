@@ -8,9 +8,9 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from indexer.domain.balance import Balance
 from indexer.domain.change import OrderChange
 from indexer.domain.order import Candle, Order, Trade
+from indexer.payloads import balance_data, candle_data, order_data, report_data, trade_data
 from indexer.store import tables as t
 from indexer.topics import Topic
-from indexer.wire import balance_data, candle_data, order_data, report_data, trade_data
 
 FACTS = 50
 """Newest trades or reports of a snapshot."""
