@@ -7,7 +7,7 @@ they cost Postgres and the sockets half. The digits are turned to bytes where th
 import itertools
 import struct
 from collections.abc import AsyncIterator, Iterator, Sequence
-from functools import cache
+from functools import cache, lru_cache
 from typing import overload
 
 import msgspec
@@ -16,20 +16,19 @@ import abis
 from indexer.decode import MalformedLog
 from indexer.domain.block import Block
 from indexer.domain.log import Log
-from indexer.domain.units import Address, Hash
+from indexer.domain.units import Address
 
 COLUMNS = ("block_number", "log_index", "tx", "address", "name", "topics", "data")
 PIECES_AT_ONCE = 10
 """Blocks' rows of one message to Postgres."""
 MOST_KNOWN = 100_000
-"""Addresses whose bytes are remembered."""
+"""Kinds of log whose like fields are remembered."""
 
 _HEADER = b"PGCOPY\n\xff\r\n\0" + bytes(8)  # no flags, no extension
 _TRAILER = b"\xff\xff"
-_START = struct.Struct(">hiqii")
 _LENGTH = struct.Struct(">i")
-_NULL = _LENGTH.pack(-1)
-_known: dict[Address, bytes] = {}
+_NULL = "ffffffff"
+_known: dict[tuple[Address, str, int], str] = {}
 
 
 class EventRow(msgspec.Struct, gc=False):
@@ -58,31 +57,42 @@ def event_row(number: int, log: Log) -> EventRow:
 
 
 def pack(block: Block, logs: Sequence[Log]) -> bytes:
-    """The rows of one block's logs. Raises MalformedLog for text that is not hex."""
-    names, number = _packed_names(), block.number
-    parts: list[bytes] = []
-    tx, tx_field = Hash(""), b""
+    """The rows of one block's logs. Raises MalformedLog for text that is not hex.
+
+    Written as hex, lengths and all, and turned to bytes at once.
+    """
+    start, word = f"{len(COLUMNS):04x}{8:08x}{block.number:016x}{4:08x}", _hex32(32)
+    rows = []
     for log in logs:
-        try:
-            if log.transaction_hash != tx:
-                tx = log.transaction_hash
-                tx_field = _field(bytes.fromhex(tx[2:]))
-            topics = "".join(log.topics).replace("0x", "")
-            words = bytes.fromhex(topics + log.data[2:])
-            size = len(topics) // 2
-            parts += (
-                _START.pack(7, 8, number, 4, int(log.log_index, 16)),
-                tx_field,
-                _known.get(log.address) or _learn(log.address),
-                names.get(log.topics[0], _NULL) if topics else _NULL,
-                _LENGTH.pack(size),
-                words[:size],
-                _LENGTH.pack(len(words) - size),
-                words[size:],
-            )
-        except (ValueError, struct.error) as error:
-            raise MalformedLog(log, block, "fields of hex digits", str(error)) from error
-    return b"".join(parts)
+        topics, tx, data = log.topics, log.transaction_hash, log.data
+        index = int(log.log_index, 16)
+        words = "".join(topics).replace("0x", "")  # hex has no other x
+        if len(words) != 64 * len(topics) or len(tx) != 66 or len(data) % 2 or index >= 1 << 31:
+            raise MalformedLog(log, block, "whole words of hex digits", f"{words}, {tx}, {data}")
+        what = log.address, topics[0] if topics else "", len(topics)
+        rows.append(
+            f"{start}{_hex32(index)}{word}{tx[2:]}{_known.get(what) or _learn(what)}{words}"
+            f"{_hex32(len(data) // 2 - 1)}{data[2:]}"
+        )
+    packed = _bytes("".join(rows))
+    if packed is None:
+        at = next(at for at, row in enumerate(rows) if _bytes(row) is None)
+        raise MalformedLog(logs[at], block, "hex digits", f"others in {rows[at][48:]}")
+    return packed
+
+
+@lru_cache(4096)
+def _hex32(number: int) -> str:
+    return f"{number:08x}"
+
+
+def _bytes(text: str) -> bytes | None:
+    """What the digits stand for; None if there is anything else, blanks included."""
+    try:
+        found = bytes.fromhex(text)
+    except ValueError:
+        return None
+    return found if 2 * len(found) == len(text) else None
 
 
 class Packed(Sequence[EventRow]):
@@ -143,15 +153,15 @@ def _unpacked(rows: bytes) -> Iterator[EventRow]:
         )
 
 
-def _field(value: bytes) -> bytes:
-    return _LENGTH.pack(len(value)) + value
-
-
-def _learn(address: Address) -> bytes:
+def _learn(what: tuple[Address, str, int]) -> str:
+    """The fields that are alike in all logs of one event of one contract, and where words begin."""
+    address, topic0, topics = what
     if len(_known) >= MOST_KNOWN:
         _known.clear()
-    field = _known[address] = _field(bytes.fromhex(address[2:]))
-    return field
+    name = _names().get(topic0)
+    named = _NULL if name is None else f"{len(name):08x}{name.encode().hex()}"
+    _known[what] = f"{len(address) // 2 - 1:08x}{address[2:]}{named}{32 * topics:08x}"
+    return _known[what]
 
 
 def _hex(value: bytes | None) -> str:
@@ -163,8 +173,3 @@ def _hex(value: bytes | None) -> str:
 def _names() -> dict[str, str]:
     """What ABIs call an event, by its topic0."""
     return {topic0: abi.name for topic0, abi in abis.registry().items()}
-
-
-@cache
-def _packed_names() -> dict[str, bytes]:
-    return {topic0: _field(name.encode()) for topic0, name in _names().items()}

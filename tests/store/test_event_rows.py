@@ -81,10 +81,13 @@ async def test_a_row_that_is_rejected_is_told_by_its_origin(database_url: str) -
     [
         msgspec.structs.replace(log(3), data="0xzz"),
         msgspec.structs.replace(log(3), data="0xabc"),
+        msgspec.structs.replace(log(3), data="0x1 2 "),
+        msgspec.structs.replace(log(3), topics=[KNOWN + "00"]),
+        msgspec.structs.replace(log(3), address=Address("0xabab" + "z" * 36)),
         msgspec.structs.replace(log(3), transaction_hash=Hash("0xoh")),
         msgspec.structs.replace(log(3), log_index="0x100000000"),
     ],
 )
 def test_what_is_not_hex_is_refused_where_it_is_read(bad: Log) -> None:
     with pytest.raises(MalformedLog, match=r"block 7 .* contract 0xabab"):
-        pack(BLOCK, [bad])
+        pack(BLOCK, [log(2), bad, log(4)])
