@@ -120,7 +120,7 @@ class Database(Protocol):
     async def drop_indexes(self, indexes: Sequence[Index]) -> bool:
         """Drop them, or (because of somebody who reads just now) none: whether it was done."""
 
-    async def create_index(self, index: Index) -> None:
-        """Build an index; one that is there stays."""
+    async def create_indexes(self, indexes: Sequence[Index]) -> None:
+        """Build them; one that is there stays."""
 
     async def close(self) -> None: ...

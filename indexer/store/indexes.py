@@ -78,9 +78,8 @@ class Indexes:
                 self._missing = list(FOR_READERS)
 
     async def complete(self) -> None:
-        """Build what is missing, one by one: each is there or not, whenever we are killed."""
+        """Build what is missing: each is there or not, whenever we are killed."""
         if self._missing:
             self._say(f"building {len(self._missing)} indexes that the first sync went without")
-        while self._missing:
-            await self._database.create_index(self._missing[0])
-            del self._missing[0]
+            await self._database.create_indexes(self._missing)
+            self._missing = []

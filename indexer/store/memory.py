@@ -8,7 +8,7 @@ import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, partial
 from typing import Any
 
 from sqlalchemy import Index, Table
@@ -322,10 +322,11 @@ class MemoryDatabase:
             self._write(lambda: self.disk.indexes.difference_update(names))
         return True
 
-    async def create_index(self, index: Index) -> None:
-        async with self.transaction():
-            await self._pause("create index")
-            self._write(lambda: self.disk.indexes.add(str(index.name)))
+    async def create_indexes(self, indexes: Sequence[Index]) -> None:
+        for name in [str(index.name) for index in indexes]:
+            async with self.transaction():
+                await self._pause("create index")
+                self._write(partial(self.disk.indexes.add, name))
 
     async def close(self) -> None:
         """The disk stays."""

@@ -1,7 +1,9 @@
 """The writer's operations as SQL: the real `Database`."""
 
-from collections.abc import Mapping, Sequence
-from contextlib import AbstractAsyncContextManager
+import asyncio
+from collections import deque
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from contextlib import AbstractAsyncContextManager, AsyncExitStack
 from typing import Any
 
 import asyncpg
@@ -29,11 +31,16 @@ BUILD_MEMORY = "256MB"
 _DIALECT = postgresql.dialect()  # type: ignore[no-untyped-call]
 
 
+Another = Callable[[], Awaitable[postgres.Connection]]
+"""Opens one more connection to the same database."""
+
+
 class Postgres:
     """A connection with the stages that upserts need (`prepare` makes them)."""
 
-    def __init__(self, connection: postgres.Connection) -> None:
+    def __init__(self, connection: postgres.Connection, another: Another | None = None) -> None:
         self._connection = Queue(connection)
+        self._another = another
 
     async def prepare(self) -> None:
         await self._connection.execute(_STAGES)
@@ -228,7 +235,30 @@ class Postgres:
             return False
         return True
 
+    async def create_indexes(self, indexes: Sequence[Index]) -> None:
+        """Two at once, if there may be a second connection: a build is one process's work."""
+        waiting = deque(indexes)
+        builders = [self]
+        async with AsyncExitStack() as opened:
+            if self._another is not None and len(waiting) > 1:
+                beside = Postgres(await self._another())
+                opened.push_async_callback(beside.close)
+                builders.append(beside)
+
+            async def build(builder: Postgres) -> None:
+                while waiting:
+                    await builder.create_index(waiting.popleft())
+
+            tasks = [asyncio.create_task(build(builder)) for builder in builders]
+            try:
+                await asyncio.gather(*tasks)
+            finally:
+                for task in tasks:
+                    task.cancel()
+                await asyncio.gather(*tasks, return_exceptions=True)
+
     async def create_index(self, index: Index) -> None:
+        """Build one, in a transaction of its own."""
         create = CreateIndex(index, if_not_exists=True).compile(dialect=_DIALECT)
         async with self.transaction():
             await self._connection.execute(f"set local maintenance_work_mem = '{BUILD_MEMORY}'")

@@ -7,6 +7,7 @@ here outlives the process, so there is nothing to repair: `load` is the only rec
 import uuid
 from collections.abc import AsyncIterator, Callable, Iterable, Sequence
 from contextlib import asynccontextmanager
+from functools import partial
 from typing import Any, assert_never
 
 import msgspec
@@ -204,7 +205,7 @@ async def open_store(
     try:
         await check_schema(connection)
         await lock.hold(connection, lock.WRITER, str(deployment.chain_id), on_standby)
-        database = Postgres(connection)
+        database = Postgres(connection, partial(postgres.connect, database_url))
         await database.prepare()
     except BaseException:
         await connection.close()
