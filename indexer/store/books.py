@@ -3,19 +3,21 @@
 So a past book costs its size then and the orders of a while, however long the chain is.
 """
 
-from collections.abc import Collection
-from typing import NamedTuple, Protocol
+from collections.abc import Collection, Iterable
+from typing import Any, NamedTuple, Protocol
 
 import msgspec
 from sqlalchemy import BigInteger, bindparam, text
+from sqlalchemy.dialects.postgresql import ARRAY
 
 from indexer.domain.change import StandingLevel
 from indexer.domain.order import Side
 from indexer.domain.units import Address, Price
+from indexer.store.columns import Hex, Units
 from indexer.store.queries import Query
 from indexer.store.snapshot import Snapshot
 
-_BOOKS = Query(
+BOOKS = (
     text("""
 with kept as materialized (
   select m.market, b.block_number, b.bids, b.asks
@@ -35,10 +37,12 @@ select kept.market, c.block_number, c.side, c.price, c.quantity, c.order_count, 
        and c.block_number <= :at
      order by side, price, block_number desc) c
 """)
-    .bindparams(bindparam("at", type_=BigInteger))
-    .columns()
+    .bindparams(bindparam("markets", type_=ARRAY(Hex)), bindparam("at", type_=BigInteger))
+    .columns(market=Hex, price=Units, quantity=Units)
 )
-"""The kept books come first."""
+"""The books of `markets` after block `at`, to be folded; the kept ones come first."""
+
+_BOOKS = Query(BOOKS)
 
 _levels = msgspec.json.Decoder(list[StandingLevel]).decode
 
@@ -73,11 +77,14 @@ async def books_at(
     snapshot: Snapshot, markets: Collection[Address], at: int
 ) -> dict[Address, PastBook]:
     """The books of these markets after block `at`, in one statement."""
-    found = {market: PastBook({}, {}) for market in markets}
     values = {"markets": list(markets), "at": at}
-    for market, number, side, price, quantity, count, bids, asks in map(
-        tuple, await snapshot.read(_BOOKS, values)
-    ):
+    return folded(markets, await snapshot.read(_BOOKS, values))
+
+
+def folded(markets: Iterable[Address], rows: Iterable[Any]) -> dict[Address, PastBook]:
+    """The books of the rows of `BOOKS`."""
+    found = {market: PastBook({}, {}) for market in markets}
+    for market, number, side, price, quantity, count, bids, asks in map(tuple, rows):
         book = found[market]
         if side is None:
             book.bids.update((one.price, one) for one in _levels(bids))

@@ -11,11 +11,11 @@ import msgspec
 import redis.asyncio as redis
 from redis.exceptions import RedisError
 from sqlalchemy import ColumnElement, func, or_, select
-from sqlalchemy.dialects.postgresql import distinct_on
 from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from indexer.domain.units import Address
+from indexer.store import books
 from indexer.store import tables as t
 from indexer.topics import Topic, concerns, topic_of
 from indexer.wire import Message, relay_key, stream_key
@@ -265,17 +265,13 @@ async def _link(connection: AsyncConnection, topic: Topic) -> int:
 
 
 async def _book_before(connection: AsyncConnection, topic: Topic, number: int) -> Book:
-    change = t.level_changes.c
-    newest = (
-        select(change.side, change.price, change.quantity, change.order_count)
-        .where(change.market == topic.subject, change.block_number < number)
-        .order_by(change.side, change.price, change.block_number.desc())
-        .ext(distinct_on(change.side, change.price))
-    )
+    market = Address(topic.subject)
+    values = {"markets": [market], "at": number - 1}
+    then = books.folded([market], await connection.execute(books.BOOKS, values))[market]
     book = Book()
-    for side, price, quantity, count in await connection.execute(newest):
-        one = book.bids if side == "buy" else book.asks
-        one.set(str(price), str(quantity), count)
+    for one, levels in ((book.bids, then.bids), (book.asks, then.asks)):
+        for level in levels.values():
+            one.set(str(level.price), str(level.quantity), level.order_count)
     return book
 
 
