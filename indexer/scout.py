@@ -17,7 +17,7 @@ import select
 import struct
 import sys
 import threading
-from collections.abc import AsyncIterator, Callable, Iterable, Sequence
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 
 import msgspec
@@ -30,12 +30,14 @@ from indexer.chain.source import Watch
 from indexer.chain.tokens import Tokens
 from indexer.domain.block import Block
 from indexer.domain.deployment import Deployment
-from indexer.domain.step import Read
+from indexer.domain.step import Advance, Read
 from indexer.domain.units import Address
 from indexer.reading import Reader
 
 MOST_WAITING_BYTES = 4 << 20
 """Of what was read and not yet folded; more waits in the scout."""
+FRAME_LOGS = 500
+"""Logs of a piece of a range, which is read, handed over and folded as one."""
 GAVE_UP = 75
 """Exit code of a scout whose nodes failed it: the writer will ask them itself."""
 
@@ -182,8 +184,19 @@ async def _run(errand: Errand) -> None:
         tokens = Tokens(node, errand.deployment)
         past = advances(node, watch, tokens, errand.start, errand.final, cache)
         async for steps in past:
-            out.write(_framed([reader.read_past(step) for step in steps]))
-            await out.drain()
+            for some in _pieces(steps):
+                out.write(_framed([reader.read_past(step) for step in some]))
+                await out.drain()
+
+
+def _pieces(steps: Sequence[Advance]) -> Iterator[Sequence[Advance]]:
+    """A range in pieces: what is at work at once should fit into the processors' caches."""
+    first = logs = 0
+    for last, step in enumerate(steps, 1):
+        logs += len(step.logs)
+        if logs >= FRAME_LOGS or last == len(steps):
+            yield steps[first:last]
+            first, logs = last, 0
 
 
 def _tell(sentence: str) -> None:

@@ -110,6 +110,11 @@ class Packed(Sequence[EventRow]):
     def clear(self) -> None:
         self._pieces, self._rows = [], 0
 
+    def extend(self, later: "Packed") -> None:
+        """The rows of another."""
+        self._pieces += later._pieces
+        self._rows += later._rows
+
     async def copy(self) -> AsyncIterator[bytes]:
         """A whole COPY, piece by piece."""
         yield _HEADER

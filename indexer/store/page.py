@@ -46,6 +46,20 @@ class Page:
                 self.facts[table].add(rows)
                 rows.clear()
 
+    def extend(self, later: "Page") -> None:
+        """The blocks of another page, which follow."""
+        if self.first is None:
+            self.first = later.first
+        self.blocks.lines += later.blocks.lines
+        self.events.extend(later.events)
+        for table, lines in later.facts.items():
+            if table in self.facts:
+                self.facts[table].lines += lines.lines
+            else:
+                self.facts[table] = lines
+        for kind, images in later.records.items():
+            self.records[kind].update(images)
+
     @property
     def records(self) -> dict[str, dict[Key, Any]]:
         """The records that the blocks touched, as the last of them left each; None: it is gone.

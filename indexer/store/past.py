@@ -30,6 +30,8 @@ COMMIT_EVENTS = 50_000
 COMMIT_S = 2.0
 """Age at which a transaction is committed with fewer, also if the source is slow."""
 
+PAGE_EVENTS = 5_000
+"""Events worth sending: a COPY for each table has its price."""
 COMMITS_BETWEEN_COLLECTIONS = 10
 """A million events make few cycles; looking for them costs what is alive."""
 PARTS_AHEAD = 4
@@ -58,6 +60,8 @@ class Past:
         self._writing: asyncio.Task[None] | None = None
         self._open: AsyncExitStack | None = None
         self._transaction: Transaction | None = None
+        self._gathered: Part | None = None
+        """Parts too small to be sent by themselves."""
         self._turn = asyncio.Lock()
         """Held by whoever uses the transaction."""
         self._blocks = self._events = 0
@@ -71,15 +75,32 @@ class Past:
         """The last block that is committed."""
 
     async def take(self, part: Part) -> None:
-        """Have a part written; waits while PARTS_AHEAD others are. Raises what any of them did."""
+        """Have a part written, with those that follow if it is small.
+
+        Waits while PARTS_AHEAD others are. Raises what any of them did.
+        """
         if not self._at_work:
             self._at_work = True
             gc.disable()
             await self._store.begin_past(part.canon, part.node_head)
         if self._writing is None:
             self._writing = asyncio.create_task(self._write())
-        await self._parts.put(part)
+        if self._gathered is None:
+            self._gathered = part
+        else:
+            page = self._gathered.page
+            page.extend(part.page)
+            self._gathered = msgspec.structs.replace(part, page=page)
+        enough = min(PAGE_EVENTS, COMMIT_EVENTS)
+        if part.checkpoint is not None or len(self._gathered.page.events) >= enough:
+            await self._parts.put(self._gather())
         self._require_well()
+
+    def _gather(self) -> Part:
+        """What was gathered, which is no more."""
+        part, self._gathered = self._gathered, None
+        assert part is not None, "nothing was gathered"
+        return part
 
     async def recall(self, memory: Memory, events: Sequence[AnyEvent], number: int) -> None:
         """Bring back what `events`, of block `number` on, name. Waits only if something is."""
@@ -105,6 +126,8 @@ class Past:
 
     async def _written(self) -> None:
         """Wait until all parts are written, if not committed."""
+        if self._gathered is not None:
+            await self._parts.put(self._gather())
         await self._parts.join()
         self._require_well()
 
@@ -127,13 +150,17 @@ class Past:
                     self._parts.task_done()
 
     async def _next(self) -> Part | None:
-        """The next part; None if the open transaction grows too old for one."""
-        is_kept = self._transaction is not None and self._failure is None
-        until = self._began + COMMIT_S if is_kept else None
+        """The next part; None if nothing comes and the open transaction grows too old."""
+        since = asyncio.get_running_loop().time()
+        if self._transaction is not None and self._failure is None:
+            since = self._began
         with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout_at(until):
+            async with asyncio.timeout_at(since + COMMIT_S):
                 return await self._parts.get()
-        return None
+        if self._gathered is None or self._failure is not None or self._parts.full():
+            return None
+        self._parts.put_nowait(self._gather())  # the source is slow
+        return self._parts.get_nowait()
 
     async def _send(self, part: Part | None) -> None:
         with self._noting_failure():

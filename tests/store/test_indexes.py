@@ -158,8 +158,8 @@ async def test_a_writer_killed_while_it_builds_them_builds_the_rest(
     with monkeypatch.context() as patched:
         patched.setattr(Postgres, "create_index", last)
         await live(database_url, chain)
-    left = ALL - len(built)
-    assert await missing(database_url) == left
+    left = await missing(database_url)  # one that was being built may be there all the same
+    assert 0 < left <= ALL - len(built)
     _, said = await live(database_url, chain)
     assert said == [f"building {left} indexes that the first sync went without"]
     await check(database_url, other_database_url, chain)
