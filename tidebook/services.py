@@ -53,11 +53,7 @@ async def _write(
     from indexer.chain.log_cache import LogCache
     from indexer.chain.providers import Providers
     from indexer.chain.steps import AHEAD_BLOCKS, Follower
-    from indexer.ground import follow_whatever_comes
     from indexer.scout import Scout
-    from indexer.store.providers import keep
-    from indexer.store.writer import open_store
-    from tidebook.comparison import comparing
 
     async with contextlib.AsyncExitStack() as opened:
         node = await Providers.open(
@@ -70,6 +66,11 @@ async def _write(
         opened.push_async_callback(scout.close)
         if (await node.head()).number >= AHEAD_BLOCKS:
             await scout.begin()
+        # loaded while the scout loads what it needs
+        from indexer.ground import follow_whatever_comes
+        from indexer.store.providers import keep
+        from indexer.store.writer import open_store
+        from tidebook.comparison import comparing
 
         def source(canon: Canon, mirror: Mirror) -> Steps:
             return Follower(node, canon, deployment, mirror.books, cache, scout)

@@ -28,10 +28,10 @@ from indexer.domain.units import Address
 
 FIRST_RANGE_BLOCKS = 100
 MAX_RANGE_BLOCKS = 10_000
-AIM_LOGS = 5_000
+AIM_LOGS = 2_500
 """Logs a range should bring: enough to be worth a request, few enough to hold some in memory."""
 HEADERS_AT_ONCE = 100
-RANGES_AHEAD = 2
+RANGES_AHEAD = 4
 """Ranges that are fetched while one is folded and another is written."""
 
 Found = list[tuple[Block, list[Log]]]
