@@ -22,7 +22,7 @@ up: $(STAMP)     ## a living market: everything on this machine, Ctrl-C stops it
 	@$(BIN)/tidebook up
 
 test: $(STAMP)   ## every test
-	$(BIN)/pytest -n auto --maxprocesses=4 --dist loadfile
+	$(BIN)/pytest -n $$($(BIN)/python -c 'import os; print(min(4, os.cpu_count() + 1))') --dist loadfile
 
 sim: $(STAMP)    ## the pipeline under faults in virtual time: SEED=n replays one, RUNS=1000 sweeps
 	@$(BIN)/python -m tests.simulation --seed $(or $(SEED),0) --runs $(or $(RUNS),1)
