@@ -143,8 +143,13 @@ class Past:
                 if self._failure is None:
                     async with self._turn:
                         await self._send(part)
-            except Exception as failure:
+            except BaseException as failure:
                 self._failure = failure
+                if not isinstance(failure, Exception):  # we are at our end, and so is the process
+                    while not self._parts.empty():
+                        self._parts.get_nowait()
+                        self._parts.task_done()
+                    raise
             finally:
                 if part is not None:
                     self._parts.task_done()

@@ -14,6 +14,7 @@ from indexer.chain import backfill
 from indexer.chain.providers import Providers
 from indexer.chain.steps import Follower
 from indexer.ground import follow_whatever_comes
+from indexer.store import past as past_module
 from indexer.store import tables, writer
 from indexer.store.checkpoints import encode_state
 from indexer.store.memory import Disk, MemoryDatabase
@@ -24,7 +25,7 @@ from tests.simulation import clock, model
 from tests.simulation.exchange import DEPLOYMENT, Tx, sign
 from tests.simulation.node import FaultyNode, Habits
 from tests.simulation.transports import Network
-from tests.simulation.weather import DiskFull, Lost
+from tests.simulation.weather import DiskFull, Killed, Lost
 from tests.simulation.world import Mined, World
 
 URL = "http://node"
@@ -331,6 +332,7 @@ async def test_behind_a_part_that_failed_the_past_waits_at_rest() -> None:
     asked = 0
 
     async def no_events(operation: str) -> None:
+        await asyncio.sleep(1)
         if operation == "append events":
             raise Lost(operation)
 
@@ -351,6 +353,31 @@ async def test_behind_a_part_that_failed_the_past_waits_at_rest() -> None:
     with pytest.raises(Lost):
         await wait()
     assert asked == 2, "one that failed, and one that never came"
+
+
+@simulated
+async def test_a_writer_that_is_killed_in_the_background_is_not_waited_for() -> None:
+    """Seed 2847: parts were left in the queue, and the loop waited for them for ever."""
+    stage = Stage()
+    stage.trade(8)
+    await stage.index()
+
+    async def kill(operation: str) -> None:
+        await asyncio.sleep(1)
+        if operation == "append events":
+            raise Killed
+
+    async def finish() -> None:
+        canon, _ = await Store(MemoryDatabase(stage.disk), DEPLOYMENT).load()
+        store = Store(MemoryDatabase(stage.disk, kill), DEPLOYMENT)
+        async with Past(store, lambda canon, blocks, events, head: None) as past:
+            with patch.object(past_module, "PAGE_EVENTS", 0):
+                await past.take(Part(Page(), canon, 8))
+                await past.take(Part(Page(), canon, 8))
+                await past.finish()
+
+    with pytest.raises(Killed):
+        await finish()
 
 
 @simulated
