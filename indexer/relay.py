@@ -94,7 +94,7 @@ class Streams(Protocol):
         """Add entries and move the position, together, if it is `seq`; else raise RedisChanged."""
 
     async def require(self, seq: int) -> None:
-        """Raise RedisChanged unless the position is `seq`."""
+        """Raise RedisChanged unless the position is `seq`, and the streams end as it says."""
 
 
 class Relay:
@@ -244,7 +244,11 @@ class RedisStreams:
 
     async def require(self, seq: int) -> None:
         async with self._redis.pipeline(transaction=True) as pipe:
-            await self._guard(pipe, seq)
+            stored = await self._guard(pipe, seq)
+            pipe.multi()  # type: ignore[no-untyped-call]
+            self._read_ends(pipe)
+            if not _ends(await pipe.execute(), stored):
+                raise RedisChanged(seq, {"seq": str(seq), "streams": "not those that we filled"})
 
     def _read_ends(self, pipe: "Pipeline", last: str = "+") -> None:
         """Queue reading the newest entry of each stream, or the newest up to a seq, for `_ends`."""

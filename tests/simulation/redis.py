@@ -46,6 +46,14 @@ class Redis:
     def seq(self) -> int:
         return int(self.position.get(b"seq", b"0"))
 
+    @property
+    def is_whole(self) -> bool:
+        """Whether each stream ends where the position says: none was evicted since."""
+        ends = {key.split(":")[2]: stream[-1][0] for key, stream in self.streams.items() if stream}
+        return all(
+            int(self.position.get(name.encode(), b"0")) == ends.get(name, 0) for name in STREAMS
+        )
+
     def entries(self, after: int = 0) -> Entries:
         """What is in all streams behind a seq, by seq."""
         found: Entries = []

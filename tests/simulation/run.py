@@ -362,6 +362,8 @@ class Run:
             return False
         if self.redis.position.get(b"epoch") != cursor["epoch"].encode():
             return False
+        if not self.redis.is_whole:
+            return False
         # a snapshot is told with the first live step: until one comes, nothing is told
         told = {(client.epoch, client.seq) for client in self.clients}
         here = (cursor["epoch"], cursor["seq"])

@@ -149,6 +149,25 @@ async def test_a_stream_that_was_evicted_is_missed_also_by_the_relay_after_the_o
         await assert_equal(database_url, streams)
 
 
+async def test_a_stream_that_was_evicted_is_missed_also_while_nothing_is_told(
+    chain: Chain,
+    database_url: str,
+    redis_url: str,
+    streams: "redis.Redis",
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Seed 1489: nobody published any more, so nobody looked."""
+    monkeypatch.setattr(relay_module, "WAKE_S", 0.05)
+    await play(database_url, chain, chain.to(0, 160))
+    task = asyncio.create_task(relay(database_url, redis_url))
+    await assert_equal(database_url, streams)
+    await streams.delete(stream_key(CHAIN_ID, "orders"))
+    with pytest.raises(RedisChanged, match="not those that we filled"):
+        await asyncio.wait_for(task, 20)
+    async with relaying(database_url, redis_url):
+        await assert_equal(database_url, streams)
+
+
 async def _position(streams: RedisStreams) -> int:
     """As of a relay that looked before the stream was evicted."""
     return int((await streams._redis.hgetall(streams._position_key))[b"seq"])
