@@ -23,7 +23,8 @@ from indexer.domain.events import AnyEvent
 from indexer.mirror.memory import Memory
 from indexer.store.checkpoints import Row
 from indexer.store.page import Page
-from indexer.store.writer import Store, Transaction
+from indexer.store.transaction import Transaction
+from indexer.store.writer import Store
 
 COMMIT_EVENTS = 50_000
 """Events of a transaction at most, and a part."""

@@ -6,7 +6,7 @@ from unittest.mock import patch
 
 from indexer import relay
 from indexer.chain import backfill, health, steps
-from indexer.store import indexes, past, writer
+from indexer.store import indexes, past, transaction
 
 
 @contextmanager
@@ -20,7 +20,7 @@ def small_limits() -> Iterator[None]:
             (past, "COMMIT_EVENTS", 10),
             (indexes, "LEAST_BLOCKS", 1),
             (relay, "BATCH_MESSAGES", 7),
-            (writer, "OUTBOX_KEEP_BLOCKS", 3),
+            (transaction, "OUTBOX_KEEP_BLOCKS", 3),
             (health, "MAX_QUARANTINE_S", 40.0),
         ):
             stack.enter_context(patch.object(module, name, value))

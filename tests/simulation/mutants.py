@@ -15,7 +15,7 @@ from indexer import ground, relay, wire
 from indexer.chain import node, steps
 from indexer.domain import change
 from indexer.mirror import fold
-from indexer.store import batch, checkpoints, writer
+from indexer.store import batch, checkpoints, transaction, writer
 
 Edit = tuple[str, str]
 
@@ -44,7 +44,7 @@ class Mutant:
 MUTANTS = (
     Mutant(
         "skips the undo of one table",
-        writer.Transaction,
+        transaction.Transaction,
         "_rewind",
         (("in Batch().facts():", "in list(Batch().facts())[1:]:"),),
     ),
@@ -126,13 +126,13 @@ MUTANTS = (
     ),
     Mutant(
         "trims the outbox by block",
-        writer.Transaction,
+        transaction.Transaction,
         "_settle",
         (("trim_outbox(", "delete_below(tables.outbox, "),),
     ),
     Mutant(
         "forgets how to undo one block too many",
-        writer.Transaction,
+        transaction.Transaction,
         "_settle",
         (("tables.undo, number + 1", "tables.undo, number + 2"),),
     ),

@@ -15,7 +15,7 @@ from indexer.chain.providers import Providers
 from indexer.chain.steps import Follower
 from indexer.ground import follow_whatever_comes
 from indexer.store import past as past_module
-from indexer.store import tables, writer
+from indexer.store import tables, transaction
 from indexer.store.checkpoints import encode_state
 from indexer.store.memory import Disk, MemoryDatabase
 from indexer.store.page import Page
@@ -388,7 +388,7 @@ async def test_the_outbox_is_trimmed_without_a_gap_after_a_reorg() -> None:
     stage.world.fork(depth=6, blocks=1)
     await stage.index()
     stage.trade(3)
-    with patch.object(writer, "OUTBOX_KEEP_BLOCKS", 1):
+    with patch.object(transaction, "OUTBOX_KEEP_BLOCKS", 1):
         stage.world.finalize(stage.world.head.number - 1)
         stage.trade(1)
         await stage.index()

@@ -1,0 +1,205 @@
+"""One transaction of the writer's: steps on their way into the tables and the outbox."""
+
+from collections.abc import Iterable, Sequence
+from typing import Any, assert_never
+
+import msgspec
+
+from indexer.domain.block import Block, BlockRef
+from indexer.domain.canon import Canon
+from indexer.domain.change import Applied, Change, Deltas, Rewound, Settled
+from indexer.domain.events import AnyEvent
+from indexer.domain.step import Advance, Step
+from indexer.domain.units import Hash
+from indexer.mirror.memory import Memory
+from indexer.store import recall, tables
+from indexer.store.batch import CURRENT, Batch
+from indexer.store.checkpoints import Checkpoints, Row
+from indexer.store.copy import Lines
+from indexer.store.database import Database
+from indexer.store.page import Page
+from indexer.wire import Draft, Numbering, OutboxRow
+
+OUTBOX_KEEP_BLOCKS = 50_000
+"""Finalized blocks whose messages stay for clients that resume; older ones get a snapshot."""
+
+
+class Tally(msgspec.Struct):
+    """How many events were ever written, retracted ones included."""
+
+    events: int
+
+
+class Transaction:
+    """Steps on their way into the database."""
+
+    def __init__(
+        self, database: Database, numbering: Numbering, checkpoints: Checkpoints, tally: "Tally"
+    ) -> None:
+        self._tally = tally
+        self._database = database
+        self._checkpoints = checkpoints
+        self._numbering = numbering
+        self._batch = Batch()
+        self._blocks = Lines(tables.blocks)
+        """Headers of the past."""
+        self._past_since: int | None = None
+        """Their first height: the database has no order placed since."""
+        self._outbox: list[OutboxRow] = []
+
+    def receive(self, steps: Iterable[Step]) -> None:
+        """What is known of blocks before they are folded: that they are there, and their logs."""
+        for step in steps:
+            if isinstance(step, Advance):
+                self._batch.receive(step.block, step.logs, step.finality)
+                self._count(len(step.logs))
+
+    async def record(self, step: Step, change: Change) -> None:
+        """The rows of one step that was received."""
+        match change:
+            case Applied():
+                self._batch.add(change, undo=True)
+            case Rewound():
+                await self._flush_rows()
+                await self._rewind(change)
+            case Settled():
+                await self._flush_rows()
+                await self._settle(change)
+            case _:
+                assert_never(change)
+
+    async def write(self, page: Page) -> None:
+        """Finalized blocks: facts are sent; headers wait for more, records for what may follow."""
+        if self._past_since is None:
+            self._past_since = page.first
+        self._count(len(page.events))
+        self._blocks.lines += page.blocks.lines
+        await self._database.append(tables.events, page.events)
+        for table, lines in page.facts.items():
+            await self._database.append(table, lines)
+        for kind, images in page.records.items():
+            self._batch.current[kind].update(images)
+
+    async def recall(self, memory: Memory, events: Sequence[AnyEvent], number: int) -> None:
+        """Bring back what the mirror has forgotten and `events`, of block `number` on, name."""
+        if came := await recall.recall(self._database, memory, events):
+            await self._database.upsert(tables.recalled, recall.rows(came, number))
+
+    def enqueue(self, drafts: Iterable[Draft]) -> None:
+        """Number messages and put them into the outbox."""
+        self._outbox += self._numbering.number(drafts)
+
+    async def move_cursor(self, canon: Canon, *, node_head: int, live: bool) -> None:
+        """Where the next start begins. `node_head` is the newest height the node has told."""
+        head, anchor = canon.head, canon.anchor
+        await self._database.move_cursor(
+            {
+                "epoch": self._numbering.epoch,
+                "seq": self._numbering.seq,
+                "block_number": head and head.number,
+                "block_hash": head and head.hash,
+                "finalized_number": anchor and anchor.number,
+                "safe_number": canon.safe and canon.safe.number,
+                "head_number": node_head,
+                "live": live,
+                "events": self._tally.events,
+            }
+        )
+
+    async def save(self, checkpoint: Row | None) -> None:
+        """Save a checkpoint, if there is one."""
+        if checkpoint is not None:
+            await self._checkpoints.save(checkpoint)
+
+    async def put_back(self, deltas: Deltas, rollback: "RollbackRow") -> None:
+        """Current state anew, and word of why."""
+        self._batch.set(deltas)
+        await self._database.append(tables.rollbacks, [rollback])
+
+    async def flush(self) -> None:
+        """Send everything gathered; called by Store.transaction before it commits."""
+        await self._flush_rows()
+        if self._outbox:
+            await self._database.append(tables.outbox, self._outbox)
+            await self._database.set_channels({row.channel: row.seq for row in self._outbox})
+            await self._database.notify()
+
+    def _count(self, events: int) -> None:
+        self._checkpoints.count(events)
+        self._tally.events += events
+
+    # -- the three kinds of change ------------------------------------------------------------
+
+    async def _rewind(self, change: Rewound) -> None:
+        """Facts of retracted blocks go, records get their old images, the blocks stay retracted."""
+        if not change.retracted:
+            return
+        ancestor, head = change.ancestor, change.retracted[0].block
+        for fact in Batch().facts():
+            await self._database.delete_above(fact, ancestor.number)
+        await self._database.retract_blocks(ancestor.number)
+        for applied in change.retracted:  # newest first: the oldest image is the last set
+            self._batch.set(applied.deltas.inverse())
+        row = RollbackRow.of(ancestor, head.ref, change.depth)
+        await self._database.append(tables.rollbacks, [row])
+        await self._flush_rows()
+
+    async def _settle(self, change: Settled) -> None:
+        number = change.block.number
+        await self._database.promote_blocks(number, change.finality)
+        if change.finality != "finalized":
+            return
+        await self._database.delete_below(tables.undo, number + 1)
+        await self._database.trim_outbox(number - OUTBOX_KEEP_BLOCKS)
+
+    # -- rows -----------------------------------------------------------------------------------
+
+    async def flush_facts(self) -> None:
+        """Send the facts gathered, and work on: records wait, for later blocks may touch them."""
+        batch = self._batch
+        if batch.blocks:
+            await self._database.upsert(tables.blocks, batch.blocks)
+            batch.blocks.clear()
+        found = batch.facts().items()
+        facts = {table: rows for table, rows in found if rows and table is not tables.undo}
+        for table, rows in facts.items():
+            await self._database.append(table, rows)
+            rows.clear()
+        if facts:
+            await self._database.forward()
+
+    async def _flush_rows(self) -> None:
+        batch = self._batch
+        if self._blocks:
+            await self._database.upsert(tables.blocks, self._blocks)
+        await self.flush_facts()
+        for kind, images in batch.current.items():
+            table, gone = CURRENT[kind], [key for key, image in images.items() if image is None]
+            kept: list[Any] = [image for image in images.values() if image is not None]
+            if gone:
+                await self._database.delete(table, gone)
+            if kind == "orders" and (since := self._past_since) is not None:
+                new = [order for order in kept if order.placed_block >= since]
+                kept = [order for order in kept if order.placed_block < since]
+                await self._database.append(table, new)  # half the price
+            if kept:
+                await self._database.upsert(table, kept)
+        await self._database.forward()
+        if batch.undo:  # packed while Postgres has the records
+            await self._database.append(tables.undo, batch.undo)
+        self._blocks = Lines(tables.blocks)
+        batch.clear()
+
+
+class RollbackRow(msgspec.Struct):
+    """One line of reorg history."""
+
+    ancestor_number: int
+    ancestor_hash: Hash
+    head_number: int
+    head_hash: Hash
+    depth: int
+
+    @classmethod
+    def of(cls, ancestor: Block | BlockRef, head: Block | BlockRef, depth: int) -> "RollbackRow":
+        return cls(ancestor.number, ancestor.hash, head.number, head.hash, depth)
