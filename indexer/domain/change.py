@@ -45,6 +45,7 @@ OrderChangeKind = Literal["placed", "traded", "cancelled", "expired", "closed"]
 class OrderChange(msgspec.Struct, frozen=True, gc=False):
     """One event in the life of one order, with the order's state behind it.
 
+    `ordinal` counts those of a block.
     `trade_*` are set for `traded` only; `trade_fee` is in the token this order received.
     """
 
@@ -52,6 +53,7 @@ class OrderChange(msgspec.Struct, frozen=True, gc=False):
     order_id: int
     account: Address
     block_number: int
+    ordinal: int
     log_index: int
     tx: Hash
     kind: OrderChangeKind

@@ -14,7 +14,7 @@ from typing import Any
 from sqlalchemy import JSON, Column, Table, Text
 from sqlalchemy.dialects import postgresql
 
-from indexer.store.columns import FREE_TEXT, LONG, Hex
+from indexer.store.columns import FREE_TEXT, LONG, Hex, attribute
 from indexer.store.copy import Lines, columns
 
 MOST_ROWS = 1_000
@@ -100,7 +100,7 @@ def _key_writer(column: Column[Any]) -> Callable[[Sequence[dict[str, object]]], 
 
 def _field(column: Column[Any]) -> str:
     """Source of one column as text."""
-    value, by_lines = f"r.{column.name}", isinstance(column.type, _BY_LINES)
+    value, by_lines = f"r.{attribute(column)}", isinstance(column.type, _BY_LINES)
     item, null = (value, r"'\\N'") if by_lines else (f"str({value})", "'NULL'")
     if isinstance(column.type, Hex):
         item = r"'\\x' + " + f"{value}[2:]"

@@ -8,13 +8,13 @@ from operator import attrgetter
 from typing import Any
 
 import msgspec
-from msgspec.structs import astuple
 from sqlalchemy import Table
 
+from indexer.domain.balance import Balance
 from indexer.domain.block import Block, Finality
 from indexer.domain.change import Applied, Deltas, OrderChange
 from indexer.domain.log import Log
-from indexer.domain.order import Trade
+from indexer.domain.order import Level, Trade
 from indexer.store import tables
 from indexer.store.event_rows import EventRow, event_row
 from indexer.store.undo import pack
@@ -51,16 +51,6 @@ class _BlockRow(msgspec.Struct, gc=False):
     canonical: bool = True
 
 
-class _LevelChangeRow(msgspec.Struct, gc=False):
-    market: str
-    side: str
-    price: int
-    block_number: int
-    log_index: int
-    quantity: int
-    order_count: int
-
-
 class _BookRow(msgspec.Struct, gc=False):
     market: str
     block_number: int
@@ -74,17 +64,6 @@ class _QueueRow(msgspec.Struct, gc=False):
     price: int
     block_number: int
     order_ids: str
-
-
-class _BalanceChangeRow(msgspec.Struct, gc=False):
-    account: str
-    token: str
-    block_number: int
-    log_index: int
-    available: int
-    locked: int
-    deposited: int
-    withdrawn: int
 
 
 class UndoRow(msgspec.Struct, gc=False):
@@ -109,13 +88,6 @@ class _DivergenceRow(msgspec.Struct):
     found: str | None
 
 
-_OrderChangeRow: Any = msgspec.defstruct(
-    "_OrderChangeRow",
-    [("ordinal", int), *((name, Any) for name in OrderChange.__struct_fields__)],
-)
-"""An order change with its ordinal in the block."""
-
-
 class Batch:
     """Rows to be written together. Empty again after `clear`."""
 
@@ -125,9 +97,9 @@ class Batch:
         self.blocks: list[_BlockRow] = []
         self.events: list[EventRow] = []
         self.trades: list[Trade] = []
-        self.order_changes: list[Any] = []
-        self.level_changes: list[_LevelChangeRow] = []
-        self.balance_changes: list[_BalanceChangeRow] = []
+        self.order_changes: list[OrderChange] = []
+        self.level_changes: list[Level] = []
+        self.balance_changes: list[Balance] = []
         self.books: list[_BookRow] = []
         self.queues: list[_QueueRow] = []
         self.divergences: list[_DivergenceRow] = []
@@ -164,10 +136,7 @@ class Batch:
         """Everything a block did; `undo`: with what takes it back."""
         block = applied.block
         self.trades += applied.trades
-        self.order_changes += [
-            _OrderChangeRow(ordinal, *astuple(change))
-            for ordinal, change in enumerate(applied.order_changes)
-        ]
+        self.order_changes += applied.order_changes
         self.divergences += [
             _DivergenceRow(
                 one.market,
@@ -190,7 +159,12 @@ class Batch:
             for one in applied.queues
         ]
         self.set(applied.deltas)
-        self._append_changes(block.number, applied.deltas)
+        deltas = applied.deltas
+        self.level_changes += [
+            _gone(block.number, delta.record) if delta.after is None else delta.after
+            for delta in deltas.levels
+        ]
+        self.balance_changes += [delta.record for delta in deltas.balances]
         if undo:
             self.undo.append(UndoRow(block.number, applied.deltas))
 
@@ -202,35 +176,11 @@ class Batch:
                 after = delta.after
                 images[key(delta.before if after is None else after)] = after
 
-    def _append_changes(self, number: int, deltas: Deltas) -> None:
-        for level in deltas.levels:
-            after = level.after
-            one = level.record if after is None else after
-            self.level_changes.append(
-                _LevelChangeRow(
-                    one.market,
-                    one.side,
-                    one.price,
-                    number,
-                    one.updated_log_index,
-                    after.quantity if after else 0,
-                    after.order_count if after else 0,
-                )
-            )
-        for balance in deltas.balances:
-            held = balance.record
-            self.balance_changes.append(
-                _BalanceChangeRow(
-                    held.account,
-                    held.token,
-                    number,
-                    held.updated_log_index,
-                    held.available,
-                    held.locked,
-                    held.deposited,
-                    held.withdrawn,
-                )
-            )
+
+def _gone(number: int, level: Level) -> Level:
+    """A level as block `number` leaves it, which took it away."""
+    where = level.market, level.side, level.price
+    return Level(*where, updated_block=number, updated_log_index=level.updated_log_index)
 
 
 def _text(values: object) -> str:

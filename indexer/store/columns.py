@@ -49,8 +49,18 @@ LONG = {"long": True}
 """Marks what may be a megabyte: Postgres takes it from a COPY five times as fast as elsewhere."""
 
 
-def key(name: str, type_: Any) -> Column[Any]:
-    return Column(name, type_, primary_key=True, nullable=False)
+def key(name: str, type_: Any, info: dict[str, Any] | None = None) -> Column[Any]:
+    return Column(name, type_, primary_key=True, nullable=False, info=info)
+
+
+def told_by(attribute: str) -> dict[str, Any]:
+    """Marks a column whose value its rows have under another name."""
+    return {"told by": attribute}
+
+
+def attribute(column: Column[Any]) -> str:
+    """Under what name a row has a column's value."""
+    return str(column.info.get("told by", column.name))
 
 
 def units(name: str) -> Column[Any]:

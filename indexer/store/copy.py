@@ -1,7 +1,7 @@
 """Rows for COPY: Postgres' text format, which parses numbers in C.
 
 Each table gets one generated f-string that writes a record's line; a record is any object with the
-table's column names as attributes. Text format takes a third of binary COPY's time for NUMERIC.
+table's columns as attributes. Text format takes a third of binary COPY's time for NUMERIC.
 """
 
 import re
@@ -13,7 +13,7 @@ from typing import Any
 
 from sqlalchemy import JSON, Boolean, Column, Integer, Table
 
-from indexer.store.columns import Hex, Units
+from indexer.store.columns import Hex, Units, attribute
 
 CHUNK_ROWS = 500
 """Rows of one message to Postgres: some 300 KB of events."""
@@ -89,7 +89,7 @@ _BYTES = "\\\\x"
 
 def _field(column: Column[Any]) -> str:
     """Source of one field of the f-string (whose expressions may hold no backslash)."""
-    value = f"r.{column.name}"
+    value = f"r.{attribute(column)}"
     if column.nullable:
         source = value
         if isinstance(column.type, Hex):
@@ -107,8 +107,8 @@ def _field(column: Column[Any]) -> str:
 def _record(table: Table, line: str) -> SimpleNamespace:
     """What a line was rendered from."""
     texts = line.removesuffix("\n").split("\t")
-    values = zip(columns(table), texts, strict=True)
-    return SimpleNamespace(**{name: _value(table.columns[name], text) for name, text in values})
+    values = zip(map(table.columns.__getitem__, columns(table)), texts, strict=True)
+    return SimpleNamespace(**{attribute(column): _value(column, text) for column, text in values})
 
 
 def _value(column: Column[Any], text: str) -> object:

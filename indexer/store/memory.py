@@ -16,6 +16,7 @@ from sqlalchemy import Index, Table
 from indexer.domain.block import BlockRef, Promotion
 from indexer.domain.units import Address
 from indexer.store import tables
+from indexer.store.columns import attribute
 from indexer.store.copy import columns
 
 Pause = Callable[[str], Awaitable[None]]
@@ -36,7 +37,8 @@ class ConstraintViolated(Exception):
 class _Form:
     """What of a table's definition every row needs."""
 
-    columns: tuple[str, ...]
+    columns: dict[str, str]
+    """Where a row has each of them."""
     required: tuple[str, ...]
     key: tuple[str, ...]
     numbered: bool
@@ -44,7 +46,7 @@ class _Form:
 
 @cache
 def _form(table: Table) -> _Form:
-    written = columns(table)
+    written = {name: attribute(table.columns[name]) for name in columns(table)}
     return _Form(
         written,
         tuple(name for name in written if not table.columns[name].nullable),
@@ -87,7 +89,7 @@ class Disk:
     def insert(self, table: Table, row: object, *, replace: bool = False) -> None:
         """Add a row, or replace the one of its key. Raises ConstraintViolated."""
         form = _form(table)
-        stored = {name: getattr(row, name) for name in form.columns}
+        stored = {name: getattr(row, told) for name, told in form.columns.items()}
         for name in form.required:
             if stored[name] is None:
                 raise ConstraintViolated(f"{table.name}.{name} is null")

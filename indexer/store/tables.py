@@ -27,7 +27,17 @@ from sqlalchemy import (
 )
 from sqlalchemy.dialects.postgresql import JSONB, TIMESTAMP
 
-from indexer.store.columns import FREE_TEXT, JSON_TEXT, LONG, Hex, Units, key, units, updated
+from indexer.store.columns import (
+    FREE_TEXT,
+    JSON_TEXT,
+    LONG,
+    Hex,
+    Units,
+    key,
+    told_by,
+    units,
+    updated,
+)
 
 SCHEMA = "tidebook"
 
@@ -125,11 +135,11 @@ order_changes = Table(
 level_changes = Table(
     "level_changes",
     metadata,
-    key("block_number", BigInteger),
+    key("block_number", BigInteger, told_by("updated_block")),
     key("market", Hex),
     key("side", Text),
     key("price", Units),
-    Column("log_index", Integer, nullable=False),
+    Column("log_index", Integer, nullable=False, info=told_by("updated_log_index")),
     units("quantity"),
     Column("order_count", Integer, nullable=False),
     Index(None, "market", "block_number"),
@@ -161,10 +171,10 @@ queues = Table(
 balance_changes = Table(
     "balance_changes",
     metadata,
-    key("block_number", BigInteger),
+    key("block_number", BigInteger, told_by("updated_block")),
     key("account", Hex),
     key("token", Hex),
-    Column("log_index", Integer, nullable=False),
+    Column("log_index", Integer, nullable=False, info=told_by("updated_log_index")),
     units("available"),
     units("locked"),
     units("deposited"),
