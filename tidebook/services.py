@@ -21,7 +21,7 @@ from tidebook.tasks import ensure_schema
 
 if TYPE_CHECKING:
     from indexer.domain.canon import Canon
-    from indexer.domain.deployment import Deployment
+    from indexer.errand import Scout, Site
     from indexer.follow import Steps
     from indexer.mirror.fold import Mirror
 
@@ -33,39 +33,41 @@ SCHEMA_WAIT_S = 5.0
 
 async def index(storage: Storage, chain: Chain, log_cache: Path | None) -> None:
     """Follow a node into Postgres. `log_cache` is where finalized logs are kept, if anywhere."""
-    deployment = await find_deployment(chain)
-    async with Seat(storage) as seat:
+    from indexer.errand import Scout, Site
+
+    async with contextlib.AsyncExitStack() as opened, Seat(storage) as seat:
+        scout = Scout(warn)
+        opened.push_async_callback(scout.close)
+        await scout.begin()  # before we load what is heavy: it does so beside us
+        deployment = await find_deployment(chain)
+        site = Site(chain.urls, deployment, chain.confirmations, log_cache)
+        await scout.begin(site)
 
         async def life(well: Callable[[], None]) -> None:
-            await _write(seat, chain, deployment, log_cache, well)
+            await _write(seat, chain, site, scout, well)
 
         await _until_stopped(live(life))
 
 
 async def _write(
-    seat: Seat,
-    chain: Chain,
-    deployment: Deployment,
-    log_cache: Path | None,
-    well: Callable[[], None],
+    seat: Seat, chain: Chain, site: Site, scout: Scout, well: Callable[[], None]
 ) -> None:
     """One life of the writer. It asks the nodes first: servers are started for no wrong setting."""
     from indexer.chain.log_cache import LogCache
     from indexer.chain.providers import Providers
     from indexer.chain.steps import AHEAD_BLOCKS, Follower
-    from indexer.scout import Scout
 
+    deployment = site.deployment
     async with contextlib.AsyncExitStack() as opened:
+        opened.push_async_callback(scout.close)
         node = await Providers.open(
-            chain.urls, deployment, chain.confirmations, tell=partial(click.echo, err=True)
+            site.urls, deployment, site.confirmations, tell=partial(click.echo, err=True)
         )
         opened.push_async_callback(node.close)
 
-        cache = None if log_cache is None else LogCache(log_cache, deployment, warn)
-        scout = Scout(chain.urls, deployment, chain.confirmations, log_cache, warn)
-        opened.push_async_callback(scout.close)
-        if (await node.head()).number >= AHEAD_BLOCKS:
-            await scout.begin()
+        cache = None if site.log_cache is None else LogCache(site.log_cache, deployment, warn)
+        is_long = (await node.head()).number >= AHEAD_BLOCKS
+        await (scout.begin() if is_long else scout.close())
         # loaded while the scout loads what it needs
         from indexer.ground import follow_whatever_comes
         from indexer.store.providers import keep

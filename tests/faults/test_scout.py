@@ -15,8 +15,8 @@ from indexer.domain.canon import Canon
 from indexer.domain.events import MarketCreated
 from indexer.domain.step import Advance, Read
 from indexer.domain.units import Address
+from indexer.errand import Scout, Site
 from indexer.reading import Reader
-from indexer.scout import Scout
 from tests.benchmarks.chains import DEPLOYMENT
 from tests.benchmarks.player import playing
 
@@ -40,7 +40,8 @@ async def node(url: str) -> AsyncIterator[Providers]:
 
 @pytest.fixture
 async def scout(url: str) -> AsyncIterator[Scout]:
-    scout = Scout([url], DEPLOYMENT, 10, None, SAID.append)
+    scout = Scout(SAID.append)
+    await scout.begin(Site((url,), DEPLOYMENT, 10, None))
     yield scout
     await scout.close()
     SAID.clear()
@@ -83,14 +84,16 @@ async def test_the_scout_tells_what_the_writer_would_read(node: Providers, scout
 
 
 async def test_its_log_cache_is_the_writers(url: str, node: Providers, tmp_path: Path) -> None:
-    scout = Scout([url], DEPLOYMENT, 10, tmp_path, SAID.append)
+    scout = Scout(SAID.append)
+    await scout.begin(Site((url,), DEPLOYMENT, 10, tmp_path))
     first = await past(node, scout)
     assert any(files for _, _, files in os.walk(tmp_path))
     assert await past(node, scout) == first
 
 
 async def test_a_scout_without_a_node_leaves_it_to_the_writer(node: Providers) -> None:
-    scout = Scout(["http://127.0.0.1:9"], DEPLOYMENT, 10, None, SAID.append)
+    scout = Scout(SAID.append)
+    await scout.begin(Site(("http://127.0.0.1:9",), DEPLOYMENT, 10, None))
     assert await past(node, scout) == await past(node, None)
     assert not SAID, "the writer asks for itself, and says what it meets"
 
