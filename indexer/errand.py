@@ -23,6 +23,9 @@ MOST_WAITING_BYTES = 4 << 20
 GAVE_UP = 75
 """Exit code of a scout whose nodes failed it: the writer will ask them itself."""
 
+_COMMAND = "import gc; gc.disable(); import sys, indexer.scout; sys.exit(indexer.scout.main())"
+"""Nothing that is loaded goes again, so nobody looks for what might."""
+
 LENGTH = struct.Struct(">I")
 """What goes before a message."""
 
@@ -60,7 +63,7 @@ class Scout:
         if self._process is None:
             knew = None
             self._process = await asyncio.create_subprocess_exec(
-                *(sys.executable, "-m", "indexer.scout"),
+                *(sys.executable, "-c", _COMMAND),
                 stdin=asyncio.subprocess.PIPE,
                 stdout=asyncio.subprocess.PIPE,
                 limit=MOST_WAITING_BYTES,

@@ -43,6 +43,7 @@ def main() -> int:
         return 0  # there was nothing to do
     assert isinstance(site, Site), site
     gc.freeze()
+    gc.enable()
     gc.set_threshold(100_000, 10, 10)  # what is read makes no cycles worth finding often
     try:
         uvloop.run(_run(site))
@@ -119,7 +120,3 @@ def _pieces(steps: Sequence[Advance]) -> Iterator[Sequence[Advance]]:
 
 def _tell(sentence: str) -> None:
     print(f"tidebook: {sentence}", file=sys.stderr, flush=True)  # noqa: T201
-
-
-if __name__ == "__main__":
-    sys.exit(main())

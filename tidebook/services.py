@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import gc
 import signal
 from collections.abc import AsyncIterator, Callable, Coroutine
 from dataclasses import dataclass
@@ -35,6 +36,7 @@ async def index(storage: Storage, chain: Chain, log_cache: Path | None) -> None:
     """Follow a node into Postgres. `log_cache` is where finalized logs are kept, if anywhere."""
     from indexer.errand import Scout, Site
 
+    gc.disable()  # nothing that is loaded goes again
     async with contextlib.AsyncExitStack() as opened, Seat(storage) as seat:
         scout = Scout(warn)
         opened.push_async_callback(scout.close)
@@ -73,6 +75,9 @@ async def _write(
         from indexer.store.providers import keep
         from indexer.store.writer import open_store
         from tidebook.comparison import comparing
+
+        gc.freeze()
+        gc.enable()
 
         def source(canon: Canon, mirror: Mirror) -> Steps:
             return Follower(node, canon, deployment, mirror.books, cache, scout)

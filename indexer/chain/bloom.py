@@ -8,8 +8,7 @@ The reverse is no proof: bits of several logs may look like one more.
 from collections.abc import Iterable
 from functools import lru_cache
 
-from eth_hash.auto import keccak
-
+from indexer.chain.keccak import keccak
 from indexer.domain.log import Log
 
 _DIGITS = 2 + 2 * 256

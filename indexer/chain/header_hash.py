@@ -6,7 +6,7 @@ whether a chain's headers can be proven so is for the caller to find out.
 
 from collections.abc import Iterator, Mapping, Sequence
 
-from eth_hash.auto import keccak
+from indexer.chain.keccak import keccak
 
 _BYTES = "parentHash sha3Uncles miner stateRoot transactionsRoot receiptsRoot logsBloom"
 _NUMBERS = "difficulty number gasLimit gasUsed timestamp"

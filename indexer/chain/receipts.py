@@ -7,9 +7,9 @@ then the root is another, and nothing is proven.
 from collections.abc import Mapping, Sequence
 
 import msgspec
-from eth_hash.auto import keccak
 
 from indexer.chain.header_hash import number_bytes, rlp_bytes, rlp_list
+from indexer.chain.keccak import keccak
 from indexer.domain.log import Log
 
 _EMPTY = rlp_bytes(b"")
