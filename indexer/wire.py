@@ -17,6 +17,8 @@ contract units, as text.
 """
 
 from collections.abc import Iterable, Iterator, Sequence
+from itertools import chain
+from operator import attrgetter
 from typing import Any, Literal, assert_never
 
 import msgspec
@@ -87,6 +89,10 @@ class BlockInfo(msgspec.Struct, frozen=True, gc=False):
     hash: Hash
     timestamp: int
 
+    @classmethod
+    def of(cls, block: Block) -> "BlockInfo":
+        return cls(block.number, block.hash, block.timestamp)
+
 
 class Message(msgspec.Struct, frozen=True, gc=False):
     """One entry of a stream. `seq` is contiguous over the chain's whole outbox."""
@@ -110,7 +116,7 @@ class Draft(msgspec.Struct, frozen=True, gc=False):
     stream: Stream
     channel: str
     op: Op
-    block: Block
+    block: BlockInfo
     data: dict[str, Any]
     market: Address | None = None
     tx: Hash | None = None
@@ -138,26 +144,30 @@ class Numbering:
         """Newest seq by channel."""
 
     def number(self, drafts: Iterable[Draft]) -> list[OutboxRow]:
-        rows = []
+        rows, seq, channels = [], self.seq, self.channels
         for draft in drafts:
-            self.seq += 1
+            stream, channel, block = draft.stream, draft.channel, draft.block
+            seq += 1
             message = Message(
-                draft.stream,
+                stream,
                 self.epoch,
-                self.seq,
-                self.channels.get(draft.channel, 0),
+                seq,
+                channels.get(channel, 0),
                 draft.op,
                 draft.market,
-                BlockInfo(draft.block.number, draft.block.hash, draft.block.timestamp),
+                block,
                 draft.tx,
                 draft.log_index,
                 draft.finality,
                 draft.data,
             )
-            self.channels[draft.channel] = self.seq
-            text = msgspec.json.encode(message).decode()
-            rows.append(OutboxRow(self.seq, draft.stream, draft.channel, draft.block.number, text))
+            channels[channel] = seq
+            rows.append(OutboxRow(seq, stream, channel, block.number, _json(message).decode()))
+        self.seq = seq
         return rows
+
+
+_json = msgspec.json.Encoder().encode
 
 
 def encode(change: Change, head: Block) -> list[Draft]:
@@ -167,17 +177,14 @@ def encode(change: Change, head: Block) -> list[Draft]:
     """
     match change:
         case Applied():
-            return sorted(_applied(change, "apply"), key=_log_index)
+            return _applied(change, "apply")
         case Rewound():
             about = {"ancestor": block_data(change.ancestor), "depth": change.depth}
-            begin = Draft("system", "system", "system", head, {"event": "reorg.begin", **about})
-            end = Draft("system", "system", "system", head, {"event": "reorg.end", **about})
-            taken_back = [
-                draft
-                for applied in change.retracted
-                for draft in sorted(_applied(applied, "retract"), key=_log_index, reverse=True)
-            ]
-            return [begin, *taken_back, end]
+            where = BlockInfo.of(head)
+            begin = Draft("system", "system", "system", where, {"event": "reorg.begin", **about})
+            end = Draft("system", "system", "system", where, {"event": "reorg.end", **about})
+            taken_back = (_applied(applied, "retract") for applied in change.retracted)
+            return [begin, *chain.from_iterable(taken_back), end]
         case Settled():
             return [draft for applied in change.promoted for draft in _promoted(applied, change)]
         case _:
@@ -186,10 +193,11 @@ def encode(change: Change, head: Block) -> list[Draft]:
 
 def _promoted(applied: Applied, change: Settled) -> Iterator[Draft]:
     """Once per stream that told of the block: its messages are safe, or final, from now on."""
-    block = applied.block
+    block = BlockInfo.of(applied.block)
+    about = block_data(applied.block.ref)
     for stream in STREAMS:
         if stream == "system" or _tells(stream, applied):
-            data = {"block": block_data(block.ref), "finality": change.finality}
+            data = {"block": about, "finality": change.finality}
             yield Draft(stream, stream, "promote", block, data, finality=change.finality)
 
 
@@ -225,12 +233,13 @@ def snapshot(books: Books, head: Block) -> list[Draft]:
     Whoever keeps more than books reads it anew from Postgres at the `system` message's seq.
     """
     data = {"event": "snapshot", "block": block_data(head.ref)}
-    return [Draft("system", "system", "snapshot", head, data)] + [
+    where = BlockInfo.of(head)
+    return [Draft("system", "system", "snapshot", where, data)] + [
         Draft(
             "depth",
             f"depth:{market}",
             "snapshot",
-            head,
+            where,
             {"bids": [level_data(lv) for lv in bids], "asks": [level_data(lv) for lv in asks]},
             market,
         )
@@ -241,61 +250,41 @@ def snapshot(books: Books, head: Block) -> list[Draft]:
 def restarted(ground: Block, depth: int) -> list[Draft]:
     """First words of an epoch that begins because the chain went back below what was final."""
     data = {"event": "restart", "block": block_data(ground.ref), "depth": depth}
-    return [Draft("system", "system", "system", ground, data)]
+    return [Draft("system", "system", "system", BlockInfo.of(ground), data)]
 
 
 # -- one block ------------------------------------------------------------------------------------
 
 
-def _applied(applied: Applied, op: Op) -> Iterator[Draft]:
-    """A block's messages as made (`apply`) or as taken back (`retract`), unordered."""
-    block = applied.block
+def _applied(applied: Applied, op: Op) -> list[Draft]:
+    """A block's messages as made (`apply`) or, newest first, as taken back (`retract`)."""
+    block = BlockInfo.of(applied.block)
     deltas = applied.deltas if op == "apply" else applied.deltas.inverse()
+    told = chain(
+        _trades(applied, op, block),
+        _depth(deltas, op, block),
+        _orders(deltas, op, block),
+        _balances(deltas, op, block),
+        _reports(applied, op, block),
+        _notices(applied, deltas, op, block),
+    )
+    candles = list(_candles(deltas, op, block))  # they sum up a block: behind its logs
+    if op == "apply":
+        return sorted(told, key=_LOG_INDEX) + candles
+    return candles + sorted(told, key=_LOG_INDEX, reverse=True)
+
+
+_LOG_INDEX = attrgetter("log_index")
+
+
+def _trades(applied: Applied, op: Op, block: BlockInfo) -> Iterator[Draft]:
     for trade in applied.trades:
-        yield Draft(
-            "trades",
-            f"trades:{trade.market}",
-            op,
-            block,
-            trade_data(trade),
-            trade.market,
-            trade.tx,
-            trade.log_index,
-        )
-    yield from _depth(deltas, op, block)
-    for order in deltas.orders:
-        if not _visible(order):
-            continue  # only a neighbour's pointer moved
-        one = order.record
-        data = {"order_id": one.order_id, "account": one.account, "order": order_data(order.after)}
-        log_index = _touched_at(order)
-        yield Draft("orders", f"orders:{one.account}", op, block, data, one.market, None, log_index)
-    for balance in deltas.balances:
-        held = balance.record
-        data = {
-            "account": held.account,
-            "token": held.token,
-            "balance": balance_data(balance.after),
-            "before": balance_data(balance.before),
-        }
-        log_index = _touched_at(balance)
-        yield Draft("balances", f"balances:{held.account}", op, block, data, None, None, log_index)
-    for candle in deltas.candles:
-        minute = candle.record
-        data = {"open_time": minute.open_time, "candle": candle_data(candle.after)}
-        yield Draft("klines", f"klines:{minute.market}", op, block, data, minute.market)
-    yield from _reports(applied, op, block)
-    for divergence in applied.divergences:
-        about = {"event": "divergence", **msgspec.to_builtins(divergence, str_keys=True)}
-        where = (divergence.market, divergence.tx, divergence.log_index)
-        yield Draft("system", "system", op, block, about, *where)
-    for market in deltas.markets:
-        if market.before is None or market.after is None:
-            about = {"event": "market", "symbol": market.record.symbol}
-            yield Draft("system", "system", op, block, about, market.record.address, None, 0)
+        channel = f"trades:{trade.market}"
+        where = (trade.market, trade.tx, trade.log_index)
+        yield Draft("trades", channel, op, block, trade_data(trade), *where)
 
 
-def _depth(deltas: Deltas, op: Op, block: Block) -> Iterator[Draft]:
+def _depth(deltas: Deltas, op: Op, block: BlockInfo) -> Iterator[Draft]:
     """One message a market: the levels the block touched, absolute."""
     books: dict[Address, dict[str, list[list[str | int]]]] = {}
     last: dict[Address, int] = {}
@@ -315,41 +304,76 @@ def _depth(deltas: Deltas, op: Op, block: Block) -> Iterator[Draft]:
         yield Draft("depth", f"depth:{market}", op, block, sides, market, None, last[market])
 
 
-def _reports(applied: Applied, op: Op, block: Block) -> Iterator[Draft]:
+def _orders(deltas: Deltas, op: Op, block: BlockInfo) -> Iterator[Draft]:
+    for delta in deltas.orders:
+        if not _visible(delta):
+            continue  # only a neighbour's pointer moved
+        one, log_index = delta.record, _touched_at(delta)
+        data = {"order_id": one.order_id, "account": one.account, "order": order_data(delta.after)}
+        yield Draft("orders", f"orders:{one.account}", op, block, data, one.market, None, log_index)
+
+
+def _balances(deltas: Deltas, op: Op, block: BlockInfo) -> Iterator[Draft]:
+    for delta in deltas.balances:
+        held, log_index = delta.record, _touched_at(delta)
+        data = {
+            "account": held.account,
+            "token": held.token,
+            "balance": balance_data(delta.after),
+            "before": balance_data(delta.before),
+        }
+        yield Draft("balances", f"balances:{held.account}", op, block, data, None, None, log_index)
+
+
+def _candles(deltas: Deltas, op: Op, block: BlockInfo) -> Iterator[Draft]:
+    for delta in deltas.candles:
+        minute = delta.record
+        data = {"open_time": minute.open_time, "candle": candle_data(delta.after)}
+        yield Draft("klines", f"klines:{minute.market}", op, block, data, minute.market)
+
+
+def _reports(applied: Applied, op: Op, block: BlockInfo) -> Iterator[Draft]:
+    if not applied.order_changes:
+        return
     orders = {
-        (delta.record.market, delta.record.order_id): delta for delta in applied.deltas.orders
+        (delta.after.market, delta.after.order_id): delta.after
+        for delta in applied.deltas.orders
+        if delta.after is not None
     }
     for change in applied.order_changes:
-        order = orders[change.market, change.order_id].after
-        assert order is not None, "a change of an order that is not there"
-        yield Draft(
-            "execution_reports",
-            f"execution_reports:{change.account}",
-            op,
-            block,
-            report_data(change, order),
-            change.market,
-            change.tx,
-            change.log_index,
-        )
+        channel = f"execution_reports:{change.account}"
+        data = report_data(change, orders[change.market, change.order_id])
+        where = (change.market, change.tx, change.log_index)
+        yield Draft("execution_reports", channel, op, block, data, *where)
 
 
-def _log_index(draft: Draft) -> int:
-    """Orders a block's messages; what sums up a block (candles) comes behind its logs."""
-    return 1 << 62 if draft.log_index is None else draft.log_index
+def _notices(applied: Applied, deltas: Deltas, op: Op, block: BlockInfo) -> Iterator[Draft]:
+    for divergence in applied.divergences:
+        about = {"event": "divergence", **msgspec.to_builtins(divergence, str_keys=True)}
+        where = (divergence.market, divergence.tx, divergence.log_index)
+        yield Draft("system", "system", op, block, about, *where)
+    for market in deltas.markets:
+        if market.before is None or market.after is None:
+            about = {"event": "market", "symbol": market.record.symbol}
+            yield Draft("system", "system", op, block, about, market.record.address, None, 0)
 
 
 def _visible(delta: Delta[Order] | Delta[Level]) -> bool:
     """Whether anything changed that a reader sees."""
     before, after = delta.before, delta.after
+    if before is None or after is None:
+        return True
     if isinstance(before, Order) and isinstance(after, Order):
-        return (before.filled, before.status) != (after.filled, after.status)
+        return before.filled != after.filled or before.status != after.status
     if isinstance(before, Level) and isinstance(after, Level):
-        return (before.quantity, before.order_count) != (after.quantity, after.order_count)
+        return before.quantity != after.quantity or before.order_count != after.order_count
     return True
 
 
 def _touched_at(delta: Delta[Level] | Delta[Order] | Delta[Balance]) -> int:
     """The log that touched a record last in its block, seen from either direction."""
-    images = [image for image in (delta.before, delta.after) if image is not None]
-    return max((image.updated_block, image.updated_log_index) for image in images)[1]
+    before, after = delta.before, delta.after
+    if after is None or (before is not None and before.updated_block > after.updated_block):
+        after = before
+    assert after is not None, "a delta without an image"
+    return after.updated_log_index
