@@ -1,19 +1,21 @@
 """The relay: outbox to Redis Streams, each message once.
 
-The invariant: a message's `seq` is its stream id (`seq-0`), and the relay's position moves in the
-same MULTI as the entries before it. So a resend is refused by Redis rather than doubled, and a
-restart continues behind the last entry that Redis really has. Only a Redis of another epoch, or an
-empty one, is filled from the start of the outbox.
+The invariant: a message's `seq` is its stream id (`seq-0`), and one script adds entries and moves
+the relay's position, if Redis still stands where we left it. So a resend is refused by Redis rather
+than doubled, and a restart continues behind the last entry that Redis really has. Only a Redis of
+another epoch, or an empty one, is filled from the start of the outbox.
+
+Nobody looks at the messages on their way: Postgres hands over a batch as one text, and the script
+takes it apart. A block is some hundreds of them, and each touched here cost as much as in Redis.
 """
 
 import asyncio
 import contextlib
-import itertools
 import time
 import uuid
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any, Protocol
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any, Protocol
 
 import redis.asyncio as redis
 from msgspec.json import encode
@@ -25,14 +27,9 @@ from indexer.store.statements import NOTIFY_CHANNEL
 from indexer.store.writer import check_schema
 from indexer.wire import STREAMS, Stream, Times, relay_key, stream_key
 
-if TYPE_CHECKING:
-    from redis.asyncio.client import Pipeline
-
 BATCH_MESSAGES = 1_000
 STREAM_MAX_MESSAGES = 100_000
 """Entries kept per stream (roughly: Redis trims whole nodes); older ones are in the outbox."""
-BEFORE = " before"
-"""Behind a stream's name: where it ended before the last publication."""
 WAKE_S = 5.0
 """Longest wait for a notification; after it the outbox is looked at all the same."""
 
@@ -60,22 +57,24 @@ async def connect_redis(redis_url: str) -> "redis.Redis":
 
 
 @dataclass(frozen=True, slots=True)
-class Entry:
-    """A message on its way from the outbox into its stream."""
+class Batch:
+    """Messages on their way from the outbox into their streams."""
 
-    seq: int
-    stream: Stream
-    message: str
+    first: int
+    last: int
+    messages: int
+    lines: str
+    """Of each message its stream, its seq and itself, as one line."""
     begun: int = 0
-    """For the newest one: when its step's transaction began, in microseconds; 0 if unknown."""
+    """When the newest one's step's transaction began, in microseconds; 0 if unknown."""
     committed: int = 0
 
 
 class Outbox(Protocol):
     """Where messages come from."""
 
-    async def after(self, seq: int, limit: int) -> Sequence[Entry]:
-        """The next messages behind `seq`, in order."""
+    async def after(self, seq: int, limit: int) -> Batch | None:
+        """The next messages behind `seq`; None if there are none."""
 
     async def wait(self, timeout_s: float) -> None:
         """Return when the outbox has grown since the last return, or after a while."""
@@ -90,8 +89,8 @@ class Streams(Protocol):
     async def start_anew(self) -> None:
         """Empty streams of our epoch, to be filled from the start of the outbox."""
 
-    async def publish(self, entries: Sequence[Entry], seq: int) -> None:
-        """Add entries and move the position, together, if it is `seq`; else raise RedisChanged."""
+    async def publish(self, batch: Batch, seq: int) -> None:
+        """Add messages and move the position, or raise what `require` does and change nothing."""
 
     async def require(self, seq: int) -> None:
         """Raise RedisChanged unless the position is `seq`, and the streams end as it says."""
@@ -118,15 +117,15 @@ class Relay:
         else:
             self.seq = position
         while True:
-            entries = await self._outbox.after(self.seq, BATCH_MESSAGES)
-            if not entries:
+            batch = await self._outbox.after(self.seq, BATCH_MESSAGES)
+            if batch is None:
                 await self._streams.require(self.seq)
             else:
-                if self.seq and entries[0].seq != self.seq + 1:
+                if self.seq and batch.first != self.seq + 1:
                     await self._start_anew()  # trimmed past us: what is kept is told
-                await self._streams.publish(entries, self.seq)
-                self.seq = entries[-1].seq
-            if len(entries) < BATCH_MESSAGES:  # whatever comes now is notified
+                await self._streams.publish(batch, self.seq)
+                self.seq = batch.last
+            if batch is None or batch.messages < BATCH_MESSAGES:  # whatever comes now is notified
                 self._level()
                 await self._outbox.wait(WAKE_S)
 
@@ -146,20 +145,16 @@ class PostgresOutbox:
         self._listens = False
         self._begun = self._committed = 0
 
-    async def after(self, seq: int, limit: int) -> Sequence[Entry]:
-        rows = await self._connection.fetch(
-            "select o.seq, stream, message, epoch from tidebook.outbox o, tidebook.cursors"
-            " where o.seq > $1 order by o.seq limit $2",
-            seq,
-            limit,
-        )
-        if rows and rows[0]["epoch"] != self._epoch:
+    async def after(self, seq: int, limit: int) -> Batch | None:
+        row = await self._connection.fetchrow(_NEXT, seq, limit)
+        if row is None:
+            return None
+        if row["epoch"] != self._epoch:
             raise EpochChanged
-        entries = [Entry(row["seq"], row["stream"], row["message"]) for row in rows]
-        if entries and self._begun:
-            entries[-1] = replace(entries[-1], begun=self._begun, committed=self._committed)
-            self._begun = 0
-        return entries
+        begun, self._begun = self._begun, 0
+        return Batch(
+            row["first"], row["last"], row["messages"], row["lines"], begun, self._committed
+        )
 
     def _hear(self, _connection: object, _pid: int, _channel: str, payload: object) -> None:
         """The writer has committed a step."""
@@ -178,6 +173,15 @@ class PostgresOutbox:
         self._news.clear()
 
 
+_NEXT = """
+select epoch, min(seq) first, max(seq) last, count(*) messages,
+       string_agg(stream || ' ' || seq || ' ' || message, E'\\n' order by seq) lines
+  from (select * from tidebook.outbox where seq > $1 order by seq limit $2) next,
+       (select epoch from tidebook.cursors) cursor
+ group by epoch
+"""
+
+
 class RedisStreams:
     """Redis Streams, guarded by a hash that says where they stand, all together and each."""
 
@@ -187,16 +191,13 @@ class RedisStreams:
         self._epoch = epoch
 
     async def position(self) -> int | None:
-        stored: Any = await self._redis.hgetall(self._position_key)
-        if stored.get(b"epoch") != self._epoch.encode():
+        stored: Any = await self._redis.hget(self._position_key, "seq")
+        seq = int(stored or 0)
+        try:
+            await self._tell(seq)
+        except RedisChanged:
             return None
-        async with self._redis.pipeline(transaction=True) as pipe:
-            self._read_ends(pipe)
-            self._read_ends(pipe, stored.get(b"before", b"0").decode())
-            found = await pipe.execute()
-        # also where they ended before: the last publication may not have been looked at
-        whole = _ends(found, stored) and _ends(found[len(STREAMS) :], stored, BEFORE)
-        return int(stored[b"seq"]) if whole else None
+        return seq
 
     async def start_anew(self) -> None:
         async with self._redis.pipeline(transaction=True) as pipe:
@@ -204,85 +205,75 @@ class RedisStreams:
                 pipe.delete(stream_key(self._chain_id, stream))
             await pipe.execute()  # by itself: it is allowed also where no memory is left
         async with self._redis.pipeline(transaction=True) as pipe:
-            before = (f"{stream}{BEFORE}" for stream in STREAMS)
-            nothing: dict[Any, Any] = dict.fromkeys((*STREAMS, *before, "seq", "before"), "0")
+            nothing: dict[Any, Any] = dict.fromkeys((*STREAMS, "seq"), "0")
             pipe.hset(self._position_key, mapping=nothing | {"epoch": self._epoch})
             await pipe.execute()
 
-    async def publish(self, entries: Sequence[Entry], seq: int) -> None:
-        async with self._redis.pipeline(transaction=True) as pipe:
-            stored = await self._guard(pipe, seq)
-            pipe.multi()  # type: ignore[no-untyped-call]
-            self._read_ends(pipe)
-            *most, last = entries
-            if most:
-                self._add(pipe, most)
-            fields: dict[Any, Any] = {"m": last.message}
-            if last.begun:
-                fields["t"] = encode(Times(last.begun, last.committed, now_us()))
-            pipe.xadd(
-                stream_key(self._chain_id, last.stream),
-                fields,
-                id=f"{last.seq}-0",
-                maxlen=STREAM_MAX_MESSAGES,
-                approximate=True,
-            )
-            newest: dict[Any, Any] = {entry.stream: str(entry.seq) for entry in entries}
-            newest |= {f"{name}{BEFORE}": stored.get(name.encode(), b"0") for name in STREAMS}
-            newest |= {"seq": str(entries[-1].seq), "before": str(seq)}
-            pipe.hset(self._position_key, mapping=newest)
-            if not _ends(await pipe.execute(), stored):
-                await self.start_anew()  # what was added to hides what is missing
-                raise RedisChanged(seq, {"seq": str(seq), "streams": "not those that we filled"})
-
-    def _add(self, pipe: "Pipeline", entries: Sequence[Entry]) -> None:
-        """Queue adding entries: all as one command, for each has its price here and there."""
-        keys = {stream: stream_key(self._chain_id, stream) for stream in STREAMS}
-        told = ((keys[one.stream], f"{one.seq}-0", one.message) for one in entries)
-        words = itertools.chain.from_iterable(told)
-        pipe.eval(_ADD, len(keys), *keys.values(), STREAM_MAX_MESSAGES, *words)
+    async def publish(self, batch: Batch, seq: int) -> None:
+        times = b""
+        if batch.begun:
+            times = encode(Times(batch.begun, batch.committed, now_us()))
+        await self._tell(seq, batch.lines, times)
 
     async def require(self, seq: int) -> None:
-        async with self._redis.pipeline(transaction=True) as pipe:
-            stored = await self._guard(pipe, seq)
-            pipe.multi()  # type: ignore[no-untyped-call]
-            self._read_ends(pipe)
-            if not _ends(await pipe.execute(), stored):
-                raise RedisChanged(seq, {"seq": str(seq), "streams": "not those that we filled"})
+        await self._tell(seq)
 
-    def _read_ends(self, pipe: "Pipeline", last: str = "+") -> None:
-        """Queue reading the newest entry of each stream, or the newest up to a seq, for `_ends`."""
-        for stream in STREAMS:
-            pipe.xrevrange(stream_key(self._chain_id, stream), max=last, count=1)
+    async def _tell(self, seq: int, lines: str = "", times: bytes = b"") -> None:
+        """Add lines, if Redis stands at `seq`. Raises RedisChanged."""
+        keys = [self._position_key, *(stream_key(self._chain_id, name) for name in STREAMS)]
+        words: Any = (self._epoch, seq, STREAM_MAX_MESSAGES, lines, times)
+        found: Any = await self._redis.eval(_TELL, len(keys), *keys, *words)
+        if found != 1:
+            stands = [word.decode() for word in found]
+            raise RedisChanged(seq, dict(zip(stands[::2], stands[1::2], strict=True)))
 
     @property
     def _position_key(self) -> str:
         return relay_key(self._chain_id)
 
-    async def _guard(self, pipe: "Pipeline", seq: int) -> Mapping[bytes, bytes]:
-        """Raise RedisChanged if somebody emptied Redis or wrote to it; else guard what follows."""
-        await pipe.watch(self._position_key)
-        stored: Any = await pipe.hgetall(self._position_key)
-        if (stored.get(b"epoch"), stored.get(b"seq")) != (
-            self._epoch.encode(),
-            str(seq).encode(),
-        ):
-            raise RedisChanged(seq, {key.decode(): value.decode() for key, value in stored.items()})
-        return stored  # type: ignore[no-any-return]
 
-
-_ADD = """
-for at = 2, #ARGV, 3 do
-  redis.call('XADD', ARGV[at], 'MAXLEN', '~', ARGV[1], ARGV[at + 1], 'm', ARGV[at + 2])
+_TELL = """
+local position, epoch, seq, most, lines, times = KEYS[1], unpack(ARGV)
+local stored = redis.call('HMGET', position, 'epoch', 'seq')
+if stored[1] ~= epoch or stored[2] ~= seq then
+  return redis.call('HGETALL', position)
 end
+local keys = {}
+for at = 2, #KEYS do
+  local stream = string.match(KEYS[at], '[^:]*$')
+  local newest = redis.call('XREVRANGE', KEYS[at], '+', '-', 'COUNT', 1)[1]
+  local found, left = newest and newest[1] or '0-0', redis.call('HGET', position, stream) or '0'
+  if found ~= left .. '-0' then
+    return {'seq', seq, 'streams', 'not those that we filled', stream, found}
+  end
+  keys[stream] = KEYS[at]
+end
+local ends, at = {}, 1
+while at <= #lines do
+  local space = string.find(lines, ' ', at, true)
+  local behind = string.find(lines, ' ', space + 1, true)
+  local line = string.find(lines, '\\n', behind + 1, true) or #lines + 1
+  local stream, message = string.sub(lines, at, space - 1), string.sub(lines, behind + 1, line - 1)
+  local fields = {'m', message}
+  if line > #lines and times ~= '' then
+    fields = {'m', message, 't', times}
+  end
+  seq = string.sub(lines, space + 1, behind - 1)
+  redis.call('XADD', keys[stream], 'MAXLEN', '~', most, seq .. '-0', unpack(fields))
+  ends[stream] = seq
+  at = line + 1
+end
+if at > 1 then
+  local moved = {'seq', seq}
+  for stream, last in pairs(ends) do
+    moved[#moved + 1] = stream
+    moved[#moved + 1] = last
+  end
+  redis.call('HSET', position, unpack(moved))
+end
+return 1
 """
-"""How many to keep; then, of each entry, its stream's key, its id and the message."""
-
-
-def _ends(results: Sequence[Any], stored: Mapping[bytes, bytes], when: str = "") -> bool:
-    """Whether each stream ends where we have left it: none was evicted, deleted or written to."""
-    found = [newest[0][0] if newest else b"0-0" for newest in results[: len(STREAMS)]]
-    return found == [stored.get(f"{name}{when}".encode(), b"0") + b"-0" for name in STREAMS]
+"""Returns 1, or where Redis stands. Keys are the position and the streams."""
 
 
 async def published(redis_url: str, chain_id: int) -> tuple[int, dict[Stream, int]]:

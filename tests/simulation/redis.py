@@ -1,6 +1,6 @@
 """A Redis that can be emptied, fail over, fill up or drop keys: what `RedisStreams` needs of one.
 
-`Redis` is the server, `Connection` one client: WATCH, MULTI and EXEC mean what they mean there.
+`Redis` is the server, `Connection` one client: MULTI, EXEC and EVAL mean what they mean there.
 """
 
 from bisect import bisect_right
@@ -8,7 +8,8 @@ from collections.abc import Callable
 from operator import itemgetter
 from typing import Any
 
-from redis.exceptions import ResponseError, WatchError
+from lupa.lua51 import LuaRuntime  # type: ignore[import-untyped]
+from redis.exceptions import ResponseError
 
 from indexer.store.memory import Pause
 from indexer.wire import STREAMS, stream_key
@@ -29,8 +30,7 @@ class Redis:
         self.streams: dict[str, Entries] = {}
         self.full = False
         """No memory is left: whatever writes is refused."""
-        self.writes = self.moves = 0
-        """All of them, and those that moved the position."""
+        self.writes = 0
         self.trimmed = False
         self._positions: list[dict[bytes, bytes]] = []
         """The position behind each transaction of this epoch."""
@@ -63,7 +63,7 @@ class Redis:
 
     def empty(self) -> None:
         self.hashes, self.streams, self._positions = {}, {}, []
-        self._moved()
+        self.writes += 1
 
     def evict(self, key: str) -> None:
         self.streams.pop(key, None)
@@ -79,18 +79,14 @@ class Redis:
             key: [entry for entry in stream if entry[0] <= self.seq]
             for key, stream in self.streams.items()
         }
-        self._moved()
+        self.writes += 1
 
     def set(self, key: str, fields: dict[bytes, bytes]) -> None:
         self.hashes.setdefault(key, {}).update(fields)
         if b"epoch" in fields:
             self._positions = []
         self._positions.append(dict(self.position))
-        self._moved()
-
-    def _moved(self) -> None:
         self.writes += 1
-        self.moves += 1
 
     def xadd(self, key: str, seq: int, message: str, maxlen: int) -> None:
         stream = self.streams.setdefault(key, [])
@@ -103,11 +99,6 @@ class Redis:
         self.trimmed = self.trimmed or bool(gone)
         del stream[: len(gone)]
         self.writes += 1
-
-    def newest(self, key: str, last: int | None) -> list[tuple[bytes, dict[bytes, bytes]]]:
-        stream = self.streams.get(key, [])
-        seqs = [seq for seq, _ in stream if last is None or seq <= last]
-        return [(f"{seq}-0".encode(), {}) for seq in seqs[-1:]]
 
     def foreign(self) -> Entries:
         """Entries of another epoch than the one that is told."""
@@ -122,23 +113,69 @@ class Connection:
         self._redis = redis
         self._pause = pause
 
-    async def hgetall(self, key: str) -> dict[bytes, bytes]:
-        await self._pause("HGETALL")
-        return dict(self._redis.hashes.get(key, {}))
+    async def hget(self, key: str, name: str) -> bytes | None:
+        await self._pause("HGET")
+        return self._redis.hashes.get(key, {}).get(name.encode())
+
+    async def eval(self, script: str, keys: int, *words: object) -> Any:
+        """The script itself runs, in the Lua that Redis has."""
+        await self._pause("EVAL")
+        told = [str(word).encode() if not isinstance(word, bytes) else word for word in words]
+        found = Script(self._redis).run(script, told[:keys], told[keys:])
+        await self._pause("EVAL done")
+        return found
 
     def pipeline(self, *, transaction: bool) -> "Pipeline":
         assert transaction, "nothing is written but together"
         return Pipeline(self._redis, self._pause)
 
 
+class Script:
+    """What a script may call."""
+
+    lua: Any = LuaRuntime(encoding=None)
+
+    def __init__(self, redis: Redis) -> None:
+        self._redis = redis
+
+    def run(self, script: str, keys: list[bytes], words: list[bytes]) -> Any:
+        made = self.lua.execute(f"return function(KEYS, ARGV, redis) {script} end")
+        table = self.lua.table_from
+        found = made(table(keys), table(words), table({b"call": self._call}))
+        return found if isinstance(found, int) else list(found.values())
+
+    def _call(self, command: bytes, key: bytes, *words: Any) -> Any:
+        """Lua has no place for what is not there: false."""
+        redis, stored, at = self._redis, self._redis.hashes.get(key.decode(), {}), key.decode()
+        table = self.lua.table_from
+        match command, words:
+            case b"HMGET", names:
+                return table([stored.get(name, False) for name in names])
+            case b"HGET", (name,):
+                return stored.get(name, False)
+            case b"HGETALL", ():
+                return table([word for field in stored.items() for word in field])
+            case b"XREVRANGE", (b"+", b"-", b"COUNT", 1):
+                stream = redis.streams.get(at, [])
+                return table([table([f"{seq}-0".encode()]) for seq, _ in stream[-1:]])
+            case ((b"HSET" | b"XADD"), _) if redis.full:
+                raise ResponseError("OOM command not allowed when used memory > 'maxmemory'.")
+            case b"HSET", fields:
+                return redis.set(at, dict(zip(fields[::2], fields[1::2], strict=True)))
+            case b"XADD", (b"MAXLEN", b"~", most, id_, b"m", message):
+                seq = int(id_.removesuffix(b"-0"))
+                return redis.xadd(at, seq, message.decode(), int(most))
+            case _:
+                raise AssertionError(f"{command!r} {words} is not expected of the relay")
+
+
 class Pipeline:
-    """Commands for one EXEC, refused if anybody wrote since WATCH."""
+    """Commands for one EXEC."""
 
     def __init__(self, redis: Redis, pause: Pause) -> None:
         self._redis = redis
         self._pause = pause
         self._commands: list[Callable[[], object]] = []
-        self._watched: int | None = None
         self._writes = False
         """Anything that needs memory."""
 
@@ -148,55 +185,18 @@ class Pipeline:
     async def __aexit__(self, *_: object) -> None:
         """What was not executed is forgotten."""
 
-    async def watch(self, _: str) -> None:
-        await self._pause("WATCH")
-        self._watched = self._redis.moves
-
-    async def hgetall(self, key: str) -> dict[bytes, bytes]:
-        return await Connection(self._redis, self._pause).hgetall(key)
-
-    def multi(self) -> None:
-        """Everything is queued here anyway."""
-
-    def xadd(self, key: str, fields: dict[str, str], **how: Any) -> None:
-        seq, maxlen = int(how["id"].removesuffix("-0")), how["maxlen"]
-        self._commands.append(lambda: self._redis.xadd(key, seq, fields["m"], maxlen))
-
-    def eval(self, _script: str, keys: int, *keys_and_words: Any) -> None:
-        """What the relay's one script does."""
-        maxlen, *words = keys_and_words[keys:]
-        for at in range(0, len(words), 3):
-            key, id_, message = words[at : at + 3]
-            self.xadd(key, {"m": message}, id=id_, maxlen=maxlen)
-
-    def hset(
-        self,
-        key: str,
-        name: str | None = None,
-        value: str | None = None,
-        mapping: dict[str, Any] | None = None,
-    ) -> None:
-        fields = mapping or {str(name): value}
-        encoded = {
-            field.encode(): text if isinstance(text, bytes) else str(text).encode()
-            for field, text in fields.items()
-        }
+    def hset(self, key: str, mapping: dict[str, str]) -> None:
+        encoded = {field.encode(): text.encode() for field, text in mapping.items()}
         self._commands.append(lambda: self._redis.set(key, encoded))
         self._writes = True
 
     def delete(self, key: str) -> None:
         self._commands.append(lambda: self._redis.evict(key))
 
-    def xrevrange(self, key: str, max: str, count: int) -> None:
-        assert count == 1, "the newest"
-        self._commands.append(lambda: self._redis.newest(key, None if max == "+" else int(max)))
-
-    async def execute(self) -> list[object]:
+    async def execute(self) -> None:
         await self._pause("EXEC")
         if self._redis.full and self._writes:
             raise ResponseError("OOM command not allowed when used memory > 'maxmemory'.")
-        if self._watched not in (None, self._redis.moves):
-            raise WatchError("Watched variable changed.")
-        results = [command() for command in self._commands]
+        for command in self._commands:
+            command()
         await self._pause("EXEC done")
-        return results

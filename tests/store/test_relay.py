@@ -120,7 +120,7 @@ async def test_a_redis_that_is_emptied_under_a_relay_ends_it_and_the_next_one_fi
         await assert_equal(database_url, streams)
 
 
-async def test_a_stream_that_was_evicted_is_missed_also_by_the_relay_after_the_one_that_filled_it(
+async def test_a_stream_that_was_evicted_is_not_added_to_and_the_next_relay_fills_it(
     chain: Chain,
     database_url: str,
     redis_url: str,
@@ -132,21 +132,31 @@ async def test_a_stream_that_was_evicted_is_missed_also_by_the_relay_after_the_o
         await assert_equal(database_url, streams)
     await streams.delete(stream_key(CHAIN_ID, "orders"))
     await play(database_url, chain, chain.to(161, 170))
-    look = relay_module._ends
-
-    def killed(results: Any, *more: Any) -> bool:
-        """Behind the publication, before anybody looks at what it found."""
-        if len(results) > 2 * len(STREAMS):
-            raise RedisChanged(0, {})
-        return look(results, *more)
-
+    left = await entries(streams)
     with monkeypatch.context() as patched:
-        patched.setattr(relay_module, "_ends", killed)
         patched.setattr(RedisStreams, "position", _position)
-        with pytest.raises(RedisChanged):
+        with pytest.raises(RedisChanged, match=r"not those that we filled.*'orders': '0-0'"):
             await relay(database_url, redis_url)
+    assert await entries(streams) == left
     async with relaying(database_url, redis_url):
         await assert_equal(database_url, streams)
+
+
+async def test_what_redis_has_already_is_refused(
+    chain: Chain, database_url: str, redis_url: str, streams: "redis.Redis"
+) -> None:
+    await play(database_url, chain, chain.to(0, 160))
+    async with relaying(database_url, redis_url):
+        await assert_equal(database_url, streams)
+    connection = await postgres.connect(database_url)
+    epoch = await connection.fetchval("select epoch from tidebook.cursors")
+    batch = await PostgresOutbox(connection, epoch).after(0, 10)
+    await connection.close()
+    assert batch is not None
+    assert (batch.first, batch.last, batch.messages) == (1, 10, 10)
+    with pytest.raises(RedisChanged, match="the streams stood at seq 0"):
+        await RedisStreams(streams, CHAIN_ID, epoch).publish(batch, 0)
+    await assert_equal(database_url, streams)
 
 
 async def test_a_stream_that_was_evicted_is_missed_also_while_nothing_is_told(
