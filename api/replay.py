@@ -4,17 +4,18 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import Protocol
 
 import msgspec
-from sqlalchemy import or_, select
 
 from api import limits, reads
 from api.errors import BadInput, HistoryLost, Unavailable
 from api.feed import Feed, hears
-from indexer.store import tables as t
+from indexer.store.links import BEHIND
+from indexer.store.queries import Query
 from indexer.store.snapshot import Snapshot
 from indexer.topics import Topic, topic_of
 from indexer.wire import Message
 
 _decode = msgspec.json.Decoder(Message).decode
+_BEHIND = Query(BEHIND)
 
 
 class Listening(Protocol):
@@ -89,18 +90,13 @@ async def _since(
         raise HistoryLost(f"the epoch is {head.epoch}", epoch=head.epoch)
     if not 0 <= after.seq <= head.seq:
         raise BadInput("after.seq", f"0 to {head.seq}", after.seq)
-    o, most = t.outbox.c, limits.MAX_REPLAYED_MESSAGES
+    most = limits.MAX_REPLAYED_MESSAGES
     channels = sorted({topic.channel, topic.stream, "system"})
-    statement = (
-        select(o.message)
-        .where(or_(*(o.channel == one for one in channels)), o.seq > after.seq)
-        .order_by(o.seq)
-        .limit(most + 1)
-    )
-    texts = [row[0] for row in await snapshot.read(statement)]
-    if len(texts) > most:
+    values = {"channels": channels, "after": after.seq, "most": most + 1}
+    rows = await snapshot.read(_BEHIND, values)
+    if len(rows) > most:
         raise HistoryLost(f"seq {after.seq} is more than {most} messages ago")
-    messages = list(map(_decode, texts))
+    messages = [_decode(row.message) for row in sorted(rows)]
     links = [one for one in messages if topic_of(one) == topic]
     newest = await reads.channel_seq(snapshot, topic.channel)
     if links[0].prev_seq > after.seq if links else newest > after.seq:

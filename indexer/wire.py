@@ -132,6 +132,7 @@ class OutboxRow(msgspec.Struct, frozen=True, gc=False):
     channel: str
     block_number: int
     message: str
+    prev_seq: int
 
 
 class Numbering:
@@ -148,11 +149,12 @@ class Numbering:
         for draft in drafts:
             stream, channel, block = draft.stream, draft.channel, draft.block
             seq += 1
+            before = channels.get(channel, 0)
             message = Message(
                 stream,
                 self.epoch,
                 seq,
-                channels.get(channel, 0),
+                before,
                 draft.op,
                 draft.market,
                 block,
@@ -162,7 +164,8 @@ class Numbering:
                 draft.data,
             )
             channels[channel] = seq
-            rows.append(OutboxRow(seq, stream, channel, block.number, _json(message).decode()))
+            text = _json(message).decode()
+            rows.append(OutboxRow(seq, stream, channel, block.number, text, before))
         self.seq = seq
         return rows
 

@@ -92,7 +92,7 @@ class Database(Protocol):
         """Delete the rows of blocks below a height."""
 
     async def trim_outbox(self, number: int) -> None:
-        """Delete the messages about blocks below a height, and every older one.
+        """Delete the newest `system` message about the highest block below a height, and all older.
 
         By seq: what is kept has no gap, also where a retracted branch was higher.
         """

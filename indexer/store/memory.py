@@ -272,8 +272,10 @@ class MemoryDatabase:
 
         def write() -> None:
             rows = self.disk.rows(tables.outbox)
-            below = [key[0] for key, row in rows.items() if row["block_number"] < number]
-            self.disk.delete_where(tables.outbox, lambda row: row["seq"] <= max(below, default=0))
+            system = [row for row in rows.values() if row["channel"] == "system"]
+            below = [(r["block_number"], r["seq"]) for r in system if r["block_number"] < number]
+            last = max(below, default=(0, 0))[1]
+            self.disk.delete_where(tables.outbox, lambda row: row["seq"] <= last)
 
         self._write(write)
 

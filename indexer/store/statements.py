@@ -189,14 +189,11 @@ class Postgres:
             await self._connection.execute(f"delete from {table} where {column} >= $1", value)
 
     async def delete_below(self, table: Table, number: int) -> None:
-        await self._connection.execute(f"delete from {table} where block_number < $1", number)
+        query = f"delete from {table} where block_number < $1"
+        await self._connection.gather(Part("delete", table, query, (number,)))
 
     async def trim_outbox(self, number: int) -> None:
-        await self._connection.execute(
-            "delete from tidebook.outbox where seq <= (select max(seq) from"  # by block, not by seq
-            " (select seq from tidebook.outbox where block_number < $1 offset 0) old)",
-            number,
-        )
+        await self._connection.gather(Part("delete", tables.outbox, _TRIM, (number,)))
 
     async def retract_blocks(self, number: int) -> None:
         await self._connection.execute(
@@ -204,12 +201,7 @@ class Postgres:
         )
 
     async def promote_blocks(self, number: int, finality: Promotion) -> None:
-        await self._connection.execute(
-            "update tidebook.blocks set finality = $2"
-            " where number <= $1 and canonical and finality not in ($2, 'finalized')",
-            number,
-            finality,
-        )
+        await self._connection.gather(Part("update", tables.blocks, _PROMOTE, (number, finality)))
 
     async def set_channels(self, newest: Mapping[str, int]) -> None:
         values = list(newest), list(newest.values())
@@ -273,6 +265,14 @@ def _insertion(table: Table, rows: Sequence[object], *, replace: bool) -> Part:
 _SET_CHANNELS = (
     "insert into tidebook.channels select * from unnest($1::text[], $2::bigint[])"
     " on conflict (channel) do update set seq = excluded.seq"
+)
+_PROMOTE = (
+    "update tidebook.blocks set finality = $2"
+    " where number <= $1 and canonical and finality not in ($2, 'finalized')"
+)
+_TRIM = (
+    "delete from tidebook.outbox where seq <= (select seq from tidebook.outbox"
+    " where channel = 'system' and block_number < $1 order by block_number desc, seq desc limit 1)"
 )
 _NOTIFY = (
     f"select pg_notify('{NOTIFY_CHANNEL}',"

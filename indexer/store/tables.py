@@ -329,9 +329,9 @@ outbox = Table(
     Column("channel", Text, nullable=False),
     Column("block_number", BigInteger, nullable=False),
     Column("message", Text, nullable=False, info=JSON_TEXT),
-    Index(None, "channel", "seq"),
-    Index(None, "block_number"),
-    comment="Messages in the order of their seq, kept for clients that resume.",
+    Column("prev_seq", BigInteger, nullable=False),
+    Index("outbox_system", "block_number", "seq", postgresql_where=text("channel = 'system'")),
+    comment="Messages by seq, kept for clients that resume; each links to its channel's last.",
 )
 
 channels = Table(

@@ -72,7 +72,7 @@ MUTANTS = (
         "drops prev_seq",
         wire.Numbering,
         "number",
-        (("self.channels.get(draft.channel, 0)", "0"),),
+        (("channels.get(channel, 0)", "0"),),
     ),
     Mutant(
         "drops prev_seq at a start",
@@ -108,7 +108,7 @@ MUTANTS = (
         "retracts the oldest first",
         wire,
         "encode",
-        (("in change.retracted\n", "in change.retracted[::-1]\n"),),
+        (("in change.retracted)", "in change.retracted[::-1])"),),
     ),
     Mutant(
         "promotes what was promoted",

@@ -70,13 +70,13 @@ async def test_few_rows_go_as_arrays_and_arrive_as_by_copy(database_url: str) ->
     database = Postgres(connection)
     await database.prepare()
     message = '{"symbol":"a\\"\\\\n\\\\\\\\t"}'
-    rows = [OutboxRow(1, "trades", "a", 7, message), OutboxRow(2, "system", "", 8, message)]
+    rows = [OutboxRow(1, "trades", "a", 7, message, 0), OutboxRow(2, "system", "", 8, message, 0)]
     logs = [EventRow(1, n, "0x01", "0x02", name, "0x", "0x") for n, name in enumerate((None, "x"))]
     async with database.transaction():
         await database.append(tables.outbox, rows)
         await database.append(tables.events, logs)
-        await database.append(tables.outbox, [OutboxRow(3, "trades", "a", 9, "{}")])
-        await database.append(tables.outbox, [OutboxRow(4, "trades", "a", 9, "{}")])
+        await database.append(tables.outbox, [OutboxRow(3, "trades", "a", 9, "{}", 0)])
+        await database.append(tables.outbox, [OutboxRow(4, "trades", "a", 9, "{}", 0)])
         await database.delete(tables.outbox, [(4,)])
     stored = await connection.fetch("select seq, channel, message from tidebook.outbox order by 1")
     assert [tuple(row) for row in stored] == [(1, "a", message), (2, "", message), (3, "a", "{}")]
@@ -168,7 +168,7 @@ def test_rendered_rows_read_as_the_records_they_were() -> None:
         assert len(rendered) == 1
         assert {name: getattr(rendered[0], name) for name in columns(table)} == asdict(one)
     outbox, events = Lines(tables.outbox), Lines(tables.events)
-    outbox.add([OutboxRow(1, "trades", "a", 7, '{"a":"\\\\"}')])
+    outbox.add([OutboxRow(1, "trades", "a", 7, '{"a":"\\\\"}', 0)])
     events.add([EventRow(1, 2, "0x01", "0x02", None, "0x", "0x03")])
     (message,), (log,) = outbox, events
     assert (message.seq, message.message) == (1, '{"a":"\\\\"}')

@@ -119,10 +119,10 @@ class Chain:
         """The rows of a message, in one transaction."""
         seq, number = message.seq, message.block.number
         text = msgspec.json.encode(message).decode()
-        row = {"seq": seq, "stream": message.stream, "channel": channel}
+        row = {"seq": seq, "prev_seq": message.prev_seq, "stream": message.stream}
         async with self.engine.begin() as connection:
             await connection.execute(
-                insert(t.outbox).values(**row, block_number=number, message=text)
+                insert(t.outbox).values(**row, channel=channel, block_number=number, message=text)
             )
             linked = upsert(t.channels).values(channel=channel, seq=seq)
             await connection.execute(

@@ -10,13 +10,14 @@ from typing import Any, NamedTuple
 import msgspec
 import redis.asyncio as redis
 from redis.exceptions import RedisError
-from sqlalchemy import ColumnElement, func, or_, select
+from sqlalchemy import func, select
 from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from indexer.domain.units import Address
 from indexer.store import books
 from indexer.store import tables as t
+from indexer.store.links import BEHIND
 from indexer.topics import Topic, concerns, topic_of
 from indexer.wire import Message, relay_key, stream_key
 from ws.native.book import Book
@@ -129,9 +130,14 @@ class Past:
         async with _Reading(self._engine) as connection:
             head = await _head(connection)
             oldest = await connection.scalar(select(func.min(outbox.seq)))
+            about = outbox.block_number < number
             before = await connection.scalar(
                 select(outbox.seq)
-                .where(outbox.block_number < number, ~outbox.message.contains('"op":"promote"'))
+                .where(
+                    outbox.seq <= await _last_word(connection, head, number),
+                    about,
+                    ~outbox.message.contains('"op":"promote"'),
+                )
                 .order_by(outbox.seq.desc())
                 .limit(1)
             )
@@ -195,29 +201,19 @@ class Past:
         return Replay(max([seq, *(message.seq for message in messages)]), mine)
 
     async def _since_in_outbox(self, topic: Topic, epoch: str, seq: int) -> Replay | str:
-        outbox = t.outbox.c
-        ours: ColumnElement[bool] = or_(
-            outbox.channel == topic.channel,
-            outbox.channel == topic.stream,
-            outbox.channel == "system",
-        )
+        channels = sorted({topic.channel, topic.stream, "system"})
         async with _Reading(self._engine) as connection:
             head = await _head(connection)
             if head.epoch != epoch:
                 return "epoch_changed"
             if seq > head.seq:
                 return "ahead"
-            statement = (
-                select(outbox.message)
-                .where(ours, outbox.seq > seq)
-                .order_by(outbox.seq)
-                .limit(self._most + 1)
-            )
-            texts = list(await connection.scalars(statement))
+            values = {"channels": channels, "after": seq, "most": self._most + 1}
+            rows = (await connection.execute(BEHIND, values)).all()
             newest = await _link(connection, topic)
-        if len(texts) > self._most:
+        if len(rows) > self._most:
             return "too_far"
-        messages = list(map(_decode, texts))
+        messages = [_decode(text) for _, text in sorted(map(tuple, rows))]
         if _rebuilt(messages, topic):
             return "rebuilt"
         mine = [message for message in messages if concerns(message, topic)]
@@ -262,6 +258,23 @@ async def _link(connection: AsyncConnection, topic: Topic) -> int:
     channel = t.channels.c
     found = await connection.scalar(select(channel.seq).where(channel.channel == topic.channel))
     return found or 0
+
+
+async def _last_word(connection: AsyncConnection, head: Head, number: int) -> int:
+    """A seq behind which nothing is said of blocks before `number`.
+
+    That one is final is said of it last. Where that is yet to come, few blocks have followed.
+    """
+    outbox = t.outbox.c
+    if number - 1 > (head.finalized or 0):
+        return head.seq
+    final = await connection.scalar(
+        select(outbox.seq)
+        .where(outbox.channel == "system", outbox.block_number < number)
+        .order_by(outbox.block_number.desc(), outbox.seq.desc())
+        .limit(1)
+    )
+    return final or 0
 
 
 async def _book_before(connection: AsyncConnection, topic: Topic, number: int) -> Book:
