@@ -57,7 +57,7 @@ async def follow(
     memory = Memory(mirror)
     steps = source(canon, mirror)
     live = store.live
-    async with Past(store, progress) as past:
+    async with Past(store, mirror, progress) as past:
         async for batch in steps.batches():
             if not batch:
                 await past.finish()
@@ -66,7 +66,7 @@ async def follow(
                 if past.anchor is not None:
                     memory.forget(past.anchor)
                 told = read(mirror, batch)
-                await past.recall(memory, *_named(told))
+                await past.begin_part(memory, *_named(told))
                 page = await fold_past(mirror, memory, told)
                 checkpoint = store.checkpoint(mirror, canon)
                 await past.take(Part(page, canon.copy(), steps.node_head, checkpoint))

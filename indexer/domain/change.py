@@ -8,7 +8,7 @@ A record's delta holds its image before the block and after it; None where it di
 """
 
 from collections.abc import Iterable
-from typing import Generic, Literal, TypeVar
+from typing import Any, Generic, Literal, TypeVar
 
 import msgspec
 
@@ -120,8 +120,22 @@ class BrokenQueue(msgspec.Struct, frozen=True):
     order_ids: tuple[int, ...]
 
 
+class Touched(msgspec.Struct, frozen=True):
+    """What a block touched, as it left it; a level that went, as it went.
+
+    Of a final block they are the mirror's own: to be read before the next one.
+    """
+
+    orders: list[Order] = []
+    levels: list[Level] = []
+    balances: list[Balance] = []
+
+
 class Applied(msgspec.Struct, frozen=True):
-    """What one block did, and of what it left behind that which no delta tells."""
+    """What one block did, and of what it left behind that which no delta tells.
+
+    A final block, which nobody takes back, has no deltas.
+    """
 
     block: Block
     deltas: Deltas
@@ -130,6 +144,18 @@ class Applied(msgspec.Struct, frozen=True):
     divergences: tuple[Divergence, ...] = ()
     books: tuple[WholeBook, ...] = ()
     queues: tuple[BrokenQueue, ...] = ()
+    touched: Touched = Touched()
+
+
+class Unsaved(msgspec.Struct, frozen=True):
+    """The records that final blocks have touched, as the last of them left them; by kind.
+
+    They are the mirror's own: to be read before the next block.
+    """
+
+    records: dict[str, list[Any]]
+    gone: list[Level]
+    """Levels that are no more, as they went."""
 
 
 class Rewound(msgspec.Struct, frozen=True):

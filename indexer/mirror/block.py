@@ -18,9 +18,10 @@ from indexer.domain.change import (
     Deltas,
     OrderChange,
     OrderChangeKind,
+    Touched,
 )
 from indexer.domain.effect import Cancel, Close, Expire, Fill
-from indexer.domain.order import Order, OrderStatus, Trade
+from indexer.domain.order import Level, Order, OrderStatus, Trade
 from indexer.domain.units import ZERO_ADDRESS, Address, Amount, Hash, quote_amount
 from indexer.mirror.audit import Audit, undecided
 from indexer.mirror.book import Book, settle_status
@@ -81,7 +82,7 @@ class BlockFold:
             raise FoldError(self._block, event, cause) from cause
         self._end_tx()
         effects.clear()  # they name us: a cycle, which a backfill that looks for none would keep
-        deltas = self._take_deltas()
+        touched, deltas = self._end()
         return Applied(
             self._block,
             deltas,
@@ -89,24 +90,34 @@ class BlockFold:
             tuple(self._order_changes),
             tuple(self._audit.divergences),
             whole_books(self._block.number, self._due) if self._due else (),
-            broken_queues(self._number, self._touched, deltas.levels),
+            broken_queues(self._number, self._touched, touched.levels),
+            touched,
         )
 
-    def _take_deltas(self) -> Deltas:
+    def _end(self) -> tuple[Touched, Deltas]:
+        """End the block in all records."""
         mirror = self._mirror
-        orders: list[Delta[Order]] = []
-        levels = []
+        orders: list[Order] = []
+        levels: list[Level] = []
+        order_deltas: list[Delta[Order]] = []
+        level_deltas: list[Delta[Level]] = []
         for book in self._touched.values():
-            orders += book.orders.take_deltas()
-            levels += book.levels.take_deltas()
-        return Deltas(
-            tuple(mirror.tokens.take_deltas()),
-            tuple(mirror.markets.take_deltas()),
-            tuple(orders),
-            tuple(levels),
-            tuple(mirror.ledger.balances.take_deltas()),
-            tuple(mirror.candles.take_deltas()),
+            its_orders, deltas_of_orders = book.orders.end()
+            its_levels, deltas_of_levels = book.levels.end()
+            orders += its_orders
+            levels += its_levels
+            order_deltas += deltas_of_orders
+            level_deltas += deltas_of_levels
+        balances, balance_deltas = mirror.ledger.balances.end()
+        deltas = Deltas(
+            tuple(mirror.tokens.end()[1]),
+            tuple(mirror.markets.end()[1]),
+            tuple(order_deltas),
+            tuple(level_deltas),
+            tuple(balance_deltas),
+            tuple(mirror.candles.end()[1]),
         )
+        return Touched(orders, levels, balances), deltas
 
     def _book(self, market: Address) -> Book:
         book = self._touched.get(market)

@@ -29,15 +29,17 @@ _NONE = Price(0)
 class Book:
     """The book of one market. Methods take the log index for the records' `updated_*` fields."""
 
-    def __init__(self, market: Market, base_unit: int, *, levels_stay: bool) -> None:
+    def __init__(
+        self, market: Market, base_unit: int, *, levels_stay: bool, final: bool = False
+    ) -> None:
         self.market = market.address
         self.base = market.base
         self.quote = market.quote
         self.base_unit = base_unit
         self.levels_stay = levels_stay
         """An emptied level stays in the tree until it is cleaned."""
-        self.orders: Records[int, Order] = Records()
-        self.levels: Records[LevelKey, Level] = Records()
+        self.orders: Records[int, Order] = Records(final=final)
+        self.levels: Records[LevelKey, Level] = Records(final=final)
         self.bids: list[Price] = []
         self.asks: list[Price] = []
         """The trees' prices, ascending."""
@@ -186,6 +188,8 @@ class Book:
 
     def _drop_if_blank(self, level: Level) -> None:
         if not (level.in_tree or level.head or level.tail or level.count or level.volume):
+            assert not level.order_count, f"{level} went with orders in reach"
+            assert not level.quantity, f"{level} went with something to take"
             self.levels.remove((level.side, level.price))
 
     # -- images ----------------------------------------------------------------------------------

@@ -4,13 +4,14 @@ Pure: blocks and events in, `Change` out. The same code follows the head, backfi
 recording and runs under property tests.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Any
 
 from msgspec.structs import replace
 
 from indexer.domain import events as ev
 from indexer.domain.block import Block, BlockRef, Promotion
-from indexer.domain.change import Applied, Deltas, Rewound, Settled
+from indexer.domain.change import Applied, Deltas, Rewound, Settled, Touched, Unsaved
 from indexer.domain.deployment import Deployment
 from indexer.domain.market import Market, Token
 from indexer.domain.order import Candle
@@ -30,6 +31,7 @@ class Mirror:
     def __init__(self, deployment: Deployment, head: Block | None = None) -> None:
         self.deployment = deployment
         self._head = head
+        self._final = False
         self.tokens: Records[Address, Token] = Records()
         self.markets: Records[Address, Market] = Records()
         self.books: dict[Address, Book] = {}
@@ -60,17 +62,21 @@ class Mirror:
     ) -> Applied:
         """Fold one block. `tokens` describes what its new markets trade.
 
-        A `final` block is not remembered for a rollback. Raises FoldError; the mirror is then
-        unusable, and the next start loads the last committed state.
+        A `final` block is not remembered for a rollback, but for `take_unsaved`. Raises FoldError;
+        the mirror is then unusable, and the next start loads the last committed state.
         """
+        if final != self._final:
+            self._final = final
+            for _, records in self._records():
+                records.final = final
         for token in tokens:
             if token.address not in self.tokens:
                 self.tokens.add(token.address, token)
         applied = BlockFold(self, block).run(events)
         self._head = block
         if not final:
-            told = applied.books or applied.queues  # a rollback needs none of these
-            self.journal.append(replace(applied, books=(), queues=()) if told else applied)
+            kept = replace(applied, books=(), queues=(), touched=Touched())  # what a rollback needs
+            self.journal.append(kept)
         return applied
 
     def rewind(self, ancestor: Block) -> Rewound:
@@ -98,6 +104,28 @@ class Mirror:
             promoted = tuple(one for one in promoted if one.block.number > self.safe)
             self.safe = max(self.safe, block.number)
         return Settled(block, promoted, finality)
+
+    def take_unsaved(self) -> Unsaved:
+        """What final blocks have done to the records since the last call."""
+        found: dict[str, list[Any]] = {kind: [] for kind in Deltas.__struct_fields__}
+        lost: dict[str, list[Any]] = {kind: [] for kind in found}
+        for kind, records in self._records():
+            kept, gone = records.take_unsaved()
+            found[kind] += kept
+            lost[kind] += gone
+        gone = lost.pop("levels")
+        assert not any(lost.values()), f"final blocks took away what they cannot: {lost}"
+        return Unsaved(found, gone)
+
+    def _records(self) -> Iterator[tuple[str, Records[Any, Any]]]:
+        """All there are, by kind."""
+        yield "tokens", self.tokens
+        yield "markets", self.markets
+        for book in self.books.values():
+            yield "orders", book.orders
+            yield "levels", book.levels
+        yield "balances", self.ledger.balances
+        yield "candles", self.candles
 
     def put(self, deltas: Deltas) -> None:
         """Set every record to its `after` image: how state is loaded, and how it is rewound."""
@@ -152,4 +180,5 @@ class Mirror:
 
     def _open(self, market: Market) -> Book:
         stay = RULES[self.deployment.protocol].LEVELS_STAY
-        return Book(market, self.tokens.rows[market.base].unit, levels_stay=stay)
+        unit = self.tokens.rows[market.base].unit
+        return Book(market, unit, levels_stay=stay, final=self._final)

@@ -23,7 +23,7 @@ from typing import Any
 
 from indexer.domain import events as ev
 from indexer.domain.block import Block
-from indexer.domain.change import Applied, Change, Deltas, Rewound
+from indexer.domain.change import Applied, Change, Rewound, Touched
 from indexer.domain.order import CANDLE_SECONDS, Level, Order, Side
 from indexer.domain.units import Address, Price
 from indexer.mirror.book import Book
@@ -83,13 +83,15 @@ class Memory:
     def note(self, change: Change) -> None:
         """Learn what a step did to the mirror."""
         match change:
-            case Applied(block=block, deltas=deltas):
-                self._note(deltas, block.number)
+            case Applied(block=block, touched=touched):
+                self._note(touched, block.number)
             case Rewound(ancestor=ancestor, retracted=retracted):
                 for applied in retracted:
-                    deltas = applied.deltas.inverse()
-                    self._note(deltas, ancestor.number)
-                    self._doubt(level.after for level in deltas.levels if level.after)
+                    deltas = applied.deltas
+                    orders = [delta.before for delta in deltas.orders if delta.before]
+                    levels = [delta.record for delta in deltas.levels]
+                    self._note(Touched(orders, levels), ancestor.number)
+                    self._doubt(delta.before for delta in deltas.levels if delta.before)
             case _:
                 pass
 
@@ -110,18 +112,15 @@ class Memory:
         for closed in list(takewhile(lambda key: key[1] < minute, candles)):
             del candles[closed]
 
-    def _note(self, deltas: Deltas, number: int) -> None:
-        keys: list[OrderKey] = []
-        for delta in deltas.orders:
-            order = delta.record
-            if not order.queued:
-                keys.append((order.market, order.order_id))
-            if delta.before is None:  # no longer the newest
-                keys.append((order.market, order.order_id - 1))
+    def _note(self, touched: Touched, number: int) -> None:
+        orders = touched.orders
+        keys = [(order.market, order.order_id) for order in orders if not order.queued]
+        keys += [  # no longer the newest
+            (order.market, order.order_id - 1) for order in orders if order.placed_block == number
+        ]
         if self._pinned:
-            for level in deltas.levels:
-                one = level.record
-                keys += self._pinned.pop((one.market, one.side, one.price), ())
+            for level in touched.levels:
+                keys += self._pinned.pop((level.market, level.side, level.price), ())
         self._let_go(number, keys)
 
     def _let_go(self, number: int, keys: list[OrderKey]) -> None:

@@ -14,15 +14,20 @@ R = TypeVar("R", bound=msgspec.Struct)
 class Records(Generic[K, R]):
     """A dict of mutable records that can say what a block did to it.
 
-    Whoever changes a record takes it through `touch`; the first touch in a block keeps a copy.
-    `take_deltas` ends the block.
+    Whoever changes a record takes it through `touch` or `find`; the first touch in a block keeps a
+    copy, for a rollback. In a `final` block, which none reaches, nothing is copied: instead the
+    records wait, as they are, for `take_unsaved`. `end` ends a block.
     """
 
-    __slots__ = ("_before", "rows")
+    __slots__ = ("_before", "_new", "_touched", "_unsaved", "final", "rows")
 
-    def __init__(self) -> None:
+    def __init__(self, *, final: bool = False) -> None:
         self.rows: dict[K, R] = {}
-        self._before: dict[K, R | None] = {}
+        self.final = final
+        self._touched: dict[K, R] = {}
+        self._new: set[K] = set()
+        self._before: dict[K, R] = {}
+        self._unsaved: dict[K, R] = {}
 
     def __contains__(self, key: K) -> bool:
         return key in self.rows
@@ -34,41 +39,67 @@ class Records(Generic[K, R]):
     def touch(self, key: K) -> R:
         """The record, to be changed. KeyError if there is none."""
         row = self.rows[key]
-        if key not in self._before:
+        if self.final:
+            self._touched[key] = row
+        elif key not in self._touched:
+            self._touched[key] = row
             self._before[key] = _image(row)
         return row
 
     def find(self, key: K) -> R | None:
         """The record, to be changed, if there is one."""
         row = self.rows.get(key)
-        if row is not None and key not in self._before:
+        if row is None:
+            return None
+        if self.final:
+            self._touched[key] = row
+        elif key not in self._touched:
+            self._touched[key] = row
             self._before[key] = _image(row)
         return row
 
     def add(self, key: K, row: R) -> R:
-        """A new record, or a whole new image of one."""
-        if key not in self._before:
-            self._before[key] = self.rows.get(key)
-        self.rows[key] = row
+        """A new record."""
+        if key not in self._touched:
+            self._new.add(key)
+        self.rows[key] = self._touched[key] = row
         return row
 
     def remove(self, key: K) -> None:
-        if key not in self._before:
-            self._before[key] = _image(self.rows[key])
+        self.touch(key)
         del self.rows[key]
+        if key in self._new:  # nobody outside the block has seen it
+            self._new.remove(key)
+            del self._touched[key]
 
-    def take_deltas(self) -> list[Delta[R]]:
-        """Everything touched since the last call, before and after, in the order of first touch."""
-        if not self._before:
-            return []
-        find = self.rows.get
+    def end(self) -> tuple[list[R], list[Delta[R]]]:
+        """Everything touched since the last call, in the order of first touch.
+
+        As the block left it, or as it went; and before and after, unless it is `final`: then the
+        records are the mirror's own, to be read before the next block.
+        """
+        touched = self._touched
+        if not touched:
+            return [], []
+        self._touched = {}
+        self._new.clear()
+        if self.final:
+            self._unsaved.update(touched)
+            return list(touched.values()), []
+        before, self._before = self._before, {}
+        images = [(key, _image(row)) for key, row in touched.items()]
         deltas = [
-            Delta(before, None if after is None else _image(after))
-            for key, before in self._before.items()
-            if (after := find(key)) is not None or before is not None
+            Delta(before.get(key), image if key in self.rows else None) for key, image in images
         ]
-        self._before.clear()
-        return deltas
+        return [image for _, image in images], deltas
+
+    def take_unsaved(self) -> tuple[list[R], list[R]]:
+        """What final blocks touched since the last call, as it is now; and what went, as it was."""
+        unsaved, self._unsaved = self._unsaved, {}
+        kept = [row for key, row in unsaved.items() if key in self.rows]
+        if len(kept) == len(unsaved):
+            return kept, []
+        return kept, [row for key, row in unsaved.items() if key not in self.rows]
 
     def put(self, keyed: Iterable[tuple[K, R | None]]) -> None:
         """Set images outside any block (loading, rewinding): None removes."""

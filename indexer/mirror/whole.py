@@ -10,7 +10,7 @@ lost or found again has no event of its own.
 
 from collections.abc import Iterable, Mapping
 
-from indexer.domain.change import BrokenQueue, Delta, StandingLevel, WholeBook
+from indexer.domain.change import BrokenQueue, StandingLevel, WholeBook
 from indexer.domain.order import Level, Side
 from indexer.domain.units import Address
 from indexer.mirror.book import Book
@@ -47,10 +47,9 @@ def _side(book: Book, side: Side) -> tuple[StandingLevel, ...]:
 
 
 def broken_queues(
-    number: int, books: Mapping[Address, Book], deltas: Iterable[Delta[Level]]
+    number: int, books: Mapping[Address, Book], touched: Iterable[Level]
 ) -> tuple[BrokenQueue, ...]:
     """The queues of the broken levels among those that block `number` touched."""
-    broken = [one.after for one in deltas if one.after is not None and one.after.broken]
     return tuple(
         BrokenQueue(
             level.market,
@@ -59,5 +58,6 @@ def broken_queues(
             number,
             tuple(order.order_id for order in books[level.market].queue(level.side, level.price)),
         )
-        for level in broken
+        for level in touched
+        if level.broken
     )

@@ -38,7 +38,7 @@ def _key(table: Table) -> Callable[[Any], tuple[Any, ...]]:
     return lambda record: (value(record),)
 
 
-_KEYS = {kind: _key(table) for kind, table in CURRENT.items()}
+KEYS = {kind: _key(table) for kind, table in CURRENT.items()}
 """What tells a record's primary key, by kind."""
 
 
@@ -159,28 +159,18 @@ class Batch:
             for one in applied.queues
         ]
         self.set(applied.deltas)
-        deltas = applied.deltas
-        self.level_changes += [
-            _gone(block.number, delta.record) if delta.after is None else delta.after
-            for delta in deltas.levels
-        ]
-        self.balance_changes += [delta.record for delta in deltas.balances]
+        self.level_changes += applied.touched.levels
+        self.balance_changes += applied.touched.balances
         if undo:
             self.undo.append(UndoRow(block.number, applied.deltas))
 
     def set(self, deltas: Deltas) -> None:
         """Write each record as the deltas leave it: forward, or back."""
-        for kind, key in _KEYS.items():
+        for kind, key in KEYS.items():
             images = self.current[kind]
             for delta in getattr(deltas, kind):
                 after = delta.after
                 images[key(delta.before if after is None else after)] = after
-
-
-def _gone(number: int, level: Level) -> Level:
-    """A level as block `number` leaves it, which took it away."""
-    where = level.market, level.side, level.price
-    return Level(*where, updated_block=number, updated_log_index=level.updated_log_index)
 
 
 def _text(values: object) -> str:

@@ -167,6 +167,7 @@ class Checkpoints:
             made = [tokens[address] for address in created_tokens(its, deployment)]
             mirror.apply(block, events, made, final=block.number <= anchor.number)
             self._events += len(its)
+        mirror.take_unsaved()  # all of it is in the tables
         mirror.safe = canon.safe.number if canon.safe else -1
         return mirror
 

@@ -1,17 +1,18 @@
-"""What finalized blocks leave in the tables, rendered block by block as they are folded.
+"""What finalized blocks leave in the tables, rendered while it is at hand.
 
-What a block did is in the processor's caches then. Kept as records until their turn to be sent, as
-many as are under way cost more to find again, and to give back, than to render.
+What a block did is in the processor's caches when it has been folded: kept as records until their
+turn to be sent, as many as are under way cost more to find again, and to give back, than to render.
+What it left of the records is rendered only where a transaction ends, for most are touched again.
 """
 
 from typing import Any
 
 from sqlalchemy import Table
 
-from indexer.domain.change import Applied
+from indexer.domain.change import Applied, Unsaved
 from indexer.domain.step import Read
 from indexer.store import tables
-from indexer.store.batch import Batch
+from indexer.store.batch import CURRENT, KEYS, Batch
 from indexer.store.copy import Lines
 from indexer.store.event_rows import Packed
 
@@ -57,13 +58,19 @@ class Page:
                 self.facts[table].lines += lines.lines
             else:
                 self.facts[table] = lines
-        for kind, images in later.records.items():
-            self.records[kind].update(images)
 
-    @property
-    def records(self) -> dict[str, dict[Key, Any]]:
-        """The records that the blocks touched, as the last of them left each; None: it is gone.
 
-        Most are touched again by the next page, so they are rendered when nothing more comes.
-        """
-        return self._batch.current
+class LastPage:
+    """What all blocks of a transaction left of the records; `first` is the height of the first."""
+
+    def __init__(self, unsaved: Unsaved, first: int) -> None:
+        self.placed = Lines(tables.orders)
+        """Orders that no table has yet: to add them is half the price."""
+        self.changed = {CURRENT[kind]: Lines(CURRENT[kind]) for kind in unsaved.records}
+        self.gone = [KEYS["levels"](level) for level in unsaved.gone]
+        for kind, records in unsaved.records.items():
+            old = records
+            if kind == "orders":
+                self.placed.add(order for order in records if order.placed_block >= first)
+                old = [order for order in records if order.placed_block < first]
+            self.changed[CURRENT[kind]].add(old)

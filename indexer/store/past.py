@@ -2,7 +2,8 @@
 
 Several parts make a transaction, which carries the cursor: whatever ends the process costs at most
 COMMIT_EVENTS events, and a start goes on after them. Facts are sent part by part; of the records,
-which most parts touch again, only what a transaction leaves of them.
+which most parts touch again, only what a transaction leaves of them. So which part is its last is
+decided where parts are folded: the mirror must not be further by then.
 
 While it is at work the garbage collector is not: the past makes no cycles worth finding, and
 looking for them among the records of a whole chain costs a sixth of the time.
@@ -20,9 +21,10 @@ import msgspec
 from indexer.domain.block import Block
 from indexer.domain.canon import Canon
 from indexer.domain.events import AnyEvent
+from indexer.mirror.fold import Mirror
 from indexer.mirror.memory import Memory
 from indexer.store.checkpoints import Row
-from indexer.store.page import Page
+from indexer.store.page import LastPage, Page
 from indexer.store.transaction import Transaction
 from indexer.store.writer import Store
 
@@ -49,13 +51,16 @@ class Part(msgspec.Struct, frozen=True):
     canon: Canon
     node_head: int
     checkpoint: Row | None = None
+    last: LastPage | None = None
+    """Of the last part of a transaction: what all of its blocks left of the records."""
 
 
 class Past:
     """Writes parts in order, in the background. Leaving it commits what was taken and is whole."""
 
-    def __init__(self, store: Store, told: Told) -> None:
+    def __init__(self, store: Store, mirror: Mirror, told: Told) -> None:
         self._store = store
+        self._mirror = mirror
         self._told = told
         self._parts: asyncio.Queue[Part] = asyncio.Queue(PARTS_AHEAD)
         self._writing: asyncio.Task[None] | None = None
@@ -63,13 +68,20 @@ class Past:
         self._transaction: Transaction | None = None
         self._gathered: Part | None = None
         """Parts too small to be sent by themselves."""
+        self._newest: Part | None = None
+        """The newest part taken, if it is not to be committed yet."""
+        self._first = self._taken = 0
+        """Since the last part of a transaction: the first block taken, and how many events."""
+        self._began = 0.0
+        """When that was."""
+        self._is_folding = False
+        """The mirror is further than the parts taken."""
         self._turn = asyncio.Lock()
         """Held by whoever uses the transaction."""
         self._blocks = self._events = 0
-        self._began = 0.0
+        """What it has so far."""
         self._commits = 0
         self._at_work = False
-        self._last: Part | None = None
         self._failure: BaseException | None = None
         """What the store did: what is open is not to be committed."""
         self.anchor: Block | None = None
@@ -86,15 +98,22 @@ class Past:
             await self._store.begin_past(part.canon, part.node_head)
         if self._writing is None:
             self._writing = asyncio.create_task(self._write())
+        now = asyncio.get_running_loop().time()
+        if self._newest is None:
+            self._first, self._taken, self._began = part.page.first or 0, 0, now
+        self._newest = part
+        self._taken += len(part.page.events)
         if self._gathered is None:
             self._gathered = part
         else:
             page = self._gathered.page
             page.extend(part.page)
             self._gathered = msgspec.structs.replace(part, page=page)
-        enough = min(PAGE_EVENTS, COMMIT_EVENTS)
-        if part.checkpoint is not None or len(self._gathered.page.events) >= enough:
+        if self._taken >= COMMIT_EVENTS or now >= self._began + COMMIT_S:
+            await self._parts.put(self._last())
+        elif part.checkpoint is not None or len(self._gathered.page.events) >= PAGE_EVENTS:
             await self._parts.put(self._gather())
+        self._is_folding = False
         self._require_well()
 
     def _gather(self) -> Part:
@@ -103,13 +122,26 @@ class Past:
         assert part is not None, "nothing was gathered"
         return part
 
-    async def recall(self, memory: Memory, events: Sequence[AnyEvent], number: int) -> None:
-        """Bring back what `events`, of block `number` on, name. Waits only if something is."""
+    def _last(self) -> Part:
+        """The last part of a transaction: what was gathered, if anything was."""
+        newest, self._newest = self._newest, None
+        assert newest is not None, "nothing to commit"
+        last = LastPage(self._mirror.take_unsaved(), self._first)
+        if self._gathered is not None:
+            return msgspec.structs.replace(self._gather(), last=last)
+        return Part(Page(), newest.canon, newest.node_head, last=last)
+
+    async def begin_part(self, memory: Memory, events: Sequence[AnyEvent], number: int) -> None:
+        """Before a part is folded: bring back what `events`, of block `number` on, name.
+
+        Waits only if something is named that the mirror has forgotten.
+        """
         if memory.lacks(events):
             await self._written()
             async with self._turn:
                 with self._noting_failure():
                     await (await self._begin()).recall(memory, events, number)
+        self._is_folding = True
 
     async def finish(self) -> None:
         """Commit all that was taken; then readers get the indexes that a first sync kept back."""
@@ -118,10 +150,9 @@ class Past:
 
     async def _save(self) -> None:
         """Commit all that was taken."""
+        if self._newest is not None:
+            await self._parts.put(self._last())
         await self._written()
-        async with self._turn:
-            if self._transaction is not None:
-                await self._commit()
         self._at_work = False
         gc.enable()
 
@@ -152,55 +183,44 @@ class Past:
                         self._parts.task_done()
                     raise
             finally:
-                if part is not None:
-                    self._parts.task_done()
+                self._parts.task_done()
 
-    async def _next(self) -> Part | None:
-        """The next part; None if nothing comes and the open transaction grows too old."""
-        since = asyncio.get_running_loop().time()
-        if self._transaction is not None and self._failure is None:
-            since = self._began
-        with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout_at(since + COMMIT_S):
-                return await self._parts.get()
-        if self._gathered is None or self._failure is not None or self._parts.full():
-            return None
-        self._parts.put_nowait(self._gather())  # the source is slow
-        return self._parts.get_nowait()
+    async def _next(self) -> Part:
+        """The next part. If the source is slow, what was taken is committed without any more."""
+        while True:
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(COMMIT_S):
+                    return await self._parts.get()
+            if self._newest is not None and self._failure is None and not self._is_folding:
+                self._parts.put_nowait(self._last())
 
-    async def _send(self, part: Part | None) -> None:
+    async def _send(self, part: Part) -> None:
         with self._noting_failure():
-            if part is not None:
-                transaction = await self._begin()
-                self._blocks += len(part.page.blocks)
-                self._events += len(part.page.events)
-                self._last = part
-                await transaction.write(part.page)
-                await transaction.save(part.checkpoint)
-            too_old = asyncio.get_running_loop().time() >= self._began + COMMIT_S
-            if self._transaction is not None and (self._events >= COMMIT_EVENTS or too_old):
-                await self._commit()
+            transaction = await self._begin()
+            self._blocks += len(part.page.blocks)
+            self._events += len(part.page.events)
+            await transaction.write(part.page)
+            await transaction.save(part.checkpoint)
+            if part.last is not None:
+                await transaction.write_last(part.last)
+                await self._commit(part)
 
     async def _begin(self) -> Transaction:
         """The open transaction; a new one, if there is none."""
         if self._transaction is None:
             self._open = AsyncExitStack()
             self._transaction = await self._open.enter_async_context(self._store.transaction())
-            self._began = asyncio.get_running_loop().time()
         return self._transaction
 
-    async def _commit(self) -> None:
+    async def _commit(self, last: Part) -> None:
         assert self._transaction is not None, "nothing to commit"
         assert self._open is not None, "a transaction that nobody opened"
-        last = self._last
         with self._noting_failure():
-            if last is not None:  # else there is only what was recalled
-                canon = last.canon
-                await self._transaction.move_cursor(canon, node_head=last.node_head, live=False)
+            canon = last.canon
+            await self._transaction.move_cursor(canon, node_head=last.node_head, live=False)
             await self._open.aclose()
-        if last is not None:
-            self.anchor = last.canon.anchor
-            self._told(last.canon, self._blocks, self._events, last.node_head)
+        self.anchor = canon.anchor
+        self._told(canon, self._blocks, self._events, last.node_head)
         self._open = self._transaction = None
         self._blocks = self._events = 0
         self._commits += 1
@@ -219,7 +239,7 @@ class Past:
         try:
             if error is None:
                 await self.finish()
-            elif isinstance(error, Exception) and self._failure is None:
+            elif isinstance(error, Exception) and self._failure is None and not self._is_folding:
                 await self._save()  # a source that ends badly: what it told before is sound
         finally:
             await self._abandon(error)

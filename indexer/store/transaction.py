@@ -17,7 +17,7 @@ from indexer.store.batch import CURRENT, Batch
 from indexer.store.checkpoints import Checkpoints, Row
 from indexer.store.copy import Lines
 from indexer.store.database import Database
-from indexer.store.page import Page
+from indexer.store.page import LastPage, Page
 from indexer.wire import Draft, Numbering, OutboxRow
 
 OUTBOX_KEEP_BLOCKS = 50_000
@@ -43,8 +43,6 @@ class Transaction:
         self._batch = Batch()
         self._blocks = Lines(tables.blocks)
         """Headers of the past."""
-        self._past_since: int | None = None
-        """Their first height: the database has no order placed since."""
         self._outbox: list[OutboxRow] = []
 
     def receive(self, steps: Iterable[Step]) -> None:
@@ -69,16 +67,22 @@ class Transaction:
                 assert_never(change)
 
     async def write(self, page: Page) -> None:
-        """Finalized blocks: facts are sent; headers wait for more, records for what may follow."""
-        if self._past_since is None:
-            self._past_since = page.first
+        """Finalized blocks: facts are sent, headers wait for more."""
         self._count(len(page.events))
         self._blocks.lines += page.blocks.lines
         await self._database.append(tables.events, page.events)
         for table, lines in page.facts.items():
             await self._database.append(table, lines)
-        for kind, images in page.records.items():
-            self._batch.current[kind].update(images)
+
+    async def write_last(self, page: LastPage) -> None:
+        """The records of all blocks written."""
+        if page.gone:
+            await self._database.delete(tables.levels, page.gone)
+        if page.placed:
+            await self._database.append(tables.orders, page.placed)
+        for table, lines in page.changed.items():
+            if lines:
+                await self._database.upsert(table, lines)
 
     async def recall(self, memory: Memory, events: Sequence[AnyEvent], number: int) -> None:
         """Bring back what the mirror has forgotten and `events`, of block `number` on, name."""
@@ -178,10 +182,6 @@ class Transaction:
             kept: list[Any] = [image for image in images.values() if image is not None]
             if gone:
                 await self._database.delete(table, gone)
-            if kind == "orders" and (since := self._past_since) is not None:
-                new = [order for order in kept if order.placed_block >= since]
-                kept = [order for order in kept if order.placed_block < since]
-                await self._database.append(table, new)  # half the price
             if kept:
                 await self._database.upsert(table, kept)
         await self._database.forward()

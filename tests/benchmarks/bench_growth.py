@@ -31,7 +31,7 @@ from indexer.domain.units import Address, Hash, Price, Quantity
 from indexer.mirror.fold import Mirror
 from indexer.mirror.memory import Memory
 from indexer.store.event_rows import pack
-from indexer.store.page import Page
+from indexer.store.page import LastPage, Page
 from tests.benchmarks.chains import BOOKS, DEPLOYMENT, OPENING, SEED, chain
 
 LENGTHS = (20_000, 100_000, 300_000, 1_000_000)
@@ -93,6 +93,7 @@ def _fold(events: int) -> list[Point]:
         seen += len(logs)
         since += len(logs)
         if since >= COMMIT_EVENTS:
+            LastPage(mirror.take_unsaved(), page.first or 0)
             page = Page()
             memory.forget(block)
             since = 0

@@ -52,21 +52,22 @@ class Clean:
     async def live(self) -> None:
         store = Store(MemoryDatabase(self.disk), DEPLOYMENT, new_epoch=lambda: "clean")
 
-        def source(canon: Canon, mirror: Mirror) -> "_Winning":
+        def source(canon: Canon, mirror: Mirror) -> "Winning":
             self._mirrors.append(mirror)
-            return _Winning(self._branch, canon)
+            return Winning(self._branch, canon)
 
         await follow(store, source)
 
 
-class _Winning:
-    """A branch as one batch of steps."""
+class Winning:
+    """A branch as one batch of steps, or block by block."""
 
     node_head = 0
 
-    def __init__(self, branch: Sequence[Mined], canon: Canon) -> None:
+    def __init__(self, branch: Sequence[Mined], canon: Canon, *, one_by_one: bool = False) -> None:
         self._branch = branch
         self._canon = canon
+        self._one_by_one = one_by_one
 
     async def batches(self) -> AsyncIterator[Sequence[Step]]:
         steps: list[Step] = []
@@ -77,6 +78,9 @@ class _Winning:
                 symbol, decimals = mined.state.tokens[token]
                 tokens.append(Token(token, symbol, symbol, decimals))
             steps.append(Advance(mined.block, mined.logs, tuple(tokens), "finalized"))
+            if self._one_by_one:
+                yield steps
+                steps = []
         yield steps
 
 

@@ -14,7 +14,7 @@ import pytest
 from indexer import ground, relay, wire
 from indexer.chain import node, steps
 from indexer.domain import change
-from indexer.mirror import fold
+from indexer.mirror import fold, records
 from indexer.store import batch, checkpoints, transaction, writer
 
 Edit = tuple[str, str]
@@ -161,7 +161,13 @@ MUTANTS = (
         "one table's current state is not written back",
         batch.Batch,
         "set",
-        (("in _KEYS.items():", "in list(_KEYS.items())[:-1]:"),),
+        (("in KEYS.items():", "in list(KEYS.items())[:-1]:"),),
+    ),
+    Mutant(
+        "does not save what an earlier block of the past touched",
+        records.Records,
+        "end",
+        (("self._unsaved.update(touched)", "self._unsaved = touched"),),
     ),
     Mutant(
         "remembers tokens across branches",

@@ -3,17 +3,22 @@
 import asyncio
 import random
 from collections import Counter
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Sequence
 from itertools import count
 from typing import Any
 from unittest.mock import patch
 
 import pytest
 
+from indexer import follow as follow_module
 from indexer.chain import backfill
 from indexer.chain.providers import Providers
 from indexer.chain.steps import Follower
+from indexer.domain.change import Change
+from indexer.domain.events import AnyEvent
+from indexer.domain.step import Step
 from indexer.ground import follow_whatever_comes
+from indexer.mirror.fold import Mirror
 from indexer.store import past as past_module
 from indexer.store import tables, transaction
 from indexer.store.checkpoints import encode_state
@@ -313,9 +318,9 @@ async def test_a_commit_that_failed_is_not_made_again_on_the_way_out() -> None:
             raise Lost(operation)
 
     async def finish() -> None:
-        canon, _ = await Store(MemoryDatabase(stage.disk), DEPLOYMENT).load()
+        canon, mirror = await Store(MemoryDatabase(stage.disk), DEPLOYMENT).load()
         store = Store(MemoryDatabase(stage.disk, no_commit), DEPLOYMENT)
-        async with Past(store, lambda canon, blocks, events, head: None) as past:
+        async with Past(store, mirror, lambda canon, blocks, events, head: None) as past:
             await past.take(Part(Page(), canon, 8))
             await past.finish()
 
@@ -337,16 +342,16 @@ async def test_behind_a_part_that_failed_the_past_waits_at_rest() -> None:
             raise Lost(operation)
 
     class Watched(Past):
-        async def _next(self) -> Part | None:
+        async def _next(self) -> Part:
             nonlocal asked
             asked += 1
             assert asked < 10, "asked again and again for a part that nobody has"
             return await super()._next()
 
     async def wait() -> None:
-        canon, _ = await Store(MemoryDatabase(stage.disk), DEPLOYMENT).load()
+        canon, mirror = await Store(MemoryDatabase(stage.disk), DEPLOYMENT).load()
         store = Store(MemoryDatabase(stage.disk, no_events), DEPLOYMENT)
-        async with Watched(store, lambda canon, blocks, events, head: None) as past:
+        async with Watched(store, mirror, lambda canon, blocks, events, head: None) as past:
             await past.take(Part(Page(), canon, 8))
             await asyncio.sleep(2 * COMMIT_S)
 
@@ -368,9 +373,9 @@ async def test_a_writer_that_is_killed_in_the_background_is_not_waited_for() -> 
             raise Killed
 
     async def finish() -> None:
-        canon, _ = await Store(MemoryDatabase(stage.disk), DEPLOYMENT).load()
+        canon, mirror = await Store(MemoryDatabase(stage.disk), DEPLOYMENT).load()
         store = Store(MemoryDatabase(stage.disk, kill), DEPLOYMENT)
-        async with Past(store, lambda canon, blocks, events, head: None) as past:
+        async with Past(store, mirror, lambda canon, blocks, events, head: None) as past:
             with patch.object(past_module, "PAGE_EVENTS", 0):
                 await past.take(Part(Page(), canon, 8))
                 await past.take(Part(Page(), canon, 8))
@@ -378,6 +383,37 @@ async def test_a_writer_that_is_killed_in_the_background_is_not_waited_for() -> 
 
     with pytest.raises(Killed):
         await finish()
+
+
+@simulated
+async def test_what_was_folded_of_a_part_that_failed_is_in_no_table() -> None:
+    stage = Stage()
+    stage.trade(8)
+    branch = stage.world.branch()
+
+    whole = follow_module.advance
+
+    def advance(mirror: Mirror, step: Step, events: Sequence[AnyEvent]) -> Change:
+        change = whole(mirror, step, events)
+        if mirror.head.number == branch[-1].number:
+            raise Lost("the fold")
+        return change
+
+    async def life() -> None:
+        store = Store(MemoryDatabase(stage.disk), DEPLOYMENT)
+        await follow_module.follow(
+            store, lambda canon, _: model.Winning(branch, canon, one_by_one=True)
+        )
+
+    with patch.object(follow_module, "advance", advance), pytest.raises(Lost):
+        await life()
+    cursor = stage.disk.cursor
+    assert cursor is not None
+    number = cursor["block_number"]
+    kept = branch[: 0 if number is None else number + 1]
+    clean = model.Clean(kept)
+    await clean.live()
+    await model.check_tables(stage.disk, clean, kept)
 
 
 @simulated
