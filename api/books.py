@@ -22,6 +22,7 @@ from indexer.domain.units import Address
 from indexer.mirror.errors import FoldError
 from indexer.mirror.fold import Mirror
 from indexer.store import tables as t
+from indexer.store import waiting
 from indexer.store.history import Blocks, WholeBlock, fold
 from indexer.store.snapshot import Snapshot
 
@@ -121,7 +122,7 @@ async def _orders(snapshot: Snapshot, market: Address, levels: list[Level]) -> d
     """
     o = t.orders.c
     statement = select(t.orders).where(o.market == market)
-    rows = await snapshot.read(statement.where(o.queued).limit(MAX_BOOK_ORDERS + 1))
+    rows = await snapshot.read(waiting.BOOK, {"market": market, "most": MAX_BOOK_ORDERS + 1})
     found = {row.order_id: Order(**row) for row in rows}
     named = {order_id for level in levels for order_id in (level.head, level.tail)}
     named |= {order_id for one in found.values() for order_id in (one.next, one.prev)}

@@ -11,6 +11,7 @@ from api.scalars import Long
 from indexer.domain.order import Order
 from indexer.domain.units import Address, to_decimal
 from indexer.store import tables as t
+from indexer.store import waiting
 from indexer.store.snapshot import Snapshot
 
 
@@ -94,13 +95,5 @@ async def read(
 
 async def queued(snapshot: Snapshot, market: Address, side: str, limit: int) -> list[Order]:
     """The orders that takers can reach on one side, best price first, then oldest first."""
-    o = t.orders.c
-    statement = (
-        select(t.orders)
-        .where(o.queued, o.market == market, o.side == side)
-        .order_by(
-            o.price.desc() if side == "buy" else o.price.asc(), o.placed_block, o.placed_log_index
-        )
-        .limit(limit)
-    )
-    return [Order(**row) for row in await snapshot.read(statement)]
+    values = {"market": market, "side": side, "most": limit}
+    return [Order(**row) for row in await snapshot.read(waiting.SIDES[side], values)]

@@ -10,6 +10,7 @@ from indexer.domain.order import Level, Order
 from indexer.mirror.compare import Difference, Limits, Sample
 from indexer.store.errors import NothingIndexed
 from indexer.store.postgres import Connection
+from indexer.store.waiting import OF_MARKET
 
 
 async def read_sample(connection: Connection, limits: Limits) -> Sample:
@@ -93,8 +94,7 @@ select {_columns(Level)} from (
 """
 
 _OPEN = f"""
-select {_columns(Order)} from tidebook.orders
- where market = $1 and queued order by random() limit $2
+select o.* {OF_MARKET} $1 order by random() limit $2
 """
 
 _CLOSED = f"""

@@ -240,7 +240,6 @@ orders = Table(
     Index(None, "market", "placed_block", "placed_log_index"),
     Index(None, "placed_block", "placed_log_index"),
     Index(None, "market", "side", "price", "placed_block", "placed_log_index"),
-    Index("orders_queued", "market", "side", "price", postgresql_where=text("queued")),
 )
 
 levels = Table(
