@@ -23,7 +23,8 @@ from indexer.mirror.errors import FoldError
 from indexer.mirror.fold import Mirror
 from indexer.store import tables as t
 from indexer.store import waiting
-from indexer.store.history import Blocks, WholeBlock, fold
+from indexer.store.history import WholeBlock, fold, whole
+from indexer.store.log_rows import PACKED
 from indexer.store.snapshot import Snapshot
 
 MAX_FOLDED_LOGS = 30_000
@@ -66,35 +67,31 @@ async def book_at_head(
 async def book_at(snapshot: Snapshot, block: int) -> Mirror:
     """The whole mirror as it was after a past block. Raises BadInput if that is too long ago."""
     deployment, head = await _position(snapshot)
-    b, e = t.blocks.c, t.events.c
+    b, its = t.blocks.c, t.logs.c
     oldest = (await snapshot.read(select(func.min(b.number)).where(b.canonical)))[0][0]
     if not oldest <= block <= head.number:
         raise BadInput("block", f"an indexed block ({oldest} to {head.number})", block)
-    counted = select(e.block_number).where(e.block_number <= block).limit(MAX_FOLDED_LOGS + 1)
-    logs = (await snapshot.read(select(func.count()).select_from(counted.subquery())))[0][0]
-    if logs > MAX_FOLDED_LOGS:
+    counts = select(func.cardinality(its.log_index).label("logs")).where(its.block_number <= block)
+    some = counts.limit(MAX_FOLDED_LOGS + 1).subquery()
+    if ((await snapshot.read(select(func.sum(some.c.logs))))[0][0] or 0) > MAX_FOLDED_LOGS:
         expected = f"a block with at most {MAX_FOLDED_LOGS} logs before it, or none for the head"
         raise BadInput("block", expected, block)
     rows = await snapshot.read(
-        select(b.number, b.hash, b.parent_hash, b.timestamp, e.log_index, e.tx, e.address)
-        .add_columns(e.topics, e.data)
-        .select_from(t.blocks.outerjoin(t.events, e.block_number == b.number))
+        select(b.number, b.hash, b.parent_hash, b.timestamp, *(its[name] for name in PACKED))
+        .select_from(t.blocks.outerjoin(t.logs, its.block_number == b.number))
         .where(b.canonical, b.number <= block)
-        .order_by(b.number, e.log_index)
+        .order_by(b.number)
     )
-    blocks = Blocks()
-    whole = [found for row in rows if (found := blocks.add(row)) is not None]
-    if blocks.pending is not None:
-        whole.append((blocks.pending, blocks.logs))
+    blocks = [whole(row) for row in rows]
     tokens = [Token(**row) for row in await snapshot.read(select(t.tokens))]
-    return await asyncio.to_thread(_fold, deployment, whole, tokens)
+    return await asyncio.to_thread(_fold, deployment, blocks, tokens)
 
 
 def _fold(deployment: Deployment, blocks: list[WholeBlock], tokens: list[Token]) -> Mirror:
     mirror = Mirror(deployment)
     try:
-        for whole in blocks:
-            fold(mirror, whole, tokens)
+        for one in blocks:
+            fold(mirror, one, tokens)
     except FoldError as error:
         raise Unavailable(f"the stored logs cannot be folded: {error}") from error
     return mirror

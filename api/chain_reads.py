@@ -63,8 +63,9 @@ async def header_by_hash(snapshot: Snapshot, block_hash: str) -> Header | None:
 
 async def tx_block(snapshot: Snapshot, tx: str, *, above: int) -> int | None:
     """The block, above a number, whose logs include some of this tx; by primary key range."""
-    e = t.events.c
-    statement = select(e.block_number).where(e.block_number > above, e.tx == tx).limit(1)
+    its = t.logs.c
+    statement = select(its.block_number).where(its.block_number > above, its.txs.contains([tx]))
+    statement = statement.limit(1)
     rows = await snapshot.read(statement)
     return rows[0].block_number if rows else None
 

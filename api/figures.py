@@ -10,7 +10,7 @@ from prometheus_client import CollectorRegistry, Gauge, generate_latest
 from sqlalchemy import text
 
 from indexer.store.snapshot import Row, Snapshot
-from indexer.store.status import SILENT_SINCE
+from indexer.store.status import SILENT_SINCE, UNKNOWN_LOGS
 
 _GAUGES = {
     "writer_up": "1 while the writer gives signs of life",
@@ -99,7 +99,7 @@ select (silent_since is null)::int as writer_up,
        extract(epoch from clock_timestamp() - updated_at)::float8 as indexed_age_seconds,
        (select count(*) from tidebook.rollbacks) as rollbacks_total,
        (select depth from tidebook.rollbacks order by id desc limit 1) as rollback_depth_blocks,
-       (select count(*) from tidebook.events where name is null) as unknown_logs_total
+       {UNKNOWN_LOGS} as unknown_logs_total
   from (select *, {SILENT_SINCE} as silent_since from tidebook.cursors) as cursors
  where block_number is not null
 """).columns()

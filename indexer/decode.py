@@ -16,6 +16,7 @@ from indexer.domain import events as ev
 from indexer.domain.block import Block
 from indexer.domain.deployment import Deployment
 from indexer.domain.log import Log
+from indexer.domain.logs import MalformedLog
 from indexer.domain.units import Address, Hash
 
 SIDES = ("buy", "sell")
@@ -117,16 +118,6 @@ EVENTS: dict[str, tuple[type[ev.Event], dict[str, str]]] = {
     "CollateralSeized": (ev.Debited, _DEBIT),
     "Transfer": (ev.TokensMoved, {"sender": "from", "receiver": "to", "amount": "value"}),
 }
-
-
-class MalformedLog(Exception):
-    """A log that is not what its topic promises. Stops the writer; nothing of the block is kept."""
-
-    def __init__(self, log: Log, block: Block, expected: str, found: str) -> None:
-        super().__init__(
-            f"block {block.number} ({block.hash}), log {log.log_index}, contract {log.address}: "
-            f"expected {expected}, found {found}"
-        )
 
 
 def select(logs: Iterable[Log], deployment: Deployment, markets: Container[Address]) -> list[Log]:

@@ -1,4 +1,4 @@
-"""Blocks read: what their logs mean, and those of the past as the rows they become.
+"""Blocks read: what their logs mean, and those of the past as the row they become.
 
 Nothing here knows the state, so the past may be read where it is fetched: in a process beside the
 writer (scout.py).
@@ -12,9 +12,10 @@ from indexer.decode import created_markets, decode, select
 from indexer.domain.deployment import Deployment
 from indexer.domain.events import AnyEvent
 from indexer.domain.log import Log
+from indexer.domain.logs import pack
 from indexer.domain.step import Advance, Read
 from indexer.domain.units import Address
-from indexer.store.event_rows import pack
+from indexer.store.log_rows import copied
 
 
 class Reader:
@@ -35,7 +36,8 @@ class Reader:
     def read_past(self, step: Advance) -> Read:
         """A finalized block, whose logs are needed no more."""
         logs = self._ours(step)
-        return Read(step.block, decode(step.block, logs), pack(step.block, logs), step.tokens)
+        row = copied(step.block.number, pack(step.block, logs))
+        return Read(step.block, decode(step.block, logs), row, step.tokens)
 
     def _ours(self, step: Advance) -> list[Log]:
         logs = select(step.logs, self._deployment, self._markets)

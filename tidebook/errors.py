@@ -10,7 +10,7 @@ OPERATORS = {
     "indexer.chain.errors.NoState",
     "indexer.chain.errors.ReorgTooDeep",
     "indexer.chain.errors.RpcError",
-    "indexer.decode.MalformedLog",
+    "indexer.domain.logs.MalformedLog",
     "indexer.mirror.errors.FoldError",
     "indexer.relay.RedisChanged",
     "indexer.store.rejected.RowRejected",

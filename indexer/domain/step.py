@@ -26,12 +26,12 @@ class Advance(msgspec.Struct, frozen=True):
 class Read(msgspec.Struct, frozen=True):
     """A finalized block whose logs have been read: an Advance of which nothing is left but to fold.
 
-    `rows` are its rows of `events`, packed (store/event_rows.py).
+    `row` is its row of `logs` as a COPY takes it (store/log_rows.py).
     """
 
     block: Block
     events: Sequence[AnyEvent]
-    rows: bytes
+    row: bytes
     tokens: tuple[Token, ...] = ()
 
 

@@ -11,7 +11,7 @@ from collections.abc import Callable, Sequence
 from functools import cache
 from typing import Any
 
-from sqlalchemy import JSON, Column, Table, Text
+from sqlalchemy import ARRAY, JSON, Column, Table, Text
 from sqlalchemy.dialects import postgresql
 
 from indexer.store.columns import FREE_TEXT, LONG, Hex, attribute
@@ -19,19 +19,25 @@ from indexer.store.copy import Lines, columns
 
 MOST_ROWS = 1_000
 """Rows above which a COPY is cheaper."""
-_BY_LINES = (JSON, Text, Hex)
+_BY_LINES = (ARRAY, JSON, Text, Hex)
 """Types whose values go as lines of one text."""
 
 
 def fit(table: Table, rows: Sequence[object]) -> bool:
     """Whether these rows may go this way: text from the chain could hold what ends a line."""
-    is_rendered = isinstance(rows, Lines)
-    return not is_rendered and 0 < len(rows) <= MOST_ROWS and not _needs_copy(table)
+    if isinstance(rows, Lines) or _needs_copy(table):
+        return False
+    return 0 < len(rows) <= MOST_ROWS or _has_arrays(table)
 
 
 @cache
 def _needs_copy(table: Table) -> bool:
     return any(table.columns[name].info in (FREE_TEXT, LONG) for name in columns(table))
+
+
+@cache
+def _has_arrays(table: Table) -> bool:
+    return any(isinstance(column.type, ARRAY) for column in table.columns)
 
 
 @cache
@@ -101,9 +107,18 @@ def _key_writer(column: Column[Any]) -> Callable[[Sequence[dict[str, object]]], 
 def _field(column: Column[Any]) -> str:
     """Source of one column as text."""
     value, by_lines = f"r.{attribute(column)}", isinstance(column.type, _BY_LINES)
-    item, null = (value, r"'\\N'") if by_lines else (f"str({value})", "'NULL'")
-    if isinstance(column.type, Hex):
-        item = r"'\\x' + " + f"{value}[2:]"
+    null = r"'\\N'" if by_lines else "'NULL'"
+    match column.type:
+        case Hex():
+            item = r"'\\x' + " + f"{value}[2:]"
+        case ARRAY(item_type=Hex()):
+            item = rf"'{{' + ','.join(['\\\\x' + v[2:] for v in {value}]) + '}}'"
+        case ARRAY(item_type=Text()):
+            item = f"'{{' + ','.join(['NULL' if v is None else v for v in {value}]) + '}}'"
+        case ARRAY():
+            item = f"'{{' + str({value})[1:-1] + '}}'"
+        case _:
+            item = value if by_lines else f"str({value})"
     if column.nullable:
         item = f"{null} if {value} is None else {item}"
     if by_lines:

@@ -3,7 +3,7 @@
 A record touched by many blocks of a batch is written once, as the last block left it.
 """
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from operator import attrgetter
 from typing import Any
 
@@ -13,10 +13,10 @@ from sqlalchemy import Table
 from indexer.domain.balance import Balance
 from indexer.domain.block import Block, Finality
 from indexer.domain.change import Applied, Deltas, OrderChange
-from indexer.domain.log import Log
+from indexer.domain.logs import Logs
 from indexer.domain.order import Level, Trade
-from indexer.store import tables
-from indexer.store.event_rows import EventRow, event_row
+from indexer.store import log_rows, tables
+from indexer.store.log_rows import LogsRow
 from indexer.store.undo import pack
 
 CURRENT: dict[str, Table] = {
@@ -95,7 +95,7 @@ class Batch:
         self.current: dict[str, dict[tuple[Any, ...], object | None]] = {}
         """By kind and primary key: the record's last image, None to delete it."""
         self.blocks: list[_BlockRow] = []
-        self.events: list[EventRow] = []
+        self.logs: list[LogsRow] = []
         self.trades: list[Trade] = []
         self.order_changes: list[OrderChange] = []
         self.level_changes: list[Level] = []
@@ -114,7 +114,7 @@ class Batch:
     def facts(self) -> dict[Table, list[Any]]:
         """The appended rows, by table."""
         return {
-            tables.events: self.events,
+            tables.logs: self.logs,
             tables.trades: self.trades,
             tables.order_changes: self.order_changes,
             tables.level_changes: self.level_changes,
@@ -125,12 +125,13 @@ class Batch:
             tables.undo: self.undo,
         }
 
-    def receive(self, block: Block, logs: Iterable[Log], finality: Finality) -> None:
+    def receive(self, block: Block, logs: Logs | None, finality: Finality) -> None:
         """A block and what it logged, whatever that does."""
         self.blocks.append(
             _BlockRow(block.hash, block.number, block.parent_hash, block.timestamp, finality)
         )
-        self.events += [event_row(block.number, log) for log in logs]
+        if logs:
+            self.logs.append(log_rows.row(block.number, logs))
 
     def add(self, applied: Applied, *, undo: bool) -> None:
         """Everything a block did; `undo`: with what takes it back."""

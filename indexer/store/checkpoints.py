@@ -9,7 +9,6 @@ changed since, or `recalled` has them as they were.
 
 import logging
 import zlib
-from collections import defaultdict
 from typing import Any
 
 import msgspec
@@ -20,6 +19,7 @@ from indexer.domain.block import Block, BlockRef
 from indexer.domain.canon import Canon
 from indexer.domain.change import Delta, Deltas
 from indexer.domain.deployment import Deployment
+from indexer.domain.logs import Logs, unpack
 from indexer.domain.market import Token
 from indexer.domain.units import Hash
 from indexer.mirror.fold import Mirror
@@ -27,8 +27,7 @@ from indexer.mirror.memory import Memory
 from indexer.mirror.settled import settled
 from indexer.store import tables
 from indexer.store.database import Database
-from indexer.store.database import Row as AnyRow
-from indexer.store.history import log_of
+from indexer.store.log_rows import PACKED, logs_of
 from indexer.store.recall import recall, recalled_since
 from indexer.store.undo import RECORD_TYPES
 
@@ -160,7 +159,8 @@ class Checkpoints:
         logs = await self._logs_from(blocks[0].number + 1)
         memory, known = Memory(mirror), await recalled_since(self._database, blocks[0].ref)
         for block in blocks[1:]:
-            its = [log_of(block, one["log_index"], one) for one in logs[block.number]]
+            packed = logs.get(block.number)
+            its = [] if packed is None else unpack(block, packed)
             events = decode(block, its)
             await recall(self._database, memory, events, known)
             # each where it came to be: a rollback takes it back with its block
@@ -171,17 +171,14 @@ class Checkpoints:
         mirror.safe = canon.safe.number if canon.safe else -1
         return mirror
 
-    async def _logs_from(self, number: int) -> dict[int, list[AnyRow]]:
-        found: dict[int, list[AnyRow]] = defaultdict(list)
-        least, order = ("block_number", number), ("block_number", "log_index")
-        for row in await self._database.read(tables.events, _LOG, least, order):
-            found[row["block_number"]].append(row)
-        return found
+    async def _logs_from(self, number: int) -> dict[int, Logs]:
+        """Those of blocks from a height on that have some."""
+        rows = await self._database.read(tables.logs, PACKED, ("block_number", number))
+        return {row["block_number"]: logs_of(row) for row in rows}
 
 
 _BLOCK = Block.__struct_fields__
 _TOKEN = Token.__struct_fields__
-_LOG = ("block_number", "log_index", "tx", "address", "topics", "data")
 
 
 def encode_state(mirror: Mirror, final: Block) -> Row:

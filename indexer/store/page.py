@@ -14,7 +14,7 @@ from indexer.domain.step import Read
 from indexer.store import tables
 from indexer.store.batch import CURRENT, KEYS, Batch
 from indexer.store.copy import Lines
-from indexer.store.event_rows import Packed
+from indexer.store.log_rows import Packed
 
 Key = tuple[Any, ...]
 
@@ -24,7 +24,7 @@ class Page:
 
     def __init__(self) -> None:
         self.blocks = Lines(tables.blocks)
-        self.events = Packed()
+        self.logs = Packed()
         self.facts: dict[Table, Lines] = {}
         self.first: int | None = None
         """The height of the first of them."""
@@ -35,11 +35,11 @@ class Page:
         batch = self._batch
         if self.first is None:
             self.first = read.block.number
-        batch.receive(read.block, (), "finalized")
+        batch.receive(read.block, None, "finalized")
         batch.add(applied, undo=False)
         self.blocks.add(batch.blocks)
         batch.blocks.clear()
-        self.events.add(read.rows, len(read.events))
+        self.logs.add(read.row, len(read.events))
         for table, rows in batch.facts().items():
             if rows:
                 if table not in self.facts:
@@ -52,7 +52,7 @@ class Page:
         if self.first is None:
             self.first = later.first
         self.blocks.lines += later.blocks.lines
-        self.events.extend(later.events)
+        self.logs.extend(later.logs)
         for table, lines in later.facts.items():
             if table in self.facts:
                 self.facts[table].lines += lines.lines

@@ -102,7 +102,7 @@ class Past:
         if self._newest is None:
             self._first, self._taken, self._began = part.page.first or 0, 0, now
         self._newest = part
-        self._taken += len(part.page.events)
+        self._taken += part.page.logs.events
         if self._gathered is None:
             self._gathered = part
         else:
@@ -111,7 +111,7 @@ class Past:
             self._gathered = msgspec.structs.replace(part, page=page)
         if self._taken >= COMMIT_EVENTS or now >= self._began + COMMIT_S:
             await self._parts.put(self._last())
-        elif part.checkpoint is not None or len(self._gathered.page.events) >= PAGE_EVENTS:
+        elif part.checkpoint is not None or self._gathered.page.logs.events >= PAGE_EVENTS:
             await self._parts.put(self._gather())
         self._is_folding = False
         self._require_well()
@@ -198,7 +198,7 @@ class Past:
         with self._noting_failure():
             transaction = await self._begin()
             self._blocks += len(part.page.blocks)
-            self._events += len(part.page.events)
+            self._events += part.page.logs.events
             await transaction.write(part.page)
             await transaction.save(part.checkpoint)
             if part.last is not None:

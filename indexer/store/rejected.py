@@ -48,9 +48,12 @@ def origin(row: object) -> str:
     for word, names in (
         ("block", ("block_number", "updated_block", "number")),
         ("log", ("log_index", "updated_log_index")),
-        ("tx", ("tx",)),
+        ("tx", ("tx", "txs")),
     ):
         value = next((v for name in names if (v := getattr(row, name, None)) is not None), None)
         if value is not None:
-            told.append(f"{word} {value}")
+            ends = (
+                list(dict.fromkeys((value[0], value[-1]))) if isinstance(value, list) else [value]
+            )
+            told.append(f"{word} {' to '.join(map(str, ends))}")
     return ", ".join(told) or f"{row}"[:200]

@@ -13,11 +13,11 @@ from sqlalchemy.schema import CreateIndex
 
 from indexer.domain.block import BlockRef, Promotion
 from indexer.domain.units import Address
-from indexer.store import arrays, event_rows, postgres, tables
+from indexer.store import arrays, log_rows, postgres, tables
 from indexer.store.batch import CURRENT
 from indexer.store.copy import chunks, columns
 from indexer.store.database import Row
-from indexer.store.event_rows import Packed
+from indexer.store.log_rows import Packed
 from indexer.store.queue import Queue
 from indexer.store.rejected import naming
 from indexer.store.together import Part
@@ -145,7 +145,7 @@ class Postgres:
                 await self._connection.copy_to_table(
                     table.name,
                     schema_name=tables.SCHEMA,
-                    columns=event_rows.COLUMNS,
+                    columns=log_rows.COLUMNS,
                     source=rows.copy(),
                     format="binary",
                 )

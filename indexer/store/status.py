@@ -67,6 +67,9 @@ case when not {WRITER_AT_WORK} or {LAST_SIGN} < clock_timestamp() - interval '{S
      then {LAST_SIGN} end"""
 """When the writer gave its last sign of life, null while it is well; SQL beside `cursors`."""
 
+UNKNOWN_LOGS = "(select coalesce(sum(unknown), 0) from tidebook.logs where unknown > 0)"
+"""Logs that no ABI knows; an expression in SQL."""
+
 _CURSOR = f"select *, {SILENT_SINCE} as silent_since from tidebook.cursors"
 
 _TOLD = """
@@ -76,7 +79,7 @@ select split_part(channel, ':', 1) as stream, max(seq) as seq
 
 _COUNTS = f"""
 select (select count(*) from tidebook.rollbacks) as reorgs,
-       (select count(*) from tidebook.events where name is null) as unknown_logs,
+       {UNKNOWN_LOGS} as unknown_logs,
        (select count(*) from tidebook.divergences) as divergences,
        {MISSING} as missing_indexes
 """

@@ -4,7 +4,7 @@ Three kinds of table:
 
 - *current state* (tokens, markets, orders, levels, balances, candles): one row per record, written
   over; `undo` holds what a rollback writes back;
-- *facts* (blocks, events, trades, *_changes): appended with their origin, deleted when retracted;
+- *facts* (blocks, logs, trades, *_changes): appended with their origin, deleted when retracted;
 - *the writer's own* (cursors, outbox, channels, checkpoints, divergences, rollbacks).
 
 The kinds of column are in store/columns.py.
@@ -25,7 +25,7 @@ from sqlalchemy import (
     Text,
     text,
 )
-from sqlalchemy.dialects.postgresql import JSONB, TIMESTAMP
+from sqlalchemy.dialects.postgresql import ARRAY, JSONB, TIMESTAMP
 
 from indexer.store.columns import (
     FREE_TEXT,
@@ -67,19 +67,30 @@ blocks = Table(
     comment="Headers we have folded. A retracted one stays, not canonical.",
 )
 
-events = Table(
-    "events",
+logs = Table(
+    "logs",
     metadata,
     key("block_number", BigInteger),
-    key("log_index", Integer),
-    Column("tx", Hex, nullable=False),
-    Column("address", Hex, nullable=False),
-    Column("name", Text),
-    Column("topics", Hex, nullable=False),
-    Column("data", Hex, nullable=False),
-    Index("events_unknown", "block_number", postgresql_where=text("name is null")),
-    comment="Every log of the followed contracts, raw; name is null where no ABI knows its topic.",
+    Column("unknown", Integer, nullable=False),
+    Column("log_index", ARRAY(Integer), nullable=False),
+    Column("of_tx", ARRAY(Integer), nullable=False),
+    Column("of_kind", ARRAY(Integer), nullable=False),
+    Column("ends", ARRAY(Integer), nullable=False),
+    Column("txs", ARRAY(Hex), nullable=False),
+    Column("address", ARRAY(Hex), nullable=False),
+    Column("topic0", ARRAY(Hex), nullable=False),
+    Column("others", ARRAY(Integer), nullable=False),
+    Column("name", ARRAY(Text), nullable=False),
+    Column("words", Hex, nullable=False),
+    Index("logs_unknown", "unknown", postgresql_where=text("unknown > 0")),
+    comment="Every log of the followed contracts, raw, a row a block: read the view `events`.",
 )
+"""Of each log its index, the places (from 0) of its tx and its kind, and where in `words` all its
+topics but the first, and its data, end. Of each kind its contract, topic0, how many other topics
+follow and its name: null where no ABI knows its topic; `unknown` counts the logs of such.
+
+The view `events` has a row for each log: block_number, log_index, tx, address, name, topics, data.
+"""
 
 trades = Table(
     "trades",

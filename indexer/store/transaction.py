@@ -9,6 +9,7 @@ from indexer.domain.block import Block, BlockRef
 from indexer.domain.canon import Canon
 from indexer.domain.change import Applied, Change, Deltas, Rewound, Settled
 from indexer.domain.events import AnyEvent
+from indexer.domain.logs import pack
 from indexer.domain.step import Advance, Step
 from indexer.domain.units import Hash
 from indexer.mirror.memory import Memory
@@ -49,7 +50,7 @@ class Transaction:
         """What is known of blocks before they are folded: that they are there, and their logs."""
         for step in steps:
             if isinstance(step, Advance):
-                self._batch.receive(step.block, step.logs, step.finality)
+                self._batch.receive(step.block, pack(step.block, step.logs), step.finality)
                 self._count(len(step.logs))
 
     async def record(self, step: Step, change: Change) -> None:
@@ -68,9 +69,9 @@ class Transaction:
 
     async def write(self, page: Page) -> None:
         """Finalized blocks: facts are sent, headers wait for more."""
-        self._count(len(page.events))
+        self._count(page.logs.events)
         self._blocks.lines += page.blocks.lines
-        await self._database.append(tables.events, page.events)
+        await self._database.append(tables.logs, page.logs)
         for table, lines in page.facts.items():
             await self._database.append(table, lines)
 

@@ -135,7 +135,7 @@ async def copy_raw(connection: Any) -> tuple[int, float]:
     rows, seconds = 0, 0.0
     for table in TABLES:
         text = io.BytesIO()
-        await connection.copy_from_table(table, schema_name="tidebook", output=text)
+        await connection.copy_from_query(f"select * from tidebook.{table}", output=text)
         await connection.execute(f"create table raw_{table} (like tidebook.{table})")
         text.seek(0)
         began = time.perf_counter()

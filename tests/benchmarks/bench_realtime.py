@@ -196,7 +196,7 @@ async def burst(urls: embedded.Urls, blocks: int) -> tuple[float, float]:
                 mined(node, last), committed(urls.database_url, last, rows)
             )
             transactions = await connection.fetchval(
-                "select count(distinct xmin::text) from tidebook.events"
+                "select count(distinct xmin::text) from tidebook.logs"
                 " where block_number between $1 and $2",
                 FIRST_BLOCK + 1,
                 last,

@@ -7,12 +7,14 @@ from typing import Any
 from indexer import payloads
 from indexer.decode import created_tokens
 from indexer.domain.canon import Canon
+from indexer.domain.logs import unpack
 from indexer.domain.market import Token
 from indexer.domain.order import CANDLE_SECONDS
 from indexer.domain.step import Advance, Rollback, Step
 from indexer.follow import follow
 from indexer.mirror.fold import Mirror
 from indexer.store import tables
+from indexer.store.log_rows import logs_of
 from indexer.store.memory import Disk, MemoryDatabase
 from indexer.store.writer import Store
 from tests.simulation.client import Client, stored
@@ -21,7 +23,7 @@ from tests.simulation.world import Mined
 
 DECIDED = (
     *(tables.tokens, tables.markets, tables.orders, tables.levels, tables.balances),
-    *(tables.candles, tables.events, tables.trades, tables.order_changes),
+    *(tables.candles, tables.logs, tables.trades, tables.order_changes),
     *(tables.level_changes, tables.balance_changes, tables.divergences),
     *(tables.books, tables.queues),
 )
@@ -220,7 +222,7 @@ def check_commit(disk: Disk) -> None:
     equal("the newest message", newest, (cursor["seq"],))
     head = max(((row["number"], row["hash"]) for row in _canonical(disk)), default=(None, None))
     equal("the head", head, (cursor["block_number"], cursor["block_hash"]))
-    for table in (tables.trades, tables.events, tables.balance_changes):
+    for table in (tables.trades, tables.logs, tables.balance_changes):
         last = next(reversed(disk.rows(table).values()), None)
         if last is not None and last["block_number"] > (head[0] or 0):
             raise Failure(f"{table.name} tells of block {last['block_number']} above {head}")
@@ -228,12 +230,10 @@ def check_commit(disk: Disk) -> None:
 
 def check_block(disk: Disk, mined: Mined) -> None:
     """What is kept of a block is what happened in it."""
-    events = disk.rows(tables.events)
-    stored = [events.get((mined.number, log.index)) for log in mined.logs]
-    ours = [log.transaction_hash if log.address != _STRANGER else None for log in mined.logs]
-    equal(f"block {mined.block.ref}", [row and row["tx"] for row in stored], ours)
-    if (mined.number, len(mined.logs)) in events:
-        raise Failure(f"block {mined.block.ref} has no log {len(mined.logs)}")
+    row = disk.rows(tables.logs).get((mined.number,))
+    stored = [] if row is None else unpack(mined.block, logs_of(row))
+    ours = [log for log in mined.logs if log.address != _STRANGER]
+    equal(f"block {mined.block.ref}", stored, ours)
 
 
 _STRANGER = address(STRANGER)

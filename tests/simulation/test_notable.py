@@ -336,9 +336,9 @@ async def test_behind_a_part_that_failed_the_past_waits_at_rest() -> None:
     await stage.index()
     asked = 0
 
-    async def no_events(operation: str) -> None:
+    async def no_logs(operation: str) -> None:
         await asyncio.sleep(1)
-        if operation == "append events":
+        if operation == "append logs":
             raise Lost(operation)
 
     class Watched(Past):
@@ -350,7 +350,7 @@ async def test_behind_a_part_that_failed_the_past_waits_at_rest() -> None:
 
     async def wait() -> None:
         canon, mirror = await Store(MemoryDatabase(stage.disk), DEPLOYMENT).load()
-        store = Store(MemoryDatabase(stage.disk, no_events), DEPLOYMENT)
+        store = Store(MemoryDatabase(stage.disk, no_logs), DEPLOYMENT)
         async with Watched(store, mirror, lambda canon, blocks, events, head: None) as past:
             await past.take(Part(Page(), canon, 8))
             await asyncio.sleep(2 * COMMIT_S)
@@ -369,7 +369,7 @@ async def test_a_writer_that_is_killed_in_the_background_is_not_waited_for() -> 
 
     async def kill(operation: str) -> None:
         await asyncio.sleep(1)
-        if operation == "append events":
+        if operation == "append logs":
             raise Killed
 
     async def finish() -> None:

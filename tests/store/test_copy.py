@@ -5,7 +5,7 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
-from msgspec.structs import asdict
+from msgspec.structs import asdict, astuple
 
 from indexer.domain.balance import Balance
 from indexer.domain.block import Finality
@@ -16,8 +16,9 @@ from indexer.domain.units import Address, Amount, Hash
 from indexer.store import postgres, tables
 from indexer.store.batch import UndoRow
 from indexer.store.batch import _BlockRow as BlockRow
+from indexer.store.batch import _DivergenceRow as DivergenceRow
 from indexer.store.copy import Lines, columns, lines
-from indexer.store.event_rows import EventRow
+from indexer.store.log_rows import LogsRow
 from indexer.store.rejected import RowRejected
 from indexer.store.statements import Postgres
 from indexer.wire import OutboxRow
@@ -71,17 +72,22 @@ async def test_few_rows_go_as_arrays_and_arrive_as_by_copy(database_url: str) ->
     await database.prepare()
     message = '{"symbol":"a\\"\\\\n\\\\\\\\t"}'
     rows = [OutboxRow(1, "trades", "a", 7, message, 0), OutboxRow(2, "system", "", 8, message, 0)]
-    logs = [EventRow(1, n, "0x01", "0x02", name, "0x", "0x") for n, name in enumerate((None, "x"))]
+    places, hexes = [0, 1], ["0x01", "0x0203"]
+    names: list[list[str | None]] = [[None, "x"], ["y", "z"]]
+    logs = [
+        LogsRow(n, n, places, places, places, places, hexes, hexes, hexes, places, some, "0x0405")
+        for n, some in enumerate(names)
+    ]
     async with database.transaction():
         await database.append(tables.outbox, rows)
-        await database.append(tables.events, logs)
+        await database.append(tables.logs, logs)
         await database.append(tables.outbox, [OutboxRow(3, "trades", "a", 9, "{}", 0)])
         await database.append(tables.outbox, [OutboxRow(4, "trades", "a", 9, "{}", 0)])
         await database.delete(tables.outbox, [(4,)])
     stored = await connection.fetch("select seq, channel, message from tidebook.outbox order by 1")
     assert [tuple(row) for row in stored] == [(1, "a", message), (2, "", message), (3, "a", "{}")]
-    names = await connection.fetch("select name from tidebook.events order by log_index")
-    assert [row["name"] for row in names] == [None, "x"]
+    found = await connection.fetch("select * from tidebook.logs order by block_number")
+    assert [tuple(row) for row in found] == [astuple(row) for row in logs]
     hashes = [f"0x{n:064x}" for n in (1, 2)]
     for finality in FINALITIES:
         blocks = [BlockRow(one, n, hashes[0], 7, finality) for n, one in enumerate(hashes)]
@@ -167,9 +173,9 @@ def test_rendered_rows_read_as_the_records_they_were() -> None:
         rendered.add([one])
         assert len(rendered) == 1
         assert {name: getattr(rendered[0], name) for name in columns(table)} == asdict(one)
-    outbox, events = Lines(tables.outbox), Lines(tables.events)
+    outbox, divergences = Lines(tables.outbox), Lines(tables.divergences)
     outbox.add([OutboxRow(1, "trades", "a", 7, '{"a":"\\\\"}', 0)])
-    events.add([EventRow(1, 2, "0x01", "0x02", None, "0x", "0x03")])
-    (message,), (log,) = outbox, events
+    divergences.add([DivergenceRow("0x01", 1, 2, "0x02", 3, "trade", None, '{"a":"\\\\"}')])
+    (message,), (divergence,) = outbox, divergences
     assert (message.seq, message.message) == (1, '{"a":"\\\\"}')
-    assert (log.name, log.topics, log.data) == (None, "0x", "0x03")
+    assert (divergence.tx, divergence.expected, divergence.found) == ("0x02", None, '{"a":"\\\\"}')

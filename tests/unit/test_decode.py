@@ -11,11 +11,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import abis
-from indexer.decode import EVENTS, SIDES, STATUSES, TIMES_IN_FORCE, MalformedLog, decode, select
+from indexer.decode import EVENTS, SIDES, STATUSES, TIMES_IN_FORCE, decode, select
 from indexer.domain import events as ev
 from indexer.domain.block import Block
 from indexer.domain.deployment import Contracts, Deployment
 from indexer.domain.log import Log
+from indexer.domain.logs import MalformedLog
 from indexer.domain.units import Address, Hash
 
 BOOK = Address("0x" + "b0" * 20)

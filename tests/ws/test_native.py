@@ -9,11 +9,14 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
+from msgspec.structs import asdict
 from sqlalchemy import insert
 from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import ConnectionClosed
 
+from indexer.domain.logs import Logs
 from indexer.domain.units import Hash
+from indexer.store import log_rows
 from indexer.store import tables as t
 from indexer.wire import BlockInfo, relay_key, stream_key
 from tests.ws.served import BLOCK, CHAIN_ID, MARKET, TX, Chain, serving
@@ -300,11 +303,11 @@ async def test_a_tx_is_waited_for_up_to_finality(gateway: str, kept: Chain) -> N
         await ask(client, "waitFor", tx=TX)
         assert (await hear(client, "waiting"))["data"]["tx"] == TX
         block = {"hash": BLOCK.hash, "number": 156, "parent_hash": TX, "timestamp": 1}
-        log = {"block_number": 156, "log_index": 0, "tx": TX, "address": MARKET}
+        logs = Logs([0], bytes.fromhex(TX[2:]), [0], [(MARKET, "", 0)], [0], b"", [0])
         async with kept.engine.begin() as connection:
             row = {**block, "finality": "latest", "canonical": True}
             await connection.execute(insert(t.blocks).values(**row))
-            await connection.execute(insert(t.events).values(**log, topics="0x", data="0x"))
+            await connection.execute(insert(t.logs).values(**asdict(log_rows.row(156, logs))))
         await kept.trade(2)
         seen = [(await hear(client, "resolved"))["data"]]
         for column in ("safe_number", "finalized_number"):

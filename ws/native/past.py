@@ -10,13 +10,14 @@ from typing import Any, NamedTuple
 import msgspec
 import redis.asyncio as redis
 from redis.exceptions import RedisError
-from sqlalchemy import func, select
+from sqlalchemy import column, func, select, true
 from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from indexer.domain.units import Address
 from indexer.store import books
 from indexer.store import tables as t
+from indexer.store.columns import Hex
 from indexer.store.links import BEHIND
 from indexer.topics import Topic, concerns, topic_of
 from indexer.wire import Message, relay_key, stream_key
@@ -152,18 +153,21 @@ class Past:
 
     async def fates(self, txs: list[str]) -> list[Fate]:
         """Where these txs are, of those we have. Raises Unavailable."""
-        event, block = t.events.c, t.blocks.c
+        logs, block = t.logs.c, t.blocks.c
+        its = func.unnest(logs.txs).table_valued(column("tx", Hex), name="its").render_derived()
         async with _Reading(self._engine) as connection:
             head = await _head(connection)
             statement = (
-                select(event.tx, block.number, block.finality)
-                .join_from(t.events, t.blocks, block.number == event.block_number)
+                select(its.c.tx, block.number, block.finality)
+                .select_from(
+                    t.logs.join(its, true()).join(t.blocks, block.number == logs.block_number)
+                )
                 .where(
                     block.canonical,
-                    event.block_number > (head.head or 0) - FATE_BLOCKS,
-                    event.tx.in_(txs),
+                    logs.block_number > (head.head or 0) - FATE_BLOCKS,
+                    logs.txs.overlap(txs),
+                    its.c.tx.in_(txs),
                 )
-                .distinct()
             )
             fates = [Fate(*tuple(row)) for row in await connection.execute(statement)]
         levels = (("finalized", head.finalized), ("safe", head.safe))
