@@ -1,14 +1,13 @@
 """Logs to events: the only place, with `abis/`, that knows the contracts' words.
 
-A decoder per event shape is generated from its ABI: topics and data become bytes once, are unpacked
-once, and all their padding is checked at once, as strictly as eth_abi does (a test holds the two
-equal), at ten times its speed.
+A reader per event shape is generated from its ABI: a log's words are unpacked at once, and all
+their padding is checked at once, as strictly as eth_abi does (a test holds the two equal), at ten
+times its speed.
 """
 
 import struct
-from binascii import unhexlify
-from collections.abc import Callable, Container, Iterable, Sequence
-from functools import cache
+from collections.abc import Callable, Container, Iterable
+from functools import cache, lru_cache
 from typing import Any
 
 import abis
@@ -16,7 +15,7 @@ from indexer.domain import events as ev
 from indexer.domain.block import Block
 from indexer.domain.deployment import Deployment
 from indexer.domain.log import Log
-from indexer.domain.logs import MalformedLog
+from indexer.domain.logs import WORD, Kind, Logs, MalformedLog, pack
 from indexer.domain.units import Address, Hash
 
 SIDES = ("buy", "sell")
@@ -25,6 +24,9 @@ TIMES_IN_FORCE = ("gtc", "ioc", "fok", "post_only")
 TYPES = ("limit", "market")
 CHOICES = {"SIDES": SIDES, "STATUSES": STATUSES, "TIMES_IN_FORCE": TIMES_IN_FORCE, "TYPES": TYPES}
 """Words that are places in one of these."""
+
+MOST_KNOWN = 100_000
+"""Addresses, and kinds of log, that are remembered."""
 
 TRANSFER = Hash("0xddf252ad1be2c89b69c2b068fc378daa952ba7f163c4a11628f55a4df523b3ef")
 MARKET_CREATED = Hash("0x16354016da33c4b63f03b12074e60a0dba0444a0d8747d270e457e24948fbf48")
@@ -142,6 +144,24 @@ def select(logs: Iterable[Log], deployment: Deployment, markets: Container[Addre
     return selected
 
 
+def are_ours(logs: Logs, deployment: Deployment, markets: Container[Address]) -> bool:
+    """Whether `select` would take them all, where contracts that we know said all but payments."""
+    ours = deployment.contracts.addresses()
+    others = {
+        at
+        for at, (address, _, _) in enumerate(logs.kinds)
+        if address not in markets and address not in ours
+    }
+    if not others:
+        return True
+    payer = bytes.fromhex("00" * 12 + deployment.contracts.balance_manager[2:])
+    return deployment.protocol == "gtx" and all(
+        logs.kinds[kind][1:] == (TRANSFER, 2) and logs.words[start : start + WORD] == payer
+        for kind, start in zip(logs.of_kind, (0, *logs.ends), strict=False)
+        if kind in others
+    )
+
+
 def _is_payment(log: Log, payer: str) -> bool:
     topics = log.topics
     return len(topics) == 3 and topics[0] == TRANSFER and topics[1][26:] == payer
@@ -149,6 +169,8 @@ def _is_payment(log: Log, payer: str) -> bool:
 
 def _creations(logs: Iterable[Log], deployment: Deployment) -> list[Log]:
     manager = deployment.contracts.pool_manager
+    if isinstance(logs, Logs):
+        logs = logs.of(manager, MARKET_CREATED)
     return [log for log in logs if log.address == manager and is_market_creation(log, deployment)]
 
 
@@ -179,27 +201,25 @@ def _word_address(log: Log, word: int) -> Address:
 
 def decode(block: Block, logs: Iterable[Log]) -> list[ev.AnyEvent]:
     """The events of one block's selected logs, one for each. Raises MalformedLog."""
-    decoders = _decoders()
+    packed = pack(block, logs)
+    words, start = packed.words, 0
+    readers = list(map(_reader, packed.kinds))
+    contracts = [_contracts.get(address) or _meet(address) for address, _, _ in packed.kinds]
+    txs = [Hash("0x" + packed.txs[at : at + WORD].hex()) for at in range(0, len(packed.txs), WORD)]
     events: list[Any] = []
-    tx = Hash("")
-    for log in logs:
-        if log.transaction_hash != tx:
-            tx = log.transaction_hash
-        topic0 = log.topics[0] if log.topics else "0x"
-        decoder = decoders.get(topic0)
-        if decoder is None:
-            events.append(ev.Unknown(log.transaction_hash, log.index, log.address, Hash(topic0)))
-            continue
-        try:
-            address = _contracts.get(log.address) or _meet(log.address)
-            events.append(decoder(log, tx, address))
-        except _WRONG as error:
-            raise MalformedLog(log, block, *_explain(log)) from error
+    of_each = zip(packed.index, packed.of_tx, packed.of_kind, packed.ends, strict=True)
+    try:
+        for index, tx, kind, end in of_each:
+            events.append(readers[kind](txs[tx], index, contracts[kind], words[start:end]))
+            start = end
+    except _WRONG as error:
+        log = packed.log(len(events))
+        raise MalformedLog(log, block, *_explain(log)) from error
     return events
 
 
-_Decoder = Callable[[Log, Hash, Address], ev.Event]
-"""Of a log, its tx and its contract: strings that many events share."""
+_Reader = Callable[[Hash, int, Address, bytes], ev.Event]
+"""Of a log's tx, index, contract, and words: its topics but the first, then its data."""
 
 _contracts: dict[Address, Address] = {}
 """One string for each contract that told of something."""
@@ -212,9 +232,19 @@ def _meet(address: Address) -> Address:
     return address
 
 
-@cache
-def _decoders() -> dict[str, _Decoder]:
-    return {topic0: _generate(abi) for topic0, abi in abis.registry().items()}
+@lru_cache(MOST_KNOWN)
+def _reader(kind: Kind) -> _Reader:
+    """What reads logs of a kind."""
+    _, topic0, others = kind
+    abi = abis.registry().get(topic0)
+    if abi is None:
+        named = Hash(topic0 or "0x")
+        return lambda tx, index, address, words: ev.Unknown(tx, index, address, named)
+    return _generate(abi) if others == abi.topics - 1 or abi.name not in EVENTS else _refuse
+
+
+def _refuse(tx: Hash, index: int, address: Address, words: bytes) -> ev.Event:
+    raise ValueError("another number of topics")
 
 
 def _fields(abi: abis.EventAbi) -> dict[int, tuple[str, str]]:
@@ -235,50 +265,39 @@ def _fields(abi: abis.EventAbi) -> dict[int, tuple[str, str]]:
     return fields
 
 
-def _generate(abi: abis.EventAbi) -> _Decoder:
-    """Compile `decode_one(log, tx, address)` for one event shape.
+@cache
+def _generate(abi: abis.EventAbi) -> _Reader:
+    """Compile `read(tx, index, address, words)` for one event shape.
 
     It only finds that something is wrong with a log, by any of the `_WRONG`; `_explain` says what.
     """
     if abi.name not in EVENTS:
         name = abi.name
-        return lambda log, tx, address: ev.Noted(tx, log.index, address, name)
+        return lambda tx, index, address, words: ev.Noted(tx, index, address, name)
     fields = _fields(abi)
-    topics = abi.topics - 1
-    values, packed, layout, padding = {}, [], ">", 0
-    for at in range(topics + abi.words):
-        kind = fields[at][0] if at in fields else ""
-        if at < topics and kind in _BY_TOPIC:
-            values[at] = _BY_TOPIC[kind].format(f"t{at}")
-            continue
-        code, bits, source = _reading(kind) if kind else ("32x", 256, "")
-        values[at] = source.format(f"w{at}")
-        packed.append(at)
+    layout, padding = ">", 0
+    for at in range(abi.topics - 1 + abi.words):
+        code, bits, _ = _reading(fields[at][0]) if at in fields else ("32x", 256, "")
         layout += code
         padding = padding << 256 | (1 << 256) - (1 << bits)
-    hexadecimal = [f"t{at}[2:]" for at in packed if at < topics] + ["log.data[2:]"]
+    values = [_reading(kind)[2].format(f"w{at}") for at, (kind, _) in fields.items()]
     lines = [
-        "def decode_one(log, tx, address):",
-        f"    _, {''.join(f't{at}, ' for at in range(topics))} = log.topics",
-        f"    words = unhexlify({' + '.join(hexadecimal)})",
-        f"    {''.join(f'w{at}, ' for at in packed if at in fields)} = unpack(words)",
+        "def read(tx, index, address, words):",
+        f"    {''.join(f'w{at}, ' for at in sorted(fields))} = unpack(words)",
         f"    if number(words) & {padding}: raise ValueError" if padding else "",
-        "    return Event(tx, int(log.log_index, 16), address,",
-        f"        {', '.join(values[at] for at in fields)})",
+        f"    return Event(tx, index, address, {', '.join(values)})",
     ]
     scope: dict[str, Any] = {
         "Event": EVENTS[abi.name][0],
-        "unhexlify": unhexlify,
         "unpack": struct.Struct(layout).unpack,
         "number": int.from_bytes,
         "known": _known,
         "learn": _learn,
         **CHOICES,
-        **{f"{kind}_TOPICS": _topics(choices) for kind, choices in CHOICES.items()},
     }
     exec("\n".join(lines), scope)
-    decoder: _Decoder = scope["decode_one"]
-    return decoder
+    read: _Reader = scope["read"]
+    return read
 
 
 def _reading(kind: str) -> tuple[str, int, str]:
@@ -288,45 +307,27 @@ def _reading(kind: str) -> tuple[str, int, str]:
     if kind == "bytes32":
         return "32s", 256, "'0x' + {}.hex()"
     if kind in ("address", "token"):
-        return "12x20s", 160, "'0x' + {}.hex()"
+        return "12x20s", 160, "known.get({0}) or learn({0})"
     bits = int(kind.removeprefix("uint"))
     if bits <= 64:
         return "24xQ", bits, "{}"
     return f"{32 - bits // 8}x{bits // 8}s", bits, "number({})"
 
 
-_BY_TOPIC = {
-    "address": "known.get({0}) or learn({0})",
-    "token": "known.get({0}) or learn({0})",
-    **{kind: f"{kind}_TOPICS[{{}}]" for kind in CHOICES},
-}
-"""Source that reads a topic by its whole text: what has few values, or the same ones over again."""
+_known: dict[bytes, Address] = {}
+"""The same few thousand accounts and tokens are in most logs: one string for each is kept."""
 
 
-def _topics(choices: Sequence[str]) -> dict[str, str]:
-    return {f"0x{at:064x}": choice for at, choice in enumerate(choices)}
-
-
-MOST_KNOWN = 100_000
-"""Addresses remembered, so that one string of each is kept."""
-
-_known: dict[str, Address] = {}
-"""The same few thousand accounts and tokens are in most topics: one string for each is kept."""
-
-
-def _learn(topic: str) -> Address:
-    """The address in a topic, which is remembered."""
-    word = unhexlify(topic[2:])
-    if len(word) != 32 or any(word[:12]):
-        raise ValueError
+def _learn(packed: bytes) -> Address:
+    """An address, which is remembered."""
     if len(_known) >= MOST_KNOWN:
         _known.clear()
-    address = _known[topic] = Address("0x" + word[12:].hex())
+    address = _known[packed] = Address("0x" + packed.hex())
     return address
 
 
 _WRONG = (ValueError, LookupError, struct.error)
-"""Not hex, too few or too many topics, or padding; a choice there is not; words that lack."""
+"""Too few or too many topics, or padding; a choice there is not; words that lack."""
 
 
 def _explain(log: Log) -> tuple[str, str]:
@@ -337,10 +338,7 @@ def _explain(log: Log) -> tuple[str, str]:
     found = f"{len(log.topics)} topics and {(len(log.data) - 2) / 2:g} bytes of data"
     if found != form:
         return expected, found
-    try:
-        words = unhexlify("".join(topic[2:] for topic in log.topics[1:]) + log.data[2:])
-    except ValueError:
-        return expected, f"text that is not hex in {found}"
+    words = bytes.fromhex("".join(topic[2:] for topic in log.topics[1:]) + log.data[2:])
     for at, (kind, name) in _fields(abi).items():
         word = words[32 * at : 32 * at + 32]
         if int.from_bytes(word) >> _reading(kind)[1]:

@@ -8,11 +8,10 @@ from collections.abc import Iterable
 
 import msgspec
 
-from indexer.decode import created_markets, decode, select
+from indexer.decode import are_ours, created_markets, decode, select
 from indexer.domain.deployment import Deployment
 from indexer.domain.events import AnyEvent
-from indexer.domain.log import Log
-from indexer.domain.logs import pack
+from indexer.domain.logs import Logs, pack
 from indexer.domain.step import Advance, Read
 from indexer.domain.units import Address
 from indexer.store.log_rows import copied
@@ -31,15 +30,16 @@ class Reader:
     def read(self, step: Advance) -> tuple[Advance, list[AnyEvent]]:
         """A block at the head with our logs, and what they tell."""
         logs = self._ours(step)
-        return msgspec.structs.replace(step, logs=tuple(logs)), decode(step.block, logs)
+        return msgspec.structs.replace(step, logs=logs), decode(step.block, logs)
 
     def read_past(self, step: Advance) -> Read:
         """A finalized block, whose logs are needed no more."""
         logs = self._ours(step)
-        row = copied(step.block.number, pack(step.block, logs))
-        return Read(step.block, decode(step.block, logs), row, step.tokens)
+        return Read(step.block, decode(step.block, logs), copied(logs), step.tokens)
 
-    def _ours(self, step: Advance) -> list[Log]:
-        logs = select(step.logs, self._deployment, self._markets)
+    def _ours(self, step: Advance) -> Logs:
+        logs = step.logs
+        if not isinstance(logs, Logs) or not are_ours(logs, self._deployment, self._markets):
+            logs = pack(step.block, select(logs, self._deployment, self._markets))
         self._markets |= created_markets(logs, self._deployment)
         return logs

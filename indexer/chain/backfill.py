@@ -23,6 +23,7 @@ from indexer.chain.source import Source, Watch
 from indexer.chain.tokens import Tokens
 from indexer.domain.block import Block
 from indexer.domain.log import Log
+from indexer.domain.logs import Logs, pack
 from indexer.domain.step import Advance
 from indexer.domain.units import Address
 
@@ -62,26 +63,26 @@ class _Range(msgspec.Struct):
 
 async def backfill(
     node: Source, watch: Watch, start: Block, final: Block, cache: LogCache | None = None
-) -> AsyncIterator[Found]:
+) -> AsyncIterator[list[Logs]]:
     """Blocks with logs after `start` up to and with `final`, range by range, in order."""
     if cache is not None:
         await cache.open(node, start, final)
     while start.number < final.number:
         until = final.number
         if cache is not None:
-            async for found in _cached(cache, start):
-                _require_linked(start, found, final)
-                watch.discover(log for _, logs in found for log in logs)
-                start = found[-1][0]
-                yield found
+            async for kept in _cached(cache, start):
+                _require_linked(start, [logs.block for logs in kept], final)
+                watch.markets |= watch.created((logs.block, logs) for logs in kept)
+                start = kept[-1].block
+                yield kept
             until = cache.gap(start, final.number)
         async for found in _fetched(node, watch, start, until):
-            _require_linked(start, found, final)
-            found = [one for one in found if one[1] or one is found[-1]]
+            _require_linked(start, [block for block, _ in found], final)
+            packed = [pack(block, logs) for block, logs in found if logs or block is found[-1][0]]
             if cache is not None:
-                await cache.keep(start, found)
-            start = found[-1][0]
-            yield found
+                await cache.keep(start, packed)
+            start = packed[-1].block
+            yield packed
     if cache is not None:
         await cache.kept()
 
@@ -92,18 +93,18 @@ async def advances(
     """The same as steps, with words about the tokens of new markets."""
     async for found in backfill(node, watch, start, final, cache):
         yield [
-            Advance(block, tuple(logs), await tokens.of(block, logs), "finalized")
-            for block, logs in found
+            Advance(logs.block, logs, await tokens.of(logs.block, logs), "finalized")
+            for logs in found
         ]
 
 
-def _require_linked(start: Block, found: Found, final: Block) -> None:
+def _require_linked(start: Block, found: list[Block], final: Block) -> None:
     """Raise BadAnswer for blocks that are not on the branch between `start` and `final`.
 
     Neighbours must be linked, and the last be the one that was final: the node may have moved to
     another branch meanwhile.
     """
-    blocks = [start, *(block for block, _ in found)]
+    blocks = [start, *found]
     torn = unlinked(blocks)
     if torn is None and blocks[-1].number == final.number and blocks[-1].hash != final.hash:
         torn = blocks[-1], final
@@ -112,12 +113,12 @@ def _require_linked(start: Block, found: Found, final: Block) -> None:
         raise BadAnswer("eth_getBlockByNumber", expected, "another branch")
 
 
-async def _cached(cache: LogCache, start: Block) -> AsyncIterator[Found]:
+async def _cached(cache: LogCache, start: Block) -> AsyncIterator[list[Logs]]:
     """What the cache has from `start` on; the next range is unpacked while one is used."""
     coming = asyncio.create_task(cache.read(start))
     try:
         while (found := await coming) is not None:
-            coming = asyncio.create_task(cache.read(found[-1][0]))
+            coming = asyncio.create_task(cache.read(found[-1].block))
             yield found
     finally:
         await _end(coming)

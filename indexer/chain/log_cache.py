@@ -1,10 +1,11 @@
 """Finalized logs on disk: what was fetched once is read from there the next time.
 
-An entry is a recording of one range (chain/recording.py), packed with zstd: JSON lines, a header
-that says what was asked for, and a line for each block that has logs of ours, and for the range's
-last. Its place says the same: the folder is named by the chain and the filter, the file by the
-range and the two blocks it lies between. So entries of different chains, branches or deployments
-never meet, and a folder can be copied to another machine.
+An entry is one range, MessagePack in zstd: a header that says what was asked for, and then each
+block that has logs of ours, and the range's last, its logs packed as they are for the store anyhow
+(domain/logs.py), so what is read from here is ready. Its place says the same as the header: the
+folder is named by the chain and the filter, the file by the range and the two blocks it lies
+between. So entries of different chains, branches or deployments never meet, and a folder can be
+copied to another machine.
 
 Nothing depends on it: an entry that is damaged is told of, dropped, and fetched anew.
 """
@@ -13,29 +14,25 @@ import asyncio
 import re
 from collections.abc import Callable, Sequence
 from hashlib import sha256
-from itertools import islice
 from pathlib import Path
 
 import msgspec
 from backports import zstd
 
-from indexer.chain.recording import RecordedBlock
 from indexer.chain.source import Source
 from indexer.domain.block import Block
 from indexer.domain.deployment import Contracts, Deployment
-from indexer.domain.log import Log
+from indexer.domain.logs import Logs
 from indexer.domain.units import Hash
 
 HASH_DIGITS = 16
 """Of a block's hash in a file's name."""
 
 _PACKING: dict[int, int] = {
-    zstd.CompressionParameter.compression_level: 1,  # it is hex, and packs to a twentieth anyhow
+    zstd.CompressionParameter.compression_level: 1,  # most of it is zeros
     zstd.CompressionParameter.checksum_flag: 1,  # or a flipped bit would be another log
 }
-_NAME = re.compile(r"(\d+)-(\d+)-([0-9a-f]{16})-([0-9a-f]{16})\.jsonl\.zst")
-
-Found = list[tuple[Block, list[Log]]]
+_NAME = re.compile(r"(\d+)-(\d+)-([0-9a-f]{16})-([0-9a-f]{16})\.logs\.zst")
 
 
 class Filter(msgspec.Struct, frozen=True):
@@ -50,6 +47,11 @@ class _Header(msgspec.Struct, frozen=True):
     filter: Filter
     first: int
     last: int
+
+
+class _Contents(msgspec.Struct, frozen=True):
+    header: _Header
+    blocks: list[Logs]
 
 
 class Entry(msgspec.Struct, frozen=True):
@@ -105,14 +107,14 @@ class LogCache:
             self._tell(f"{self.folder}: {len(chain) - low} ranges are of another branch: not used")
         self._entries = {(entry.first, entry.after): entry for entry in chain[:low]}
 
-    async def read(self, before: Block) -> Found | None:
+    async def read(self, before: Block) -> list[Logs] | None:
         """Blocks with logs of the range behind a block, and its last; None if there is none."""
         entry = self._entries.get((before.number + 1, short(before.hash)))
         if entry is None or entry in self._damaged:
             return None
         try:
-            text = await asyncio.to_thread(_unpack, entry.path)
-            return self._decode(entry, text)
+            packed = await asyncio.to_thread(_unpack, entry.path)
+            return self._decode(entry, packed)
         except Damaged as error:
             self._tell(f"{entry.path}: damaged, and fetched anew: {error}")
             self._damaged.add(entry)
@@ -124,7 +126,7 @@ class LogCache:
         entry = self._entries.get((before.number + 1, short(before.hash)))
         return final if entry is None else entry.last
 
-    async def keep(self, before: Block, found: Found) -> None:
+    async def keep(self, before: Block, found: Sequence[Logs]) -> None:
         """Write what was found behind a block, in the background; one range at a time."""
         await self.kept()
         self._writing = asyncio.create_task(self._keep(before, found))
@@ -134,38 +136,39 @@ class LogCache:
         if self._writing is not None:
             await self._writing
 
-    async def _keep(self, before: Block, found: Found) -> None:
-        last = found[-1][0]
+    async def _keep(self, before: Block, found: Sequence[Logs]) -> None:
+        last = found[-1].block
         header = _Header(self.filter, before.number + 1, last.number)
-        name = f"{header.first}-{header.last}-{short(before.hash)}-{short(last.hash)}.jsonl.zst"
+        name = f"{header.first}-{header.last}-{short(before.hash)}-{short(last.hash)}.logs.zst"
         try:
-            await asyncio.to_thread(_write, self.folder / name, header, found)
+            await asyncio.to_thread(_write, self.folder / name, _Contents(header, list(found)))
         except OSError as error:
             self._tell(f"{self.folder}: logs are not kept: {error.strerror or error}")
 
     def _list(self) -> dict[tuple[int, str], Entry]:
         found = {}
-        for path in sorted(self.folder.glob("*.jsonl.zst")):
+        for path in sorted(self.folder.glob("*.logs.zst")):
             name = _NAME.fullmatch(path.name)
             if name is not None:
                 first, last, after, hash_ = name.groups()
                 found[int(first), after] = Entry(path, int(first), int(last), after, hash_)
         return found
 
-    def _decode(self, entry: Entry, text: bytes) -> Found:
-        lines = text.split(b"\n")
+    def _decode(self, entry: Entry, packed: bytes) -> list[Logs]:
         try:
-            header = msgspec.json.decode(lines[0], type=_Header)
-            decode = msgspec.json.Decoder(RecordedBlock).decode
-            blocks = list(map(decode, islice(lines, 1, len(lines) - 1)))
+            contents = _DECODER.decode(packed)
         except (msgspec.MsgspecError, UnicodeDecodeError) as error:
             raise Damaged(str(error)) from error
-        if header != _Header(self.filter, entry.first, entry.last) or lines[-1]:
-            raise Damaged(f"expected {entry.path.name}, found the header {lines[0][:300]!r}")
-        end = blocks[-1] if blocks else None
+        header, blocks = contents.header, contents.blocks
+        if header != _Header(self.filter, entry.first, entry.last):
+            raise Damaged(f"expected {entry.path.name}, found the header {header}")
+        end = blocks[-1].block if blocks else None
         if end is None or (end.number, short(end.hash)) != (entry.last, entry.hash):
             raise Damaged(f"expected block {entry.last} at its end")
-        return [(block.block, block.logs) for block in blocks]
+        return blocks
+
+
+_DECODER = msgspec.msgpack.Decoder(_Contents)
 
 
 def short(hash_: Hash) -> str:
@@ -180,14 +183,8 @@ def _unpack(path: Path) -> bytes:
         raise Damaged(str(error)) from error
 
 
-def _write(path: Path, header: _Header, found: Sequence[tuple[Block, list[Log]]]) -> None:
+def _write(path: Path, contents: _Contents) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
-    encode = msgspec.json.Encoder().encode
-    lines = [encode(header), *(encode(_recorded(block, logs)) for block, logs in found), b""]
     unfinished = path.with_name(path.name + ".new")
-    unfinished.write_bytes(zstd.compress(b"\n".join(lines), options=_PACKING))
+    unfinished.write_bytes(zstd.compress(msgspec.msgpack.encode(contents), options=_PACKING))
     unfinished.replace(path)
-
-
-def _recorded(block: Block, logs: list[Log]) -> RecordedBlock:
-    return RecordedBlock(block.number, block.hash, block.parent_hash, block.timestamp, "0x", logs)

@@ -56,7 +56,7 @@ class Watch:
 
     def created(self, found: Iterable[tuple[Block, Iterable[Log]]]) -> set[Address]:
         """The order books that the logs of these blocks announce."""
-        return created_markets((log for _, logs in found for log in logs), self.deployment)
+        return {one for _, logs in found for one in created_markets(logs, self.deployment)}
 
     def discover(self, logs: Iterable[Log]) -> set[Address]:
         """Remember the order books created in `logs`; returns those that are new."""

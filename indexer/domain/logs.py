@@ -3,7 +3,7 @@
 It is what is kept of them everywhere, so each digit is turned into bits once. Places count from 0.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from functools import lru_cache
 from itertools import islice
 from operator import ge
@@ -35,9 +35,10 @@ class MalformedLog(Exception):
         )
 
 
-class Logs(msgspec.Struct, frozen=True):
+class Logs(msgspec.Struct, frozen=True, array_like=True):
     """The logs of one block, in order."""
 
+    block: Block
     index: list[int]
     txs: bytes
     """The hashes, one after another, of the txs that they are of."""
@@ -54,9 +55,39 @@ class Logs(msgspec.Struct, frozen=True):
     def __len__(self) -> int:
         return len(self.index)
 
+    def __iter__(self) -> Iterator[Log]:
+        return map(self.log, range(len(self)))
 
-def pack(block: Block, logs: Sequence[Log]) -> Logs:
-    """Raises MalformedLog for text that is not hex, and for logs that are not in order."""
+    def log(self, at: int) -> Log:
+        """One of them as a node would write it."""
+        address, first, others = self.kinds[self.of_kind[at]]
+        start = self.ends[at - 1] if at else 0
+        data, tx = start + WORD * others, WORD * self.of_tx[at]
+        words = [self.words[place : place + WORD] for place in range(start, data, WORD)]
+        return Log(
+            address,
+            [first] * bool(first) + ["0x" + word.hex() for word in words],
+            "0x" + self.words[data : self.ends[at]].hex(),
+            self.block.hash,
+            hex(self.block.number),
+            Hash("0x" + self.txs[tx : tx + WORD].hex()),
+            hex(self.index[at]),
+        )
+
+    def of(self, address: Address, topic0: str) -> list[Log]:
+        """Those that a contract told of with a topic0."""
+        kinds = {at for at, kind in enumerate(self.kinds) if kind[:2] == (address, topic0)}
+        return [self.log(at) for at, kind in enumerate(self.of_kind) if kind in kinds]
+
+
+def pack(block: Block, logs: Iterable[Log]) -> Logs:
+    """A block's logs packed, unless they are.
+
+    Raises MalformedLog for text that is not hex, and for logs that are not in order.
+    """
+    if isinstance(logs, Logs):
+        return logs
+    logs = list(logs)
     kinds: dict[Kind, int] = {}
     txs: dict[Hash, int] = {}
     texts: list[str] = []
@@ -84,28 +115,7 @@ def pack(block: Block, logs: Sequence[Log]) -> Logs:
         or not all(map(_is_sound, kinds))
     ):
         raise _malformed(block, logs)
-    return Logs(index, hashes, of_tx, list(kinds), of_kind, words, ends)
-
-
-def unpack(block: Block, logs: Logs) -> list[Log]:
-    """The logs as a node would write them."""
-    return [_log(block, logs, at) for at in range(len(logs))]
-
-
-def _log(block: Block, logs: Logs, at: int) -> Log:
-    address, first, others = logs.kinds[logs.of_kind[at]]
-    start = logs.ends[at - 1] if at else 0
-    data, tx = start + WORD * others, WORD * logs.of_tx[at]
-    words = [logs.words[place : place + WORD] for place in range(start, data, WORD)]
-    return Log(
-        address,
-        [first] * bool(first) + ["0x" + word.hex() for word in words],
-        "0x" + logs.words[data : logs.ends[at]].hex(),
-        block.hash,
-        hex(block.number),
-        Hash("0x" + logs.txs[tx : tx + WORD].hex()),
-        hex(logs.index[at]),
-    )
+    return Logs(block, index, hashes, of_tx, list(kinds), of_kind, words, ends)
 
 
 def _bytes(text: str) -> bytes | None:

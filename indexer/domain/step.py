@@ -7,6 +7,7 @@ import msgspec
 from indexer.domain.block import Block, BlockRef, Finality, Promotion
 from indexer.domain.events import AnyEvent
 from indexer.domain.log import Log
+from indexer.domain.logs import Logs
 from indexer.domain.market import Token
 
 
@@ -18,7 +19,7 @@ class Advance(msgspec.Struct, frozen=True):
     """
 
     block: Block
-    logs: tuple[Log, ...] = ()
+    logs: tuple[Log, ...] | Logs = ()
     tokens: tuple[Token, ...] = ()
     finality: Finality = "latest"
 

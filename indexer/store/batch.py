@@ -131,7 +131,7 @@ class Batch:
             _BlockRow(block.hash, block.number, block.parent_hash, block.timestamp, finality)
         )
         if logs:
-            self.logs.append(log_rows.row(block.number, logs))
+            self.logs.append(log_rows.row(logs))
 
     def add(self, applied: Applied, *, undo: bool) -> None:
         """Everything a block did; `undo`: with what takes it back."""

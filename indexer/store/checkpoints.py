@@ -19,7 +19,6 @@ from indexer.domain.block import Block, BlockRef
 from indexer.domain.canon import Canon
 from indexer.domain.change import Delta, Deltas
 from indexer.domain.deployment import Deployment
-from indexer.domain.logs import Logs, unpack
 from indexer.domain.market import Token
 from indexer.domain.units import Hash
 from indexer.mirror.fold import Mirror
@@ -27,6 +26,7 @@ from indexer.mirror.memory import Memory
 from indexer.mirror.settled import settled
 from indexer.store import tables
 from indexer.store.database import Database
+from indexer.store.database import Row as AnyRow
 from indexer.store.log_rows import PACKED, logs_of
 from indexer.store.recall import recall, recalled_since
 from indexer.store.undo import RECORD_TYPES
@@ -156,11 +156,11 @@ class Checkpoints:
         mirror.put(deltas)
         stored_tokens = await self._database.read(tables.tokens, _TOKEN)
         tokens = {one["address"]: Token(**one) for one in stored_tokens}
-        logs = await self._logs_from(blocks[0].number + 1)
+        rows = await self._logs_from(blocks[0].number + 1)
         memory, known = Memory(mirror), await recalled_since(self._database, blocks[0].ref)
         for block in blocks[1:]:
-            packed = logs.get(block.number)
-            its = [] if packed is None else unpack(block, packed)
+            found = rows.get(block.number)
+            its = () if found is None else logs_of(block, found)
             events = decode(block, its)
             await recall(self._database, memory, events, known)
             # each where it came to be: a rollback takes it back with its block
@@ -171,10 +171,10 @@ class Checkpoints:
         mirror.safe = canon.safe.number if canon.safe else -1
         return mirror
 
-    async def _logs_from(self, number: int) -> dict[int, Logs]:
-        """Those of blocks from a height on that have some."""
+    async def _logs_from(self, number: int) -> dict[int, AnyRow]:
+        """Rows of blocks from a height on, by their numbers."""
         rows = await self._database.read(tables.logs, PACKED, ("block_number", number))
-        return {row["block_number"]: logs_of(row) for row in rows}
+        return {row["block_number"]: row for row in rows}
 
 
 _BLOCK = Block.__struct_fields__

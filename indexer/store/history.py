@@ -1,13 +1,12 @@
 """The chain again, out of the database: what `verify` folds anew and the past is simulated on."""
 
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Iterable, Sequence
 
 from indexer.decode import decode
 from indexer.domain.block import Block
 from indexer.domain.change import Applied
 from indexer.domain.deployment import Deployment
 from indexer.domain.log import Log
-from indexer.domain.logs import unpack
 from indexer.domain.market import Token
 from indexer.mirror.fold import Mirror
 from indexer.store.database import Row
@@ -17,7 +16,7 @@ from indexer.store.postgres import Connection
 BLOCKS_AT_ONCE = 100
 """Blocks that Postgres sends ahead."""
 
-WholeBlock = tuple[Block, list[Log]]
+WholeBlock = tuple[Block, Iterable[Log]]
 
 
 async def refold(
@@ -36,7 +35,7 @@ async def refold(
 def whole(row: Row) -> WholeBlock:
     """A row of `blocks` left join `logs` (their PACKED columns)."""
     block = Block(row["number"], row["hash"], row["parent_hash"], row["timestamp"])
-    return block, [] if row["words"] is None else unpack(block, logs_of(row))
+    return block, [] if row["words"] is None else logs_of(block, row)
 
 
 def fold(mirror: Mirror, whole: WholeBlock, tokens: Sequence[Token]) -> Applied:

@@ -13,6 +13,7 @@ from typing import Any, overload
 import msgspec
 
 import abis
+from indexer.domain.block import Block
 from indexer.domain.logs import WORD, Kind, Logs
 from indexer.domain.units import Address
 from indexer.store.database import Row
@@ -55,11 +56,11 @@ class LogsRow(msgspec.Struct, gc=False):
 COLUMNS = LogsRow.__struct_fields__
 
 
-def row(number: int, logs: Logs) -> LogsRow:
+def row(logs: Logs) -> LogsRow:
     """A block's logs, which are some, as they are stored."""
     txs, names = logs.txs.hex(), [_names().get(first) for _, first, _ in logs.kinds]
     return LogsRow(
-        number,
+        logs.block.number,
         _unknown(logs),
         logs.index,
         logs.of_tx,
@@ -74,11 +75,12 @@ def row(number: int, logs: Logs) -> LogsRow:
     )
 
 
-def logs_of(row: Row) -> Logs:
-    """What a row was made of; `PACKED` are the columns that it needs."""
+def logs_of(block: Block, row: Row) -> Logs:
+    """What a block's row was made of; `PACKED` are the columns that it needs."""
     firsts = ("" if first == "0x" else first for first in row["topic0"])
     kinds = zip(map(Address, row["address"]), firsts, row["others"], strict=True)
     return Logs(
+        block,
         row["log_index"],
         bytes.fromhex("".join(tx[2:] for tx in row["txs"])),
         row["of_tx"],
@@ -106,7 +108,7 @@ def _names() -> dict[str, str]:
 # -- binary COPY -----------------------------------------------------------------------------------
 
 
-def copied(number: int, logs: Logs) -> bytes:
+def copied(logs: Logs) -> bytes:
     """A block's logs as a row of a COPY; nothing, if there are none."""
     if not logs:
         return b""
@@ -117,7 +119,7 @@ def copied(number: int, logs: Logs) -> bytes:
     return b"".join(
         [
             _COUNT.pack(len(COLUMNS)),
-            struct.pack(">iqii", 8, number, 4, _unknown(logs)),
+            struct.pack(">iqii", 8, logs.block.number, 4, _unknown(logs)),
             _numbers(logs.index),
             _numbers(logs.of_tx),
             _numbers(logs.of_kind),

@@ -90,7 +90,7 @@ def _fold(events: int) -> list[Point]:
         assert not memory.lacks(happened), "nobody cancels a filled order on this chain"
         applied = mirror.apply(block, happened, tokens, final=True)
         memory.note(applied)
-        page.add(Read(block, happened, copied(block.number, pack(block, logs))), applied)
+        page.add(Read(block, happened, copied(pack(block, logs))), applied)
         seen += len(logs)
         since += len(logs)
         if since >= COMMIT_EVENTS:

@@ -7,7 +7,6 @@ from typing import Any
 from indexer import payloads
 from indexer.decode import created_tokens
 from indexer.domain.canon import Canon
-from indexer.domain.logs import unpack
 from indexer.domain.market import Token
 from indexer.domain.order import CANDLE_SECONDS
 from indexer.domain.step import Advance, Rollback, Step
@@ -231,7 +230,7 @@ def check_commit(disk: Disk) -> None:
 def check_block(disk: Disk, mined: Mined) -> None:
     """What is kept of a block is what happened in it."""
     row = disk.rows(tables.logs).get((mined.number,))
-    stored = [] if row is None else unpack(mined.block, logs_of(row))
+    stored = [] if row is None else list(logs_of(mined.block, row))
     ours = [log for log in mined.logs if log.address != _STRANGER]
     equal(f"block {mined.block.ref}", stored, ours)
 

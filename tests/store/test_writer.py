@@ -171,8 +171,7 @@ def forge_a_price(chain: Chain, first: int) -> int:
     """Add one to the price of the last match of a block from `first` on; which block."""
     for at in range(first, len(chain.advances)):
         advance = chain.advances[at]
-        for position in range(len(advance.logs) - 1, -1, -1):
-            log = advance.logs[position]
+        for position, log in reversed(list(enumerate(advance.logs))):
             if log.topics[0].startswith("0x432c3a35"):
                 price = int(log.data[130:194], 16) + 1
                 data = f"{log.data[:130]}{price:064x}{log.data[194:]}"

@@ -16,6 +16,7 @@ from indexer.chain.recording import RecordedBlock
 from indexer.chain.source import Watch
 from indexer.domain.block import Block
 from indexer.domain.log import Log
+from indexer.domain.logs import Logs
 from indexer.domain.units import Hash
 from tests.benchmarks.chains import DEPLOYMENT, blocks
 
@@ -66,15 +67,20 @@ class Told:
         return [one for one in whole if one[1] or one in (whole[0], whole[-1])]
 
 
-async def index(node: Any, *, cache: LogCache | None = None) -> list[Log]:
-    """All logs, in the order they come."""
+def bare(log: Log) -> tuple[Any, ...]:
+    """What a log says, wherever it stands."""
+    return log.transaction_hash, log.index, log.address, log.topics, log.data
+
+
+async def index(node: Any, *, cache: LogCache | None = None) -> list[tuple[Any, ...]]:
+    """What all logs say, in the order they come."""
     start, final = node.chain[0].block, node.chain[-1].block
-    ranges: AsyncIterator[Found] = backfill(node, Watch(DEPLOYMENT, ()), start, final, cache)
+    ranges: AsyncIterator[list[Logs]] = backfill(node, Watch(DEPLOYMENT, ()), start, final, cache)
     found = [one async for some in ranges for one in some]
-    numbers = [block.number for block, _ in found]
+    numbers = [logs.block.number for logs in found]
     assert numbers == sorted(set(numbers))
     assert numbers[-1] == final.number
-    return [log for _, logs in found for log in logs]
+    return [bare(log) for logs in found for log in logs]
 
 
 def by_range(folder: Path) -> list[Path]:
@@ -88,8 +94,8 @@ def linked(chain: list[RecordedBlock]) -> list[RecordedBlock]:
     return [chain[0], *(replace(block, parent_hash=before.hash) for block, before in pairs)]
 
 
-def every_log(chain: Sequence[RecordedBlock]) -> list[Log]:
-    return [log for block in chain for log in block.logs]
+def every_log(chain: Sequence[RecordedBlock]) -> list[tuple[Any, ...]]:
+    return [bare(log) for block in chain for log in block.logs]
 
 
 async def test_a_market_announced_while_later_ranges_are_on_their_way(

@@ -11,12 +11,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import abis
-from indexer.decode import EVENTS, SIDES, STATUSES, TIMES_IN_FORCE, decode, select
+from indexer.decode import EVENTS, SIDES, STATUSES, TIMES_IN_FORCE, are_ours, decode, select
 from indexer.domain import events as ev
 from indexer.domain.block import Block
 from indexer.domain.deployment import Contracts, Deployment
 from indexer.domain.log import Log
-from indexer.domain.logs import MalformedLog
+from indexer.domain.logs import MalformedLog, pack
 from indexer.domain.units import Address, Hash
 
 BOOK = Address("0x" + "b0" * 20)
@@ -153,29 +153,32 @@ def test_a_word_out_of_range_is_named(what: str, word: int, text: str, expected:
 
 
 @pytest.mark.parametrize(
-    ("data", "found"),
+    ("bad", "found"),
     [
-        ("0x", "3 topics and 0 bytes"),
-        ("0x" + "00" * 31, "3 topics and 31 bytes"),
-        ("0x" + "zz" * 32, "text that is not hex"),
+        ({"data": "0x"}, "Deposit with 3 topics and 32 bytes of data, found 3 topics and 0 bytes"),
+        ({"data": "0x" + "00" * 31}, "32 bytes of data, found 3 topics and 31 bytes"),
+        ({"topics": [abi("Deposit").topic0]}, "32 bytes of data, found 1 topics and 32 bytes"),
+        ({"data": "0x" + "zz" * 32}, "32 bytes as hex digits, found 0xzzzz"),
     ],
 )
-def test_data_of_the_wrong_form_is_told_with_expected_and_found(data: str, found: str) -> None:
+def test_a_log_of_the_wrong_form_is_told_with_expected_and_found(
+    bad: dict[str, Any], found: str
+) -> None:
     good = log_of(abi("Deposit"), [BOOK, 5, 6])
-    with pytest.raises(MalformedLog, match="expected Deposit with 3 topics and 32 bytes") as caught:
-        decode(BLOCK, [msgspec.structs.replace(good, data=data)])
-    assert found in str(caught.value)
+    with pytest.raises(MalformedLog, match=f"log 0x3, .*: expected .*{found}"):
+        decode(BLOCK, [msgspec.structs.replace(good, **bad)])
 
 
 def test_a_topic_that_no_abi_knows_becomes_an_unknown_event() -> None:
     strange = msgspec.structs.replace(
         log_of(abi("Deposit"), [BOOK, 5, 6]), topics=["0x" + "5a" * 32]
     )
-    anonymous = msgspec.structs.replace(strange, topics=[])
+    anonymous = msgspec.structs.replace(strange, topics=[], log_index="0x4")
     events = decode(BLOCK, [strange, anonymous])
     assert [type(event) for event in events] == [ev.Unknown, ev.Unknown]
     assert isinstance(events[0], ev.Unknown)
     assert events[0].topic0 == "0x" + "5a" * 32
+    assert [event.log_index for event in events] == [3, 4]
 
 
 def test_a_market_counts_from_the_log_that_creates_it() -> None:
@@ -190,5 +193,9 @@ def test_a_payout_counts_only_where_it_has_no_event_of_its_own() -> None:
     paid = log_of(abi("Transfer"), [MANAGER, BOOK, 5], Address("0x" + "70" * 20))
     received = log_of(abi("Transfer"), [BOOK, MANAGER, 5], Address("0x" + "70" * 20))
     assert select([paid, received], DEPLOYMENT, ()) == [paid]
+    received = msgspec.structs.replace(received, log_index="0x4")
+    assert are_ours(pack(BLOCK, [paid]), DEPLOYMENT, ())
+    assert not are_ours(pack(BLOCK, [paid, received]), DEPLOYMENT, ())
     scalex = msgspec.structs.replace(DEPLOYMENT, protocol="scalex")
     assert select([paid, received], scalex, ()) == []
+    assert not are_ours(pack(BLOCK, [paid]), scalex, ())

@@ -14,8 +14,10 @@ from sqlalchemy import insert
 from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import ConnectionClosed
 
-from indexer.domain.logs import Logs
-from indexer.domain.units import Hash
+from indexer.domain.block import Block
+from indexer.domain.log import Log
+from indexer.domain.logs import pack
+from indexer.domain.units import Address, Hash
 from indexer.store import log_rows
 from indexer.store import tables as t
 from indexer.wire import BlockInfo, relay_key, stream_key
@@ -303,11 +305,12 @@ async def test_a_tx_is_waited_for_up_to_finality(gateway: str, kept: Chain) -> N
         await ask(client, "waitFor", tx=TX)
         assert (await hear(client, "waiting"))["data"]["tx"] == TX
         block = {"hash": BLOCK.hash, "number": 156, "parent_hash": TX, "timestamp": 1}
-        logs = Logs([0], bytes.fromhex(TX[2:]), [0], [(MARKET, "", 0)], [0], b"", [0])
+        log = Log(Address(MARKET), [], "0x", BLOCK.hash, "0x9c", Hash(TX), "0x0")
+        logs = pack(Block(156, Hash(BLOCK.hash), Hash(TX), 1), [log])
         async with kept.engine.begin() as connection:
             row = {**block, "finality": "latest", "canonical": True}
             await connection.execute(insert(t.blocks).values(**row))
-            await connection.execute(insert(t.logs).values(**asdict(log_rows.row(156, logs))))
+            await connection.execute(insert(t.logs).values(**asdict(log_rows.row(logs))))
         await kept.trade(2)
         seen = [(await hear(client, "resolved"))["data"]]
         for column in ("safe_number", "finalized_number"):
