@@ -14,7 +14,7 @@ from indexer.domain.block import Block, BlockRef, Promotion
 from indexer.domain.change import Applied, Deltas, Rewound, Settled, Touched, Unsaved
 from indexer.domain.deployment import Deployment
 from indexer.domain.market import Market, Token
-from indexer.domain.order import Candle
+from indexer.domain.order import Candle, Level
 from indexer.domain.units import Address
 from indexer.mirror.block import BlockFold
 from indexer.mirror.book import Book
@@ -108,13 +108,12 @@ class Mirror:
     def take_unsaved(self) -> Unsaved:
         """What final blocks have done to the records since the last call."""
         found: dict[str, list[Any]] = {kind: [] for kind in Deltas.__struct_fields__}
-        lost: dict[str, list[Any]] = {kind: [] for kind in found}
+        gone: list[Level] = []
         for kind, records in self._records():
-            kept, gone = records.take_unsaved()
+            kept, lost = records.take_unsaved()
             found[kind] += kept
-            lost[kind] += gone
-        gone = lost.pop("levels")
-        assert not any(lost.values()), f"final blocks took away what they cannot: {lost}"
+            gone += lost
+            assert kind == "levels" or not lost, f"a final block took away {lost[0]}"
         return Unsaved(found, gone)
 
     def _records(self) -> Iterator[tuple[str, Records[Any, Any]]]:

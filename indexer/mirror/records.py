@@ -19,7 +19,7 @@ class Records(Generic[K, R]):
     records wait, as they are, for `take_unsaved`. `end` ends a block.
     """
 
-    __slots__ = ("_before", "_new", "_touched", "_unsaved", "final", "rows")
+    __slots__ = ("_before", "_new", "_removed", "_touched", "_unsaved", "final", "rows")
 
     def __init__(self, *, final: bool = False) -> None:
         self.rows: dict[K, R] = {}
@@ -27,7 +27,8 @@ class Records(Generic[K, R]):
         self._touched: dict[K, R] = {}
         self._new: set[K] = set()
         self._before: dict[K, R] = {}
-        self._unsaved: dict[K, R] = {}
+        self._unsaved: list[R] = []
+        self._removed: list[tuple[K, R]] = []
 
     def __contains__(self, key: K) -> bool:
         return key in self.rows
@@ -66,8 +67,10 @@ class Records(Generic[K, R]):
         return row
 
     def remove(self, key: K) -> None:
-        self.touch(key)
+        row = self.touch(key)
         del self.rows[key]
+        if self.final:
+            self._removed.append((key, row))
         if key in self._new:  # nobody outside the block has seen it
             self._new.remove(key)
             del self._touched[key]
@@ -84,8 +87,9 @@ class Records(Generic[K, R]):
         self._touched = {}
         self._new.clear()
         if self.final:
-            self._unsaved.update(touched)
-            return list(touched.values()), []
+            rows = list(touched.values())
+            self._unsaved += rows
+            return rows, []
         before, self._before = self._before, {}
         images = [(key, _image(row)) for key, row in touched.items()]
         deltas = [
@@ -95,11 +99,12 @@ class Records(Generic[K, R]):
 
     def take_unsaved(self) -> tuple[list[R], list[R]]:
         """What final blocks touched since the last call, as it is now; and what went, as it was."""
-        unsaved, self._unsaved = self._unsaved, {}
-        kept = [row for key, row in unsaved.items() if key in self.rows]
-        if len(kept) == len(unsaved):
-            return kept, []
-        return kept, [row for key, row in unsaved.items() if key not in self.rows]
+        found = {id(row): row for row in self._unsaved}
+        for _, row in self._removed:
+            found.pop(id(row), None)
+        gone = {key: row for key, row in self._removed if key not in self.rows}
+        self._unsaved, self._removed = [], []
+        return list(found.values()), list(gone.values())
 
     def put(self, keyed: Iterable[tuple[K, R | None]]) -> None:
         """Set images outside any block (loading, rewinding): None removes."""
