@@ -15,8 +15,8 @@ from sqlalchemy import JSON, Boolean, Column, Integer, Table
 
 from indexer.store.columns import Hex, Units, attribute
 
-CHUNK_ROWS = 500
-"""Rows of one message to Postgres: some 300 KB of events."""
+CHUNK_ROWS = 2_500
+"""Rows of one message to Postgres, half a megabyte at most: each message is a turn of the loop."""
 
 _ESCAPES = str.maketrans({"\\": "\\\\", "\t": "\\t", "\n": "\\n", "\r": "\\r"})
 

@@ -18,8 +18,8 @@ from indexer.domain.logs import WORD, Kind, Logs
 from indexer.domain.units import Address
 from indexer.store.database import Row
 
-PIECES_AT_ONCE = 10
-"""Rows of one message to Postgres."""
+PIECES_AT_ONCE = 40
+"""Blocks' rows of one message to Postgres: each message is a turn of the loop."""
 MOST_KNOWN = 100_000
 """Kinds of log whose fields are remembered."""
 
