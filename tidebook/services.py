@@ -72,6 +72,7 @@ async def _write(
         await (scout.begin() if is_long else scout.close())
         # loaded while the scout loads what it needs
         from indexer.ground import follow_whatever_comes
+        from indexer.store.errors import SchemaMissing
         from indexer.store.providers import keep
         from indexer.store.writer import open_store
         from tidebook.comparison import comparing
@@ -83,8 +84,11 @@ async def _write(
             return Follower(node, canon, deployment, mirror.books, cache, scout)
 
         urls = await seat.urls()
-        await ensure_schema(urls.database_url)
-        store = await open_store(urls.database_url, deployment, standing_by, say=warn)
+        try:
+            store = await open_store(urls.database_url, deployment, standing_by, say=warn)
+        except SchemaMissing:
+            await ensure_schema(urls.database_url)
+            store = await open_store(urls.database_url, deployment, standing_by, say=warn)
         opened.push_async_callback(store.close)
         progress = opened.enter_context(BlockProgress("indexing"))
         told = await opened.enter_async_context(

@@ -27,7 +27,8 @@ from indexer.domain.logs import Logs, pack
 from indexer.domain.step import Advance
 from indexer.domain.units import Address
 
-FIRST_RANGE_BLOCKS = 100
+FIRST_RANGE_BLOCKS = 25
+"""Few, for everybody waits for them; they tell how many the next should be."""
 MAX_RANGE_BLOCKS = 10_000
 AIM_LOGS = 2_500
 """Logs a range should bring: enough to be worth a request, few enough to hold some in memory."""
