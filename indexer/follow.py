@@ -23,6 +23,9 @@ from indexer.store.page import Page
 from indexer.store.past import Part, Past
 from indexer.store.writer import Store
 
+EVENTS_A_TURN = 150
+"""Events of the past between two turns of the loop, about a millisecond; a block counts as one."""
+
 Told = list[tuple[Step, Sequence[AnyEvent]]]
 """Steps, and the events of each."""
 
@@ -133,13 +136,16 @@ def fold(mirror: Mirror, memory: Memory, told: Told) -> Iterator[tuple[Step, Cha
 
 
 async def fold_past(mirror: Mirror, memory: Memory, told: Told) -> Page:
-    """Fold finalized blocks, and let others run between two: the page before is being written."""
-    page = Page()
+    """Fold finalized blocks, and let others run now and then: the page before is being written."""
+    page, seen = Page(), 0
     for step, change in fold(mirror, memory, told):
         assert isinstance(step, Read), f"{step} is not of the past"
         assert isinstance(change, Applied), f"{step} applied nothing"
         page.add(step, change)
-        await asyncio.sleep(0)
+        seen += 1 + len(step.events)
+        if seen >= EVENTS_A_TURN:
+            seen = 0
+            await asyncio.sleep(0)
     return page
 
 

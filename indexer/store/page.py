@@ -5,8 +5,6 @@ turn to be sent, as many as are under way cost more to find again, and to give b
 What it left of the records is rendered only where a transaction ends, for most are touched again.
 """
 
-from typing import Any
-
 from sqlalchemy import Table
 
 from indexer.domain.change import Applied, Unsaved
@@ -15,8 +13,6 @@ from indexer.store import tables
 from indexer.store.batch import CURRENT, KEYS, Batch
 from indexer.store.copy import Lines
 from indexer.store.log_rows import Packed
-
-Key = tuple[Any, ...]
 
 
 class Page:
