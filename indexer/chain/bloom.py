@@ -60,9 +60,9 @@ def unexplained(bloom: int, logs: Iterable[Log]) -> int:
 
 def foreign(bloom: int, logs: Iterable[Log]) -> Log | None:
     """A log that a block with this bloom cannot have, by its address or its kind of event."""
-    for log in logs:
-        if not promises(bloom, log.address):
-            return log
-        if log.topics and not promises(bloom, log.topics[0]):
-            return log
-    return None
+    first: dict[str, Log] = {}
+    for log in logs:  # hundreds, of a few contracts and kinds
+        first.setdefault(log.address, log)
+        if log.topics:
+            first.setdefault(log.topics[0], log)
+    return next((log for word, log in first.items() if not promises(bloom, word)), None)

@@ -204,7 +204,8 @@ class Postgres:
         await self._connection.gather(Part("update", tables.blocks, _PROMOTE, (number, finality)))
 
     async def set_channels(self, newest: Mapping[str, int]) -> None:
-        values = list(newest), list(newest.values())
+        # as texts: asyncpg asks of every member of a list whether it is a list
+        values = "\n".join(newest), f"{{{','.join(map(str, newest.values()))}}}"
         part = Part("insert", tables.channels, _SET_CHANNELS, values)
         await self._connection.gather(part)
 
@@ -263,7 +264,8 @@ def _insertion(table: Table, rows: Sequence[object], *, replace: bool) -> Part:
 
 
 _SET_CHANNELS = (
-    "insert into tidebook.channels select * from unnest($1::text[], $2::bigint[])"
+    "insert into tidebook.channels"
+    " select * from unnest(string_to_array($1::text, E'\\n'), $2::text::bigint[])"
     " on conflict (channel) do update set seq = excluded.seq"
 )
 _PROMOTE = (
