@@ -139,7 +139,8 @@ async def _fetched(node: Source, watch: Watch, start: Block, until: int) -> Asyn
                 coming.append(_Range(first, planned, frozenset(watch.markets), task))
             one = coming[0]
             found = await one.task
-            if watch.markets - one.known - watch.created(found):
+            new = watch.markets - one.known
+            if new and new - watch.created(found):
                 # announced by a range before it, while this one was on its way
                 one.known = frozenset(watch.markets)
                 one.task = asyncio.create_task(_range(node, watch, one.first, one.last))

@@ -76,8 +76,11 @@ class Logs(msgspec.Struct, frozen=True, array_like=True):
 
     def of(self, address: Address, topic0: str) -> list[Log]:
         """Those that a contract told of with a topic0."""
-        kinds = {at for at, kind in enumerate(self.kinds) if kind[:2] == (address, topic0)}
-        return [self.log(at) for at, kind in enumerate(self.of_kind) if kind in kinds]
+        kinds = enumerate(self.kinds)
+        wanted = {at for at, (who, first, _) in kinds if first == topic0 and who == address}
+        if not wanted:
+            return []
+        return [self.log(at) for at, kind in enumerate(self.of_kind) if kind in wanted]
 
 
 def pack(block: Block, logs: Iterable[Log]) -> Logs:
