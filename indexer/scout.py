@@ -1,7 +1,7 @@
 """A process beside the writer's that reads the past ahead of it, while there is much of it.
 
-    scout:   nodes or log cache -> checked ranges -> decoded, rows of `events` packed   ┐ a core
-    writer:                                      folded -> rows -> Postgres             ┘ another
+    scout:   nodes or log cache -> checked ranges -> packed, decoded -> rows of `logs`   ┐ a core
+    writer:                                      folded -> rows -> Postgres              ┘ another
 
 Nothing depends on it: it begins where the writer stands, what it tells is what the writer would
 have read itself, and when it ends, for whatever reason, the writer goes on alone from there and
