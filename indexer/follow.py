@@ -85,9 +85,10 @@ async def follow(
                     tx.receive(step for step, _ in told)
                     await tx.flush_facts()
                     await tx.recall(memory, *_named(told))
+                    last = told[-1][0] if run[-1] is batch[-1] else None
                     for step, change in fold(mirror, memory, told):
                         await tx.record(step, change)
-                        await tx.flush_facts()
+                        await (tx.flush_rows() if step is last else tx.flush_facts())
                         tx.enqueue(wire.encode(change, mirror.head))
                 await tx.move_cursor(canon, node_head=steps.node_head, live=live)
                 await tx.save(store.checkpoint(mirror, canon))

@@ -59,10 +59,10 @@ class Transaction:
             case Applied():
                 self._batch.add(change, undo=True)
             case Rewound():
-                await self._flush_rows()
+                await self._flush_all()
                 await self._rewind(change)
             case Settled():
-                await self._flush_rows()
+                await self._flush_all()
                 await self._settle(change)
             case _:
                 assert_never(change)
@@ -123,7 +123,7 @@ class Transaction:
 
     async def flush(self) -> None:
         """Send everything gathered; called by Store.transaction before it commits."""
-        await self._flush_rows()
+        await self._flush_all()
         if self._outbox:
             await self._database.append(tables.outbox, self._outbox)
             await self._database.set_channels({row.channel: row.seq for row in self._outbox})
@@ -147,7 +147,7 @@ class Transaction:
             self._batch.set(applied.deltas.inverse())
         row = RollbackRow.of(ancestor, head.ref, change.depth)
         await self._database.append(tables.rollbacks, [row])
-        await self._flush_rows()
+        await self._flush_all()
 
     async def _settle(self, change: Settled) -> None:
         number = change.block.number
@@ -161,35 +161,51 @@ class Transaction:
 
     async def flush_facts(self) -> None:
         """Send the facts gathered, and work on: records wait, for later blocks may touch them."""
+        if await self._gather_facts():
+            await self._database.forward()
+
+    async def flush_rows(self) -> None:
+        """Send facts and records: no block comes that may touch them."""
+        facts, records = await self._gather_facts(), await self._gather_records()
+        if facts or records:
+            await self._database.forward()
+
+    async def _gather_facts(self) -> bool:
+        """Whether there are any."""
         batch = self._batch
+        if self._blocks:
+            await self._database.upsert(tables.blocks, self._blocks)
+            self._blocks = Lines(tables.blocks)
         if batch.blocks:
             await self._database.upsert(tables.blocks, batch.blocks)
             batch.blocks.clear()
         found = batch.facts().items()
-        facts = {table: rows for table, rows in found if rows and table is not tables.undo}
-        for table, rows in facts.items():
+        facts = [(table, rows) for table, rows in found if rows and table is not tables.undo]
+        for table, rows in facts:
             await self._database.append(table, rows)
             rows.clear()
-        if facts:
-            await self._database.forward()
+        return bool(facts)
 
-    async def _flush_rows(self) -> None:
-        batch = self._batch
-        if self._blocks:
-            await self._database.upsert(tables.blocks, self._blocks)
-        await self.flush_facts()
-        for kind, images in batch.current.items():
-            table, gone = CURRENT[kind], [key for key, image in images.items() if image is None]
+    async def _gather_records(self) -> bool:
+        """Whether there are any."""
+        touched = [
+            (CURRENT[kind], images) for kind, images in self._batch.current.items() if images
+        ]
+        for table, images in touched:
+            gone = [key for key, image in images.items() if image is None]
             kept: list[Any] = [image for image in images.values() if image is not None]
             if gone:
                 await self._database.delete(table, gone)
             if kept:
                 await self._database.upsert(table, kept)
-        await self._database.forward()
-        if batch.undo:  # packed while Postgres has the records
-            await self._database.append(tables.undo, batch.undo)
-        self._blocks = Lines(tables.blocks)
-        batch.clear()
+            images.clear()
+        return bool(touched)
+
+    async def _flush_all(self) -> None:
+        await self.flush_rows()
+        if self._batch.undo:  # packed while Postgres has the records
+            await self._database.append(tables.undo, self._batch.undo)
+        self._batch.clear()
 
 
 class RollbackRow(msgspec.Struct):
