@@ -23,8 +23,10 @@ from indexer.store.page import Page
 from indexer.store.past import Part, Past
 from indexer.store.writer import Store
 
-EVENTS_A_TURN = 150
-"""Events of the past between two turns of the loop, about a millisecond; a block counts as one."""
+EVENTS_A_TURN = 50
+"""Events of the past between two turns of the loop, a third of a millisecond; a block is one more.
+
+Sending takes many turns: with longer ones Postgres waits for the fold."""
 
 Told = list[tuple[Step, Sequence[AnyEvent]]]
 """Steps, and the events of each."""

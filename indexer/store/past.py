@@ -33,11 +33,11 @@ COMMIT_EVENTS = 50_000
 COMMIT_S = 2.0
 """Age at which a transaction is committed with fewer, also if the source is slow."""
 
-PAGE_EVENTS = 5_000
-"""Events worth sending: a COPY for each table has its price."""
+PAGE_EVENTS = 12_500
+"""Events worth sending: a COPY for each table takes some turns of a loop that the fold shares."""
 COMMITS_BETWEEN_COLLECTIONS = 10
 """A million events make few cycles; looking for them costs what is alive."""
-PARTS_AHEAD = 4
+PARTS_AHEAD = 2
 """Folded parts that may wait while one is written: a commit keeps nobody from folding on."""
 
 Told = Callable[[Canon, int, int, int], None]
