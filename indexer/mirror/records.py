@@ -39,12 +39,9 @@ class Records(Generic[K, R]):
 
     def touch(self, key: K) -> R:
         """The record, to be changed. KeyError if there is none."""
-        row = self.rows[key]
-        if self.final:
-            self._touched[key] = row
-        elif key not in self._touched:
-            self._touched[key] = row
-            self._before[key] = _image(row)
+        row = self.find(key)
+        if row is None:
+            raise KeyError(key)
         return row
 
     def find(self, key: K) -> R | None:

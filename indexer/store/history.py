@@ -28,8 +28,12 @@ async def refold(
     """
     async with connection.transaction(isolation="repeatable_read", readonly=True):
         tokens = [Token(**row) for row in await connection.fetch(_TOKENS)]
+        folded = 0
         async for row in connection.cursor(_BLOCKS, last, prefetch=BLOCKS_AT_ONCE):
             yield fold(mirror, whole(row), tokens)
+            folded += 1
+            if folded % BLOCKS_AT_ONCE == 0:
+                mirror.take_unsaved()  # nobody saves it, and it would grow with the chain
 
 
 def whole(row: Row) -> WholeBlock:
