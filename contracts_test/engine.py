@@ -1,7 +1,7 @@
 """What the devnet asks of an EVM: build blocks, answer calls, edit state. Nothing about RPC.
 
-py-evm is archived upstream, so nothing outside `pyevm.py` may know it. Another engine takes its
-place by implementing `Engine`; state is named by its root, blocks are values.
+py-evm is archived upstream, so nothing outside `pyevm.py` and `pyevm_txs.py` may know it. Another
+engine takes its place by implementing `Engine`; state is named by its root, blocks are values.
 """
 
 from __future__ import annotations

@@ -1,10 +1,10 @@
-"""`Engine` on py-evm. The only module that imports it.
+"""`Engine` on py-evm. Only this module and pyevm_txs.py import it.
 
 Blocks are assembled here rather than by py-evm's chain: canonical order, side chains and history
 are the node's affair, and a block needs its parent's state root and nothing else of it.
 """
 # py-evm tells addresses, hashes and bytes apart by NewTypes, and exports without __all__; our
-# `Engine` has bytes, and this is the one place where the two meet.
+# `Engine` has bytes, and here the two meet.
 # mypy: disable-error-code="arg-type, attr-defined, assignment, import-untyped, union-attr"
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from collections.abc import Iterable, Mapping, Sequence, Set
 from typing import Any
 
 import rlp
-from eth.abc import ComputationAPI, SignedTransactionAPI
+from eth.abc import ComputationAPI
 from eth.constants import CREATE_CONTRACT_ADDRESS, EMPTY_UNCLE_HASH
 from eth.db.atomic import AtomicDB
 from eth.db.backends.memory import MemoryDB
@@ -24,12 +24,10 @@ from eth.vm.forks.cancun.transaction_context import CancunTransactionContext
 from eth.vm.forks.prague import PragueVM
 from eth.vm.forks.prague.blocks import PragueBlockHeader
 from eth.vm.forks.prague.state import PragueState
-from eth.vm.forks.prague.transactions import PragueTransactionBuilder
 from eth.vm.interrupt import EVMMissingData
 from eth.vm.message import Message
 from eth_bloom import BloomFilter
 from eth_hash.auto import keccak
-from eth_keys import keys
 from eth_utils import ValidationError
 
 from contracts_test.engine import (
@@ -45,31 +43,26 @@ from contracts_test.engine import (
     Receipt,
     StatePruned,
     Tx,
-    TxFields,
 )
 from contracts_test.intrinsic import floor_gas, intrinsic_gas
+from contracts_test.pyevm_txs import Transactions
 from contracts_test.sweep import reachable
 
 EMPTY_ROOT = keccak(rlp.encode(b""))
 _PRECOMPILES = tuple(n.to_bytes(20, "big") for n in range(1, 11))
 
 
-class PyEvmEngine:
+class PyEvmEngine(Transactions):
     """Prague rules, state in memory."""
 
     fork = "prague"
 
     def __init__(self, chain_id: int) -> None:
-        self._chain_id = chain_id
+        super().__init__(chain_id)
         self._nodes: dict[bytes, bytes] = {}
         self._db = AtomicDB(MemoryDB(self._nodes))
         self._vm = PragueVM(_Chainless(self._db), self._db, self, None)
         self._reader: tuple[bytes, PragueState] | None = None
-
-    @property
-    def chain_id(self) -> int:
-        """Asked by py-evm, which takes this object for its chain context."""
-        return self._chain_id
 
     # ---------------------------------------------------------------------------------- blocks
 
@@ -102,7 +95,7 @@ class PyEvmEngine:
                 postponed.append(tx)
                 continue
             try:
-                native = self._native(tx)
+                native = self.native(tx)
                 vm.validate_transaction_against_header(header, native)
                 state.lock_changes()
                 computation = state.apply_transaction(native)
@@ -130,7 +123,7 @@ class PyEvmEngine:
         gas_used: int,
         natives: Sequence[Any] = (),
     ) -> Block:
-        tx_root, _ = make_trie_root_and_nodes([self._native(tx) for tx in txs])
+        tx_root, _ = make_trie_root_and_nodes([self.native(tx) for tx in txs])
         receipt_root, _ = make_trie_root_and_nodes(natives)
         bloom = 0
         for receipt in receipts:
@@ -227,74 +220,6 @@ class PyEvmEngine:
             gas_spent=max(spent, used),
         )
 
-    # ---------------------------------------------------------------------------- transactions
-
-    def decode(self, raw: bytes) -> Tx:
-        try:
-            native = PragueTransactionBuilder.decode(raw)
-            native.check_signature_validity()
-            sender = bytes(native.sender)
-        except Exception as error:  # py-evm, rlp and eth-keys each raise their own kinds
-            raise InvalidTransaction("Failed to decode transaction") from error
-        chain_id = native.chain_id
-        if chain_id is not None and chain_id != self._chain_id:
-            raise InvalidTransaction(f"invalid chain id for signer: {chain_id}")
-        return _tx(native, sender)
-
-    def encode(self, tx: Tx) -> bytes:
-        return tx.native if isinstance(tx.native, bytes) else bytes(tx.native.encode())
-
-    def sign(self, fields: TxFields, key: bytes) -> Tx:
-        private_key = keys.PrivateKey(key)
-        native = self._unsigned(fields).as_signed_transaction(private_key, chain_id=self._chain_id)
-        return _tx(native, private_key.public_key.to_canonical_address())
-
-    def _native(self, tx: Tx) -> Any:
-        """py-evm's object of a transaction; one that comes back from history has only its bytes."""
-        if not isinstance(tx.native, bytes):
-            return tx.native
-        native = PragueTransactionBuilder.decode(tx.native)
-        native.__dict__["sender"] = tx.sender
-        return native
-
-    def impersonate(self, fields: TxFields, sender: bytes) -> Tx:
-        # Signed by a key made of the address, so that equal fields of two senders differ in hash.
-        native = self._unsigned(fields).as_signed_transaction(
-            keys.PrivateKey(keccak(b"impersonated" + sender)), chain_id=self._chain_id
-        )
-        native.__dict__["sender"] = sender  # fills the cached property that would recover the key
-        return _tx(native, sender)
-
-    def _unsigned(self, fields: TxFields) -> Any:
-        to = fields.to or CREATE_CONTRACT_ADDRESS
-        common: dict[str, Any] = {
-            "nonce": fields.nonce,
-            "gas": fields.gas,
-            "to": to,
-            "value": fields.value,
-            "data": fields.data,
-        }
-        builder = PragueTransactionBuilder
-        try:
-            if fields.gas_price is None:
-                return builder.new_unsigned_dynamic_fee_transaction(
-                    chain_id=self._chain_id,
-                    max_priority_fee_per_gas=fields.max_priority_fee_per_gas,
-                    max_fee_per_gas=fields.max_fee_per_gas,
-                    access_list=fields.access_list,
-                    **common,
-                )
-            if fields.access_list:
-                return builder.new_unsigned_access_list_transaction(
-                    chain_id=self._chain_id,
-                    gas_price=fields.gas_price,
-                    access_list=fields.access_list,
-                    **common,
-                )
-            return builder.create_unsigned_transaction(gas_price=fields.gas_price, **common)
-        except ValidationError as error:
-            raise InvalidTransaction(str(error)) from error
-
     # ----------------------------------------------------------------------------------- state
 
     def account(self, root: bytes, address: bytes) -> Account:
@@ -346,7 +271,7 @@ class PyEvmEngine:
             mix_hash=env.mix_hash,
             gas_limit=env.gas_limit,
             prev_hashes=env.ancestors,
-            chain_id=self._chain_id,
+            chain_id=self.chain_id,
             base_fee_per_gas=env.base_fee,
             excess_blob_gas=0,
         )
@@ -412,30 +337,6 @@ def _receipt(
         ),
         contract_address=computation.msg.storage_address if tx.to is None else None,
         gas_price=tx.price_at(base_fee),
-    )
-
-
-def _tx(native: SignedTransactionAPI, sender: bytes) -> Tx:
-    kind: int = native.type_id or 0
-    typed = native._inner if kind else native
-    return Tx(
-        hash=bytes(native.hash),
-        type=kind,
-        sender=sender,
-        nonce=native.nonce,
-        to=bytes(native.to) or None,
-        value=native.value,
-        gas=native.gas,
-        gas_price=native.gas_price if kind < 2 else 0,
-        max_fee_per_gas=native.max_fee_per_gas,
-        max_priority_fee_per_gas=native.max_priority_fee_per_gas,
-        data=native.data,
-        chain_id=native.chain_id,
-        access_list=tuple((bytes(a), tuple(slots)) for a, slots in native.access_list),
-        v=native.y_parity if kind else typed.v,
-        r=native.r,
-        s=native.s,
-        native=native,
     )
 
 
