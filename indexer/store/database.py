@@ -4,14 +4,17 @@
 operation can fail, for tests that need thousands of lives of a writer.
 """
 
+from __future__ import annotations
+
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
-from sqlalchemy import Index, Table
+if TYPE_CHECKING:
+    from sqlalchemy import Index, Table
 
-from indexer.domain.block import BlockRef, Promotion
-from indexer.domain.units import Address
+    from indexer.domain.block import BlockRef, Promotion
+    from indexer.domain.units import Address
 
 
 class Row(Protocol):
