@@ -41,6 +41,8 @@ class Units(TypeDecorator[int]):
         return None if value is None else int(value)
 
 
+WORDS = {"words": True}
+"""Marks text of our own: words of lower case, nothing that JSON or a COPY would escape."""
 FREE_TEXT = {"escape": True}
 """Marks text that comes from the chain: a symbol may hold anything."""
 JSON_TEXT = {"escape": True, "one line": True}

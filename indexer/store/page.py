@@ -47,11 +47,11 @@ class Page:
         """The blocks of another page, which follow."""
         if self.first is None:
             self.first = later.first
-        self.blocks.lines += later.blocks.lines
+        self.blocks.extend(later.blocks)
         self.logs.extend(later.logs)
         for table, lines in later.facts.items():
             if table in self.facts:
-                self.facts[table].lines += lines.lines
+                self.facts[table].extend(lines)
             else:
                 self.facts[table] = lines
 
@@ -67,6 +67,6 @@ class LastPage:
         for kind, records in unsaved.records.items():
             old = records
             if kind == "orders":
-                self.placed.add(order for order in records if order.placed_block >= first)
+                self.placed.add([order for order in records if order.placed_block >= first])
                 old = [order for order in records if order.placed_block < first]
             self.changed[CURRENT[kind]].add(old)

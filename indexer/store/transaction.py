@@ -70,7 +70,7 @@ class Transaction:
     async def write(self, page: Page) -> None:
         """Finalized blocks: facts are sent, headers wait for more."""
         self._count(page.logs.events)
-        self._blocks.lines += page.blocks.lines
+        self._blocks.extend(page.blocks)
         await self._database.append(tables.logs, page.logs)
         for table, lines in page.facts.items():
             await self._database.append(table, lines)

@@ -1,18 +1,20 @@
 """Rows as COPY writes them come back as they were, whatever a chain says."""
 
+import re
 from io import BytesIO
 from types import SimpleNamespace
-from typing import Any
+from typing import Any, get_args
 
 import pytest
 from msgspec.structs import asdict, astuple
 
 from indexer.domain.balance import Balance
 from indexer.domain.block import Finality
-from indexer.domain.change import Deltas
+from indexer.domain.change import Deltas, OrderChange, OrderChangeKind
 from indexer.domain.market import Token
-from indexer.domain.order import Trade
-from indexer.domain.units import Address, Amount, Hash
+from indexer.domain.order import OrderStatus, OrderType, Side, TimeInForce, Trade
+from indexer.domain.units import Address, Amount, Hash, Price, Quantity
+from indexer.mirror.audit import INCOMPLETE
 from indexer.store import postgres, tables
 from indexer.store.batch import UndoRow
 from indexer.store.batch import _BlockRow as BlockRow
@@ -168,14 +170,67 @@ def test_rendered_rows_read_as_the_records_they_were() -> None:
     """As the database's double reads them, and whoever names a row that was rejected."""
     record = Balance(ADDRESS, ADDRESS, Amount(2**256), Amount(0), Amount(1), Amount(-1), 7, 8)
     token = Token(ADDRESS, "a\tb\\c\nd\re", "\\N", 18)
-    for table, one in ((tables.balances, record), (tables.tokens, token)):
+    tx = Hash("0x" + "0f" * 32)
+    placed = OrderChange(ADDRESS, 7, ADDRESS, 1, 0, 2, tx, "placed", "open", Quantity(0), Amount(0))
+    fill = (Price(5), Quantity(2**70), Amount(4), None, False)
+    filled = OrderChange(
+        ADDRESS,
+        7,
+        ADDRESS,
+        1,
+        1,
+        3,
+        tx,
+        "traded",
+        "partially_filled",
+        Quantity(1),
+        Amount(2),
+        *fill,
+    )
+    for table, ones in (
+        (tables.balances, [record]),
+        (tables.tokens, [token]),
+        (tables.order_changes, [placed, filled]),
+    ):
         rendered = Lines(table)
-        rendered.add([one])
-        assert len(rendered) == 1
-        assert {name: getattr(rendered[0], name) for name in columns(table)} == asdict(one)
+        rendered.add(ones)
+        assert len(rendered) == len(ones)
+        for found, one in zip(rendered, ones, strict=True):
+            assert {name: getattr(found, name) for name in columns(table)} == asdict(one)
     outbox, divergences = Lines(tables.outbox), Lines(tables.divergences)
     outbox.add([OutboxRow(1, "trades", "a", 7, '{"a":"\\\\"}', 0)])
     divergences.add([DivergenceRow("0x01", 1, 2, "0x02", 3, "trade", None, '{"a":"\\\\"}')])
     (message,), (divergence,) = outbox, divergences
     assert (message.seq, message.message) == (1, '{"a":"\\\\"}')
     assert (divergence.tx, divergence.expected, divergence.found) == ("0x02", None, '{"a":"\\\\"}')
+
+
+def test_what_is_marked_as_words_needs_no_escape() -> None:
+    """Rows of words and numbers are written as JSON whose marks are taken off."""
+    said = {
+        *(
+            word
+            for words in (Side, OrderType, TimeInForce, OrderStatus)
+            for word in get_args(words)
+        ),
+        *(word for words in (OrderChangeKind, Finality) for word in get_args(words)),
+        INCOMPLETE,
+    }
+    assert [word for word in said if not re.fullmatch("[a-z_ ]+", word)] == []
+
+
+async def test_many_rows_go_in_pieces(database_url: str) -> None:
+    """Trades with and without what may be absent, more than are rendered at once."""
+    rows = [trade(at, maker_fee=None if at % 2 else at, verified=None) for at in range(2_001)]
+    rendered = Lines(tables.trades)
+    rendered.add(rows)
+    assert len(rendered.pieces) > 1
+    database = Postgres(await postgres.connect(database_url))
+    try:
+        async with database.transaction():
+            await database.append(tables.trades, rendered)
+        found = await database.read(tables.trades, columns(tables.trades), order=("log_index",))
+    finally:
+        await database.close()
+    written = [{name: getattr(row, name) for name in columns(tables.trades)} for row in rows]
+    assert [dict(row) for row in found] == written
