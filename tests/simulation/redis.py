@@ -88,13 +88,17 @@ class Redis:
         self._positions.append(dict(self.position))
         self.writes += 1
 
-    def xadd(self, key: str, seq: int, message: str, maxlen: int) -> None:
+    def xadd(self, key: str, seq: int, message: str) -> None:
         stream = self.streams.setdefault(key, [])
         if stream and seq <= stream[-1][0]:
             raise ResponseError("The ID specified in XADD is equal or smaller than the target's")
         known = self._told.setdefault((self.position.get(b"epoch"), seq), message)
         assert known == message, f"seq {seq} was {known}, and is {message} now"
         stream.append((seq, message))
+        self.writes += 1
+
+    def xtrim(self, key: str, maxlen: int) -> None:
+        stream = self.streams[key]
         gone = stream[: -min(maxlen, self.longest)]
         self.trimmed = self.trimmed or bool(gone)
         del stream[: len(gone)]
@@ -162,9 +166,10 @@ class Script:
                 raise ResponseError("OOM command not allowed when used memory > 'maxmemory'.")
             case b"HSET", fields:
                 return redis.set(at, dict(zip(fields[::2], fields[1::2], strict=True)))
-            case b"XADD", (b"MAXLEN", b"~", most, id_, b"m", message):
-                seq = int(id_.removesuffix(b"-0"))
-                return redis.xadd(at, seq, message.decode(), int(most))
+            case b"XADD", (id_, b"m", message):
+                return redis.xadd(at, int(id_.removesuffix(b"-0")), message.decode())
+            case b"XTRIM", (b"MAXLEN", b"~", most):
+                return redis.xtrim(at, int(most))
             case _:
                 raise AssertionError(f"{command!r} {words} is not expected of the relay")
 

@@ -19,6 +19,8 @@ from indexer.wire import STREAMS, stream_key
 from tests.store.chains import Chain, messages, play
 
 CHAIN_ID = 31337
+A_NODE = 100
+"""Entries of a stream that Redis keeps, and drops, together."""
 
 
 @pytest.fixture(scope="module")
@@ -200,6 +202,32 @@ async def test_an_outbox_trimmed_past_the_relay_is_told_from_what_is_kept(
             return [seq for seq, _ in await entries(streams)] == [seq for seq, _ in wanted]
 
         await until(replaced)
+
+
+async def test_a_stream_keeps_the_newest_messages_up_to_its_limit(
+    chain: Chain,
+    database_url: str,
+    redis_url: str,
+    streams: "redis.Redis",
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    most = 40
+    monkeypatch.setattr(relay_module, "STREAM_MAX_MESSAGES", most)
+    await play(database_url, chain, chain.to(0, 190))
+    wanted = await outbox(database_url)
+
+    async def told() -> bool:
+        return [(seq, json.loads(text)) for seq, text in await entries(streams)][-1:] == wanted[-1:]
+
+    async with relaying(database_url, redis_url):
+        await until(told)
+    found = [(seq, json.loads(text)) for seq, text in await entries(streams)]
+    assert len(found) < len(wanted)
+    for stream in STREAMS:
+        kept = [one for one in found if one[1]["stream"] == stream]
+        all_ = [one for one in wanted if one[1]["stream"] == stream]
+        assert min(most, len(all_)) <= len(kept) < most + A_NODE
+        assert kept == all_[-len(kept) :]
 
 
 async def test_the_streams_of_another_history_go(
