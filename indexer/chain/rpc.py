@@ -11,8 +11,9 @@ from collections import Counter
 from collections.abc import Sequence
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
+from functools import cache
 from random import Random
-from typing import Any, Protocol, TypeVar
+from typing import Any, Generic, Protocol, TypeVar
 
 import aiohttp
 import msgspec
@@ -69,6 +70,14 @@ class _Answer(msgspec.Struct, frozen=True):
     error: _Failure | None = None
     method: str | None = None
     params: msgspec.Raw = _NULL
+
+
+class _Told(msgspec.Struct, Generic[T], frozen=True):
+    """An answer whose result is of the type that was asked for, parsed with the rest in one go."""
+
+    id: int | str | None = None
+    result: T | None = None
+    error: _Failure | None = None
 
 
 class _Notice(msgspec.Struct, frozen=True):
@@ -144,7 +153,7 @@ class Rpc:
 
     async def find_all(self, type_: type[T], calls: Sequence[Call]) -> list[T | None]:
         """Several requests in one, whose results may be null."""
-        answers = await self._request(calls)
+        answers = await self._request(type_, calls)
         return [
             _result(type_, method, answer)
             for (method, _), answer in zip(calls, answers, strict=True)
@@ -153,7 +162,7 @@ class Rpc:
     async def close(self) -> None:
         await self._transport.close()
 
-    async def _request(self, calls: Sequence[Call]) -> list[_Answer]:
+    async def _request(self, type_: type[T], calls: Sequence[Call]) -> list[_Told[T] | _Answer]:
         if not calls:
             return []
         ids = [next(self._ids) for _ in calls]
@@ -169,7 +178,7 @@ class Rpc:
             try:
                 async with asyncio.timeout(patience.request_s):
                     text = await self._transport.send(body, ids)
-                return _match(ids, text)
+                return _match(type_, ids, text)
             except (aiohttp.ClientError, OSError, Busy, msgspec.MsgspecError) as error:
                 kind, reason, asked_s = _fault(error, patience)
             self.faults[kind] += 1
@@ -321,10 +330,17 @@ async def connect(url: str) -> Transport:
     return await WebsocketTransport.open(url) if url.startswith("ws") else HttpTransport(url)
 
 
-def _match(ids: Sequence[int], text: bytes) -> list[_Answer]:
-    """The answers by the order of the requests; a node may shuffle a batch."""
-    decoded = msgspec.json.decode(text, type=_Answer | list[_Answer])
-    answers = decoded if isinstance(decoded, list) else [decoded]
+def _match(type_: Any, ids: Sequence[int], text: bytes) -> list[_Told[Any] | _Answer]:
+    """The answers by the order of the requests; a node may shuffle a batch.
+
+    Parsed as `type_`, unless one of them is of another shape.
+    """
+    decoded: Any
+    try:
+        decoded = _decoder(type_).decode(text)
+    except msgspec.ValidationError:
+        decoded = msgspec.json.decode(text, type=_Answer | list[_Answer])
+    answers: list[_Told[Any] | _Answer] = decoded if isinstance(decoded, list) else [decoded]
     for answer in answers:
         error = answer.error
         if error is not None and (error.code == 429 or _BUSY.search(error.message)):
@@ -338,10 +354,17 @@ def _match(ids: Sequence[int], text: bytes) -> list[_Answer]:
     return [by_id[id_] for id_ in ids]
 
 
-def _result(type_: type[T], method: str, answer: _Answer) -> T | None:
+@cache
+def _decoder(type_: Any) -> msgspec.json.Decoder[Any]:
+    return msgspec.json.Decoder(_Told[type_] | list[_Told[type_]])
+
+
+def _result(type_: type[T], method: str, answer: _Told[T] | _Answer) -> T | None:
     if answer.error is not None:
         failure = answer.error
         raise RpcError(method, failure.code, failure.message, bytes(failure.data).decode())
+    if isinstance(answer, _Told):
+        return answer.result
     if answer.result == _NULL:
         return None
     try:
