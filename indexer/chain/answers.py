@@ -1,34 +1,55 @@
 """What answers to eth_getLogs say together: the logs in the chain's order, each once."""
 
 from collections.abc import Iterable, Sequence
-from itertools import islice
-from operator import lt
+from itertools import groupby, islice
+from operator import attrgetter, ge
 
 from indexer.chain.errors import BadAnswer
 from indexer.domain.log import Log
 
+Told = list[list[Log]]
+"""Logs as a node tells them, those of each block by themselves. None of them is empty."""
+
 
 def together(answers: Sequence[Sequence[Log]]) -> list[Log]:
-    """All logs of some answers, which may overlap. Raises BadAnswer where they differ.
+    """All logs of some answers, which may overlap. Raises BadAnswer where they differ."""
+    return [log for logs in by_block(answers) for log in logs]
+
+
+def by_block(answers: Sequence[Sequence[Log]]) -> Told:
+    """The same logs, block by block.
 
     What is in order already, as most nodes' answers are, is found to be so and left alone.
     """
-    if len(answers) == 1 and _is_in_order(answers[0]):
-        return list(answers[0])
-    return _merged(answers)
+    found = _in_order(answers[0]) if len(answers) == 1 else None
+    return [list(its) for _, its in groupby(_merged(answers), _height)] if found is None else found
+
+
+def _in_order(logs: Sequence[Log]) -> Told | None:
+    """The logs, if each comes after the one before it. None also for numbers that are none."""
+    found, before = [], -1
+    try:
+        for number, those in groupby(logs, _NUMBER):
+            its, height = list(those), int(number, 16)
+            index = [int(log.log_index, 16) for log in its]
+            if height <= before or any(map(ge, index, islice(index, 1, None))):
+                return None
+            before = height
+            found.append(its)
+    except ValueError:
+        return None
+    return found
+
+
+_NUMBER = attrgetter("block_number")
+
+
+def _height(log: Log) -> int:
+    return as_number("eth_getLogs", log.block_number)
 
 
 def _place(log: Log) -> tuple[int, int]:
-    return as_number("eth_getLogs", log.block_number), as_number("eth_getLogs", log.log_index)
-
-
-def _is_in_order(logs: Sequence[Log]) -> bool:
-    """Whether each log comes after the one before it. False also for numbers that are none."""
-    try:
-        places = [(int(log.block_number, 16), int(log.log_index, 16)) for log in logs]
-    except ValueError:
-        return False
-    return all(map(lt, places, islice(places, 1, None)))
+    return _height(log), as_number("eth_getLogs", log.log_index)
 
 
 def _merged(answers: Iterable[Iterable[Log]]) -> list[Log]:
@@ -44,12 +65,12 @@ def _merged(answers: Iterable[Iterable[Log]]) -> list[Log]:
     return sorted(found.values(), key=_place)
 
 
-def foreign(logs: Sequence[Log], first: int, last: int) -> Log | None:
+def foreign(told: Told, first: int, last: int) -> Log | None:
     """One of the logs, which are in order, that these blocks cannot have."""
-    for log in (*logs[:1], *logs[-1:]):
-        if not first <= int(log.block_number, 16) <= last:
-            return log
-    return next((log for log in logs if log.removed), None)
+    for logs in (*told[:1], *told[-1:]):
+        if not first <= int(logs[0].block_number, 16) <= last:
+            return logs[0]
+    return next((log for logs in told for log in logs if log.removed), None)
 
 
 def as_number(method: str, text: str) -> int:

@@ -9,12 +9,11 @@ ends must. What a cache on disk has (chain/log_cache.py) is not asked of the nod
 import asyncio
 from collections import deque
 from collections.abc import AsyncIterator, Sequence
-from itertools import groupby
-from operator import attrgetter
 from typing import Any, Protocol
 
 import msgspec
 
+from indexer.chain.answers import Told
 from indexer.chain.errors import BadAnswer, RpcError
 from indexer.chain.headers import unlinked
 from indexer.chain.log_cache import LogCache
@@ -22,7 +21,6 @@ from indexer.chain.proof import LAG_PAUSES_S
 from indexer.chain.source import Source, Watch
 from indexer.chain.tokens import Tokens
 from indexer.domain.block import Block
-from indexer.domain.log import Log
 from indexer.domain.logs import Logs, pack
 from indexer.domain.step import Advance
 from indexer.domain.units import Address
@@ -36,8 +34,6 @@ HEADERS_AT_ONCE = 100
 RANGES_AHEAD = 4
 """Ranges that are fetched while one is folded and another is written."""
 
-Found = list[tuple[Block, list[Log]]]
-
 
 class Headers(Protocol):
     """Who tells headers."""
@@ -50,7 +46,7 @@ class Teller(Headers, Protocol):
 
     async def by_number(self, number: int) -> Block | None: ...
 
-    async def logs_between(self, first: int, last: int, watch: Watch) -> list[Log]: ...
+    async def logs_between(self, first: int, last: int, watch: Watch) -> Told: ...
 
 
 class _Range(msgspec.Struct):
@@ -59,7 +55,7 @@ class _Range(msgspec.Struct):
     first: int
     last: int
     known: frozenset[Address]
-    task: asyncio.Task[Found]
+    task: asyncio.Task[list[Logs]]
 
 
 async def backfill(
@@ -78,12 +74,12 @@ async def backfill(
                 yield kept
             until = cache.gap(start, final.number)
         async for found in _fetched(node, watch, start, until):
-            _require_linked(start, [block for block, _ in found], final)
-            packed = [pack(block, logs) for block, logs in found if logs or block is found[-1][0]]
+            _require_linked(start, [logs.block for logs in found], final)
+            found = [logs for logs in found if logs or logs is found[-1]]
             if cache is not None:
-                await cache.keep(start, packed)
-            start = packed[-1].block
-            yield packed
+                await cache.keep(start, found)
+            start = found[-1].block
+            yield found
     if cache is not None:
         await cache.kept()
 
@@ -125,7 +121,9 @@ async def _cached(cache: LogCache, start: Block) -> AsyncIterator[list[Logs]]:
         await _end(coming)
 
 
-async def _fetched(node: Source, watch: Watch, start: Block, until: int) -> AsyncIterator[Found]:
+async def _fetched(
+    node: Source, watch: Watch, start: Block, until: int
+) -> AsyncIterator[list[Logs]]:
     """What the node tells from `start` on, some ranges ahead of who uses them."""
     size, planned = FIRST_RANGE_BLOCKS, start.number
     coming: deque[_Range] = deque()
@@ -140,14 +138,14 @@ async def _fetched(node: Source, watch: Watch, start: Block, until: int) -> Asyn
             one = coming[0]
             found = await one.task
             new = watch.markets - one.known
-            if new and new - watch.created(found):
+            if new and new - watch.created((logs.block, logs) for logs in found):
                 # announced by a range before it, while this one was on its way
                 one.known = frozenset(watch.markets)
                 one.task = asyncio.create_task(_range(node, watch, one.first, one.last))
                 continue
             coming.popleft()
             is_first = False
-            size = _next_size(one.last - one.first + 1, sum(len(logs) for _, logs in found))
+            size = _next_size(one.last - one.first + 1, sum(map(len, found)))
             yield found
     finally:
         await _end(*(one.task for one in coming))
@@ -165,9 +163,9 @@ async def _end(*tasks: asyncio.Task[Any]) -> None:
     await asyncio.gather(*tasks, return_exceptions=True)
 
 
-async def _range(node: Source, watch: Watch, first: int, last: int) -> Found:
+async def _range(node: Source, watch: Watch, first: int, last: int) -> list[Logs]:
     """One range, in pieces where the node wants it so."""
-    found: Found = []
+    found: list[Logs] = []
     size = last - first + 1
     while first <= last:
         until = min(first + size - 1, last)
@@ -181,7 +179,7 @@ async def _range(node: Source, watch: Watch, first: int, last: int) -> Found:
     return found
 
 
-async def told_between(node: Teller, first: int, last: int, watch: Watch) -> Found:
+async def told_between(node: Teller, first: int, last: int, watch: Watch) -> list[Logs]:
     """A range as a node tells it while it stays on one branch.
 
     The last header, which names the whole branch, is asked for before the logs and behind them: no
@@ -190,37 +188,33 @@ async def told_between(node: Teller, first: int, last: int, watch: Watch) -> Fou
     for pause_s in (*LAG_PAUSES_S, None):
         before = await node.by_number(last)
         found = await with_headers(node, await node.logs_between(first, last, watch), first, last)
-        if found[-1][0] == before:
+        if found[-1].block == before:
             return found
         if pause_s is not None:
             await asyncio.sleep(pause_s)
     raise BadAnswer("eth_getBlockByNumber", f"block {last} as before", "another branch")
 
 
-async def with_headers(node: Headers, logs: list[Log], first: int, last: int) -> Found:
+async def with_headers(node: Headers, told: Told, first: int, last: int) -> list[Logs]:
     """The logs, which are in order, by block; with the first and last, if nothing happened there.
 
     Raises BadAnswer for a node whose headers are not those of its logs: it must be one that told
     both, for two nodes may differ.
     """
-    groups = [(key, list(its_logs)) for key, its_logs in groupby(logs, _BLOCK)]
-    by_number = {int(number, 16): its_logs for (number, _), its_logs in groups}
+    by_number = {int(logs[0].block_number, 16): logs for logs in told}
     for end in (first, last):
         by_number.setdefault(end, [])
     numbers = sorted(by_number)
-    found: Found = []
+    found: list[Block] = []
     for at in range(0, len(numbers), HEADERS_AT_ONCE):
         wanted = numbers[at : at + HEADERS_AT_ONCE]
         blocks = await node.by_numbers(wanted)
         if [block.number for block in blocks] != wanted:
             raise BadAnswer("eth_getBlockByNumber", f"blocks {wanted}", "others, or fewer")
-        found += [(block, by_number[block.number]) for block in blocks]
-    true = {block.number: block for block, _ in found}
-    for (number, hash_), _ in groups:
-        block = true[int(number, 16)]
-        if hash_ != block.hash:
-            raise BadAnswer("eth_getLogs", f"logs of block {block.ref}", f"a log of block {hash_}")
-    return found
-
-
-_BLOCK = attrgetter("block_number", "block_hash")
+        found += blocks
+    for block in found:
+        for log in by_number[block.number]:
+            if log.block_hash != block.hash:
+                expected = f"logs of block {block.ref}"
+                raise BadAnswer("eth_getLogs", expected, f"a log of block {log.block_hash}")
+    return [pack(block, by_number.pop(block.number)) for block in found]

@@ -9,11 +9,12 @@ import asyncio
 import re
 from collections import Counter
 from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
+from itertools import chain
 from random import Random
 
 from indexer.chain import bloom, proof, token_words
-from indexer.chain.answers import as_number, foreign, together
-from indexer.chain.backfill import Found, told_between
+from indexer.chain.answers import Told, as_number, by_block, foreign, together
+from indexer.chain.backfill import told_between
 from indexer.chain.errors import BadAnswer, BlockGone, RpcError, Unreachable, WrongNode
 from indexer.chain.headers import Header, Headers, unlinked
 from indexer.chain.heads import Heads
@@ -25,6 +26,7 @@ from indexer.chain.source import Watch
 from indexer.domain.block import Block, Promotion
 from indexer.domain.deployment import Deployment
 from indexer.domain.log import Log
+from indexer.domain.logs import Logs
 from indexer.domain.market import Token
 from indexer.domain.units import Address, Hash
 
@@ -258,7 +260,7 @@ class Node:
     async def _logs_at(self, block: Block, watch: Watch) -> list[Log]:
         for pause_s in (*LAG_PAUSES_S, None):
             try:
-                logs = await self._logs({"blockHash": block.hash}, watch)
+                logs = together(await self._logs({"blockHash": block.hash}, watch))
                 break
             except RpcError as error:
                 await self.by_hash(block.hash)  # if it is gone, that is the reason
@@ -295,18 +297,19 @@ class Node:
         watch.discover(every_log)
         return [log for log in every_log if watch.wants(log)]
 
-    async def blocks_between(self, first: int, last: int, watch: Watch) -> Found:
+    async def blocks_between(self, first: int, last: int, watch: Watch) -> list[Logs]:
         """Finalized blocks with logs that may concern us, the first and the last, in order."""
         return await told_between(self, first, last, watch)
 
-    async def logs_between(self, first: int, last: int, watch: Watch) -> list[Log]:
+    async def logs_between(self, first: int, last: int, watch: Watch) -> Told:
         """The logs of finalized blocks that may concern us, in as many pieces as the node wants."""
-        found: list[Log] = []
+        found: Told = []
         while first <= last:
             blocks = min(last - first + 1, self._ranges.blocks)
             until = first + blocks - 1
             try:
-                logs = await self._logs({"fromBlock": hex(first), "toBlock": hex(until)}, watch)
+                where = {"fromBlock": hex(first), "toBlock": hex(until)}
+                told = by_block(await self._logs(where, watch))
             except RpcError as error:
                 refused = refusal(error, blocks)
                 if refused is None:
@@ -317,7 +320,7 @@ class Node:
             except Unreachable:
                 self._ranges.halve()  # perhaps it was too much for it: less, the next time
                 raise
-            stray = foreign(logs, first, until)
+            stray = foreign(told, first, until)
             if stray is not None:
                 raise BadAnswer(
                     "eth_getLogs",
@@ -325,21 +328,21 @@ class Node:
                     f"one of block {int(stray.block_number, 16)}",
                 )
             self._ranges.answered(blocks)
-            found += logs
+            found += told
             first = until + 1
         return found
 
-    async def _logs(self, blocks: dict[str, str], watch: Watch) -> list[Log]:
-        """In the chain's order, each once, whatever the node does."""
+    async def _logs(self, blocks: dict[str, str], watch: Watch) -> list[list[Log]]:
+        """Answers that have them together, some perhaps more than once."""
         answers: list[list[Log]] = []
         filters = watch.filters()
         while filters:
             calls = [("eth_getLogs", ({**blocks, **filter_},)) for filter_ in filters]
             told = await self._rpc.batch(list[Log], calls)
             answers += filter(None, told)
-            new = watch.discover(log for logs in told for log in logs)
+            new = watch.discover(chain.from_iterable(told))
             filters = [{"address": sorted(new)}] if new else []
-        return together(answers)
+        return answers
 
     async def token(self, address: Address, at: Block) -> Token:
         """What a token says of itself at a block, or at the head, of a node that has pruned it.

@@ -11,7 +11,6 @@ from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, 
 from random import Random
 from typing import TypeVar
 
-from indexer.chain.backfill import Found
 from indexer.chain.errors import (
     BadAnswer,
     BlockGone,
@@ -32,6 +31,7 @@ from indexer.chain.source import Watch
 from indexer.domain.block import Block
 from indexer.domain.deployment import Deployment
 from indexer.domain.log import Log
+from indexer.domain.logs import Logs
 from indexer.domain.market import Token
 from indexer.domain.units import Address, Hash
 
@@ -149,7 +149,7 @@ class Providers:
             return told
         return await self._believed({teller: told, witness: other}, block, watch)
 
-    async def blocks_between(self, first: int, last: int, watch: Watch) -> Found:
+    async def blocks_between(self, first: int, last: int, watch: Watch) -> list[Logs]:
         return await self._ask(lambda node: node.blocks_between(first, last, watch))
 
     async def token(self, address: Address, at: Block) -> Token:

@@ -8,6 +8,7 @@ from indexer.decode import TRANSFER, created_markets
 from indexer.domain.block import Block
 from indexer.domain.deployment import Deployment
 from indexer.domain.log import Log
+from indexer.domain.logs import Logs
 from indexer.domain.market import Token
 from indexer.domain.units import Address, Hash
 
@@ -92,12 +93,11 @@ class Source(Protocol):
     async def logs_of(self, block: Block, watch: Watch) -> list[Log]:
         """Logs of one block that may concern us, by its hash. Raises BlockGone."""
 
-    async def blocks_between(
-        self, first: int, last: int, watch: Watch
-    ) -> list[tuple[Block, list[Log]]]:
+    async def blocks_between(self, first: int, last: int, watch: Watch) -> list[Logs]:
         """Finalized blocks with logs that may concern us, the first and the last, in order.
 
-        One node's word on one branch: headers and logs fit. RpcError where the range is too long.
+        One node's word on one branch: headers and logs fit. RpcError where the range is too long,
+        MalformedLog for logs that cannot be packed.
         """
 
     async def token(self, address: Address, at: Block) -> Token:

@@ -9,14 +9,14 @@ import pytest
 from msgspec.structs import replace
 
 from indexer.chain import backfill as module
-from indexer.chain.backfill import Found, backfill
+from indexer.chain.backfill import backfill
 from indexer.chain.errors import RpcError
 from indexer.chain.log_cache import LogCache
 from indexer.chain.recording import RecordedBlock
 from indexer.chain.source import Watch
 from indexer.domain.block import Block
 from indexer.domain.log import Log
-from indexer.domain.logs import Logs
+from indexer.domain.logs import Logs, pack
 from indexer.domain.units import Hash
 from tests.benchmarks.chains import DEPLOYMENT, blocks
 
@@ -46,7 +46,7 @@ class Told:
     async def by_number(self, number: int) -> Block | None:
         return self.chain[number].block if number < len(self.chain) else None
 
-    async def blocks_between(self, first: int, last: int, watch: Watch) -> Found:
+    async def blocks_between(self, first: int, last: int, watch: Watch) -> list[Logs]:
         self.asked.append((first, last))
         if last - first >= self.most_blocks:
             raise RpcError("eth_getLogs", -32000, "no")
@@ -61,10 +61,13 @@ class Told:
             wanted = set(watch.discover(logs))
         self.at_once -= 1
         whole = [
-            (block.block, [log for log in block.logs if (log.block_hash, log.log_index) in found])
+            pack(
+                block.block,
+                [log for log in block.logs if (log.block_hash, log.log_index) in found],
+            )
             for block in some
         ]
-        return [one for one in whole if one[1] or one in (whole[0], whole[-1])]
+        return [one for one in whole if one or one in (whole[0], whole[-1])]
 
 
 def bare(log: Log) -> tuple[Any, ...]:

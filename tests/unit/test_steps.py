@@ -7,7 +7,7 @@ import msgspec
 import pytest
 
 from indexer.chain import steps as steps_module
-from indexer.chain.backfill import Found, with_headers
+from indexer.chain.backfill import with_headers
 from indexer.chain.errors import BadAnswer, BlockGone, ReorgTooDeep
 from indexer.chain.recording import Recording
 from indexer.chain.source import Watch
@@ -17,6 +17,7 @@ from indexer.domain.block import Block
 from indexer.domain.canon import Canon
 from indexer.domain.deployment import Contracts, Deployment
 from indexer.domain.log import Log
+from indexer.domain.logs import Logs
 from indexer.domain.market import Token
 from indexer.domain.step import Advance, Finalize, Read, Rollback, Step
 from indexer.domain.units import Address, Hash
@@ -102,7 +103,7 @@ class ScriptedNode:
             raise BlockGone(block.hash)
         return self.logs.get(block.hash, [])
 
-    async def blocks_between(self, first: int, last: int, watch: Watch) -> Found:
+    async def blocks_between(self, first: int, last: int, watch: Watch) -> list[Logs]:
         return await with_headers(self, [], first, last)
 
     async def token(self, address: Address, at: Block) -> Token:
