@@ -62,16 +62,14 @@ async def follow(
     memory = Memory(mirror)
     steps = source(canon, mirror)
     live = store.live
-    async with Past(store, mirror, progress) as past:
+    async with Past(store, memory, progress) as past:
         async for batch in steps.batches():
             if not batch:
                 await past.finish()
                 continue
             if _is_past(batch):
-                if past.anchor is not None:
-                    memory.forget(past.anchor)
                 told = read(mirror, batch)
-                await past.begin_part(memory, *_named(told))
+                await past.begin_part(*_named(told))
                 page = await fold_past(mirror, memory, told)
                 checkpoint = store.checkpoint(mirror, canon)
                 await past.take(Part(page, canon.copy(), steps.node_head, checkpoint))

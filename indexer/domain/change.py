@@ -123,7 +123,8 @@ class BrokenQueue(msgspec.Struct, frozen=True):
 class Touched(msgspec.Struct, frozen=True):
     """What a block touched, as it left it; a level that went, as it went.
 
-    Of a final block they are the mirror's own: to be read before the next one.
+    Of a final block they are the mirror's own: to be read before the next one. Its orders are not
+    told block by block, only by `Unsaved`.
     """
 
     orders: list[Order] = []

@@ -39,7 +39,7 @@ class Book:
         self.levels_stay = levels_stay
         """An emptied level stays in the tree until it is cleaned."""
         self.orders: Records[int, Order] = Records(final=final)
-        self.levels: Records[LevelKey, Level] = Records(final=final)
+        self.levels: Records[LevelKey, Level] = Records(final=final, told=True)
         self.bids: list[Price] = []
         self.asks: list[Price] = []
         """The trees' prices, ascending."""

@@ -26,7 +26,7 @@ class Ledger:
         self._payouts_are_transfers = protocol == "gtx"
         self._manager = manager
         self.fee_receiver = fee_receiver
-        self.balances: Records[AccountKey, Balance] = Records()
+        self.balances: Records[AccountKey, Balance] = Records(told=True)
         self.block_number = 0
         """The block that is being folded."""
         self.moves: dict[type[ev.AnyEvent], Callable[[Any], None]] = {

@@ -23,7 +23,7 @@ from typing import Any
 
 from indexer.domain import events as ev
 from indexer.domain.block import Block
-from indexer.domain.change import Applied, Change, Rewound, Touched
+from indexer.domain.change import Applied, Change, Rewound, Touched, Unsaved
 from indexer.domain.order import CANDLE_SECONDS, Level, Order, Side
 from indexer.domain.units import Address, Price
 from indexer.mirror.book import Book
@@ -95,18 +95,26 @@ class Memory:
             case _:
                 pass
 
+    def take_unsaved(self) -> Unsaved:
+        """What final blocks have done to the records since the last call; who takes it saves it."""
+        unsaved = self._mirror.take_unsaved()
+        self._note(Touched(unsaved.records["orders"]), self._mirror.head.number)
+        return unsaved
+
     def forget(self, anchor: Block) -> None:
         """Let go of what `anchor`, the newest final block, makes needless.
 
         Whatever changed up to it must be in the store.
         """
         pins: dict[_LevelKey, set[int]] = {}
+        newest: list[OrderKey] = []
         while self._idle and self._idle[0][0] <= anchor.number:
             number, keys = self._idle.popleft()
             for key in keys:
                 if self._last.get(key) == number:
                     del self._last[key]
-                    self._forget(key, pins)
+                    self._forget(key, pins, newest)
+        self._let_go(anchor.number, newest)
         minute = anchor.timestamp // CANDLE_SECONDS * CANDLE_SECONDS
         candles = self._mirror.candles.rows
         for closed in list(takewhile(lambda key: key[1] < minute, candles)):
@@ -115,9 +123,6 @@ class Memory:
     def _note(self, touched: Touched, number: int) -> None:
         orders = touched.orders
         keys = [(order.market, order.order_id) for order in orders if not order.queued]
-        keys += [  # no longer the newest
-            (order.market, order.order_id - 1) for order in orders if order.placed_block == number
-        ]
         if self._pinned:
             for level in touched.levels:
                 keys += self._pinned.pop((level.market, level.side, level.price), ())
@@ -133,12 +138,20 @@ class Memory:
     def _doubt(self, levels: Iterable[Level]) -> None:
         self._unsure.update((lv.market, lv.side, lv.price) for lv in levels if lv.broken)
 
-    def _forget(self, key: OrderKey, pins: dict[_LevelKey, set[int]]) -> None:
+    def _forget(
+        self, key: OrderKey, pins: dict[_LevelKey, set[int]], newest: list[OrderKey]
+    ) -> None:
+        """Let go of an order, if nothing speaks against it; a book's newest waits for another."""
         market, order_id = key
         book = self._mirror.books.get(market)
-        order = None if book is None else book.orders.get(order_id)
-        if book is None or order is None or order.queued or order_id in (1, book.newest):
+        order = None if book is None else book.orders.rows.get(order_id)
+        if book is None or order is None or order.queued or order_id == 1:
             return
+        if order_id == book.newest:
+            newest.append(key)
+            return
+        if order_id in book.orders.unsaved:
+            return  # it changed since, and who takes what is unsaved notes it anew
         level = book.levels.get((order.side, order.price))
         if level is not None and level.broken and order.type == "limit":
             where = market, order.side, order.price

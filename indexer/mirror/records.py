@@ -16,19 +16,23 @@ class Records(Generic[K, R]):
 
     Whoever changes a record takes it through `touch` or `find`; the first touch in a block keeps a
     copy, for a rollback. In a `final` block, which none reaches, nothing is copied: instead the
-    records wait, as they are, for `take_unsaved`. `end` ends a block.
+    records wait, as they are, for `take_unsaved`. `end` ends a block. Of a final one it tells only
+    what is `told`: what block by block nobody asks for is not gathered so.
     """
 
-    __slots__ = ("_before", "_new", "_removed", "_touched", "_unsaved", "final", "rows")
+    __slots__ = ("_before", "_new", "_noted", "_removed", "_touched", "final", "rows", "unsaved")
 
-    def __init__(self, *, final: bool = False) -> None:
+    def __init__(self, *, final: bool = False, told: bool = False) -> None:
         self.rows: dict[K, R] = {}
         self.final = final
+        self.unsaved: dict[K, R] = {}
+        """What final blocks have touched since `take_unsaved`, those that went with it."""
         self._touched: dict[K, R] = {}
+        self._noted = self._touched if told else self.unsaved
+        """Where a final block's go."""
         self._new: set[K] = set()
         self._before: dict[K, R] = {}
-        self._unsaved: list[R] = []
-        self._removed: list[tuple[K, R]] = []
+        self._removed: set[K] = set()
 
     def __contains__(self, key: K) -> bool:
         return key in self.rows
@@ -50,7 +54,7 @@ class Records(Generic[K, R]):
         if row is None:
             return None
         if self.final:
-            self._touched[key] = row
+            self._noted[key] = row
         elif key not in self._touched:
             self._touched[key] = row
             self._before[key] = _image(row)
@@ -58,16 +62,17 @@ class Records(Generic[K, R]):
 
     def add(self, key: K, row: R) -> R:
         """A new record."""
-        if key not in self._touched:
+        touched = self._noted if self.final else self._touched
+        if key not in touched:
             self._new.add(key)
-        self.rows[key] = self._touched[key] = row
+        self.rows[key] = touched[key] = row
         return row
 
     def remove(self, key: K) -> None:
-        row = self.touch(key)
+        self.touch(key)
         del self.rows[key]
         if self.final:
-            self._removed.append((key, row))
+            self._removed.add(key)
         if key in self._new:  # nobody outside the block has seen it
             self._new.remove(key)
             del self._touched[key]
@@ -78,30 +83,33 @@ class Records(Generic[K, R]):
         As the block left it, or as it went; and before and after, unless it is `final`: then the
         records are the mirror's own, to be read before the next block.
         """
-        touched = self._touched
+        touched, before = self._touched, self._before
+        self._new.clear()
         if not touched:
             return [], []
-        self._touched = {}
-        self._new.clear()
         if self.final:
             rows = list(touched.values())
-            self._unsaved += rows
+            self.unsaved.update(touched)
+            touched.clear()
             return rows, []
-        before, self._before = self._before, {}
         images = [(key, _image(row)) for key, row in touched.items()]
         deltas = [
             Delta(before.get(key), image if key in self.rows else None) for key, image in images
         ]
+        touched.clear()
+        before.clear()
         return [image for _, image in images], deltas
 
     def take_unsaved(self) -> tuple[list[R], list[R]]:
         """What final blocks touched since the last call, as it is now; and what went, as it was."""
-        found = {id(row): row for row in self._unsaved}
-        for _, row in self._removed:
-            found.pop(id(row), None)
-        gone = {key: row for key, row in self._removed if key not in self.rows}
-        self._unsaved, self._removed = [], []
-        return list(found.values()), list(gone.values())
+        unsaved = self.unsaved
+        gone = [
+            unsaved.pop(key) for key in self._removed if key in unsaved and key not in self.rows
+        ]
+        found = list(unsaved.values())
+        unsaved.clear()
+        self._removed.clear()
+        return found, gone
 
     def put(self, keyed: Iterable[tuple[K, R | None]]) -> None:
         """Set images outside any block (loading, rewinding): None removes."""

@@ -21,7 +21,6 @@ import msgspec
 from indexer.domain.block import Block
 from indexer.domain.canon import Canon
 from indexer.domain.events import AnyEvent
-from indexer.mirror.fold import Mirror
 from indexer.mirror.memory import Memory
 from indexer.store.checkpoints import Row
 from indexer.store.page import LastPage, Page
@@ -58,9 +57,9 @@ class Part(msgspec.Struct, frozen=True):
 class Past:
     """Writes parts in order, in the background. Leaving it commits what was taken and is whole."""
 
-    def __init__(self, store: Store, mirror: Mirror, told: Told) -> None:
+    def __init__(self, store: Store, memory: Memory, told: Told) -> None:
         self._store = store
-        self._mirror = mirror
+        self._memory = memory
         self._told = told
         self._parts: asyncio.Queue[Part] = asyncio.Queue(PARTS_AHEAD)
         self._writing: asyncio.Task[None] | None = None
@@ -126,16 +125,19 @@ class Past:
         """The last part of a transaction: what was gathered, if anything was."""
         newest, self._newest = self._newest, None
         assert newest is not None, "nothing to commit"
-        last = LastPage(self._mirror.take_unsaved(), self._first)
+        last = LastPage(self._memory.take_unsaved(), self._first)
         if self._gathered is not None:
             return msgspec.structs.replace(self._gather(), last=last)
         return Part(Page(), newest.canon, newest.node_head, last=last)
 
-    async def begin_part(self, memory: Memory, events: Sequence[AnyEvent], number: int) -> None:
+    async def begin_part(self, events: Sequence[AnyEvent], number: int) -> None:
         """Before a part is folded: bring back what `events`, of block `number` on, name.
 
-        Waits only if something is named that the mirror has forgotten.
+        Waits only if something is named that the mirror has forgotten, which is what it may.
         """
+        memory = self._memory
+        if self.anchor is not None:
+            memory.forget(self.anchor)
         if memory.lacks(events):
             await self._written()
             async with self._turn:

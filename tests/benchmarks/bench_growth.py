@@ -94,7 +94,7 @@ def _fold(events: int) -> list[Point]:
         seen += len(logs)
         since += len(logs)
         if since >= COMMIT_EVENTS:
-            LastPage(mirror.take_unsaved(), page.first or 0)
+            LastPage(memory.take_unsaved(), page.first or 0)
             page = Page()
             memory.forget(block)
             since = 0
@@ -156,6 +156,7 @@ def block_cost(resting: int, markets: int = len(BOOKS)) -> float:
         memory.lacks(happened)
         applied = mirror.apply(block, happened, tokens, final=True)
         memory.note(applied)
+        memory.take_unsaved()
         memory.forget(block)
         if block.number > 81:
             spent.append(time.process_time() - began)

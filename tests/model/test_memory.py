@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 from hypothesis import example, given, seed, settings
 from hypothesis import strategies as st
+from msgspec.structs import replace
 
 from indexer.domain import events as ev
 from indexer.domain.block import Block
@@ -227,6 +228,50 @@ def test_any_events_fold_alike_over_reorgs_and_restarts(protocol: Any, acts: Any
             case _:
                 chain.say(*act)
         assert forgetful.stored == orders(whole)
+
+
+CHANGED_SINCE_IT_WAS_SAVED = [
+    *[*[("place", 1, 1, 1)] * 3, ("cancel", 1, 1, 1), ("mine", 0, 1, 1), ("settle", 0, 1, 1)],
+    *[("trade", 1, 1, 1), ("mine", 0, 1, 1), ("restart", 0, 1, 1), ("trade", 1, 1, 1)],
+]
+"""Saved as cancelled, filled once, known to be saved, filled again: neither fill is lost."""
+
+
+@pytest.mark.parametrize("protocol", ["gtx", "scalex", "tidebook"])
+@example(acts=CHANGED_SINCE_IT_WAS_SAVED)
+@seed(SEED)
+@settings(max_examples=50, deadline=None)
+@given(acts=ACTS)
+def test_any_past_folds_alike_while_what_came_before_is_saved(protocol: Any, acts: Any) -> None:
+    """Final blocks are saved some at a time (`settle`), and known to be so later (`restart`)."""
+    deployment = Deployment(protocol, 1, Contracts(MARKET, MARKET), MARKET)
+    whole, mirror, chain = Mirror(deployment), Mirror(deployment), Chain()
+    memory = Memory(mirror)
+    stored: dict[OrderKey, Order] = {}
+    saved = GENESIS
+    for act in (("mine", 0, 0, 0), *acts, ("mine", 0, 0, 0), ("settle", 0, 0, 0)):
+        match act:
+            case ("mine", *_):
+                block, events = chain.mine()
+                _, missing = memory.recall(events, stored)
+                assert not missing & stored.keys()
+                try:
+                    applied = whole.apply(block, events, TOKENS, final=True)
+                except FoldError:
+                    return
+                assert mirror.apply(block, events, TOKENS, final=True) == applied
+                memory.note(applied)
+            case ("settle", *_):
+                unsaved = memory.take_unsaved()
+                stored |= {(o.market, o.order_id): replace(o) for o in unsaved.records["orders"]}
+                assert stored == orders(whole)
+                saved = chain.blocks[-1]
+            case ("restart", *_):
+                memory.forget(saved)
+            case ("rewind", *_):
+                pass
+            case _:
+                chain.say(*act)
 
 
 def orders(mirror: Mirror) -> dict[OrderKey, Order]:

@@ -167,7 +167,7 @@ MUTANTS = (
         "does not save what an earlier block of the past touched",
         records.Records,
         "end",
-        (("self._unsaved += rows", "self._unsaved = rows"),),
+        (("self.unsaved.update(touched)", "self.unsaved = touched.copy()"),),
     ),
     Mutant(
         "remembers tokens across branches",

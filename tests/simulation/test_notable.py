@@ -19,6 +19,7 @@ from indexer.domain.events import AnyEvent
 from indexer.domain.step import Step
 from indexer.ground import follow_whatever_comes
 from indexer.mirror.fold import Mirror
+from indexer.mirror.memory import Memory
 from indexer.store import past as past_module
 from indexer.store import tables, transaction
 from indexer.store.checkpoints import encode_state
@@ -320,7 +321,7 @@ async def test_a_commit_that_failed_is_not_made_again_on_the_way_out() -> None:
     async def finish() -> None:
         canon, mirror = await Store(MemoryDatabase(stage.disk), DEPLOYMENT).load()
         store = Store(MemoryDatabase(stage.disk, no_commit), DEPLOYMENT)
-        async with Past(store, mirror, lambda canon, blocks, events, head: None) as past:
+        async with Past(store, Memory(mirror), lambda canon, blocks, events, head: None) as past:
             await past.take(Part(Page(), canon, 8))
             await past.finish()
 
@@ -351,7 +352,7 @@ async def test_behind_a_part_that_failed_the_past_waits_at_rest() -> None:
     async def wait() -> None:
         canon, mirror = await Store(MemoryDatabase(stage.disk), DEPLOYMENT).load()
         store = Store(MemoryDatabase(stage.disk, no_logs), DEPLOYMENT)
-        async with Watched(store, mirror, lambda canon, blocks, events, head: None) as past:
+        async with Watched(store, Memory(mirror), lambda canon, blocks, events, head: None) as past:
             await past.take(Part(Page(), canon, 8))
             await asyncio.sleep(2 * COMMIT_S)
 
@@ -375,7 +376,7 @@ async def test_a_writer_that_is_killed_in_the_background_is_not_waited_for() -> 
     async def finish() -> None:
         canon, mirror = await Store(MemoryDatabase(stage.disk), DEPLOYMENT).load()
         store = Store(MemoryDatabase(stage.disk, kill), DEPLOYMENT)
-        async with Past(store, mirror, lambda canon, blocks, events, head: None) as past:
+        async with Past(store, Memory(mirror), lambda canon, blocks, events, head: None) as past:
             with patch.object(past_module, "PAGE_EVENTS", 0):
                 await past.take(Part(Page(), canon, 8))
                 await past.take(Part(Page(), canon, 8))

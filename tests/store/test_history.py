@@ -19,7 +19,7 @@ async def test_a_chain_folded_again_gathers_nothing_to_be_saved(
     connection = await postgres.connect(database_url)
     touched = 0
     async for applied in history.refold(connection, chain.deployment, mirror):
-        touched += len(applied.touched.orders)
+        touched += len(applied.touched.levels)
     await connection.close()
     assert touched > 0
     assert not any(mirror.take_unsaved().records.values())
