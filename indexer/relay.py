@@ -147,7 +147,8 @@ class PostgresOutbox:
 
     async def after(self, seq: int, limit: int) -> Batch | None:
         row = await self._connection.fetchrow(_NEXT, seq, limit)
-        if row is None:
+        assert row is not None, "an aggregate is one row"
+        if not row["messages"]:
             return None
         if row["epoch"] != self._epoch:
             raise EpochChanged
@@ -174,12 +175,12 @@ class PostgresOutbox:
 
 
 _NEXT = """
-select epoch, min(seq) first, max(seq) last, count(*) messages,
+select (select epoch from tidebook.cursors) epoch,
+       min(seq) first, max(seq) last, count(*) messages,
        string_agg(stream || ' ' || seq || ' ' || message, E'\\n' order by seq) lines
-  from (select * from tidebook.outbox where seq > $1 order by seq limit $2) next,
-       (select epoch from tidebook.cursors) cursor
- group by epoch
+  from (select seq, stream, message from tidebook.outbox where seq > $1 order by seq limit $2) next
 """
+"""Without groups nothing is sorted: messages come by seq."""
 
 
 class RedisStreams:
