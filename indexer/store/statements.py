@@ -26,8 +26,10 @@ NOTIFY_CHANNEL = "tidebook_outbox"
 """Postgres tells the relay here, inside the step's own transaction."""
 DROP_WAIT_MS = 200
 """How long dropping indexes waits for readers, and so those for it."""
-BUILD_MEMORY = "256MB"
-"""What building an index may use, its parallel workers included."""
+BUILDERS = 3
+"""Who build indexes at once: while one waits for the disk, two cores have something to do."""
+BUILD_MEMORY = "128MB"
+"""What building an index may use."""
 _DIALECT = postgresql.dialect()  # type: ignore[no-untyped-call]
 
 
@@ -229,11 +231,11 @@ class Postgres:
         return True
 
     async def create_indexes(self, indexes: Sequence[Index]) -> None:
-        """Two at once, if there may be a second connection: a build is one process's work."""
+        """Several at once, if there may be more connections: a build is one process's work."""
         waiting = deque(indexes)
         builders = [self]
         async with AsyncExitStack() as opened:
-            if self._another is not None and len(waiting) > 1:
+            while self._another is not None and len(builders) < min(BUILDERS, len(waiting)):
                 beside = Postgres(await self._another())
                 opened.push_async_callback(beside.close)
                 builders.append(beside)
@@ -254,8 +256,14 @@ class Postgres:
         """Build one, in a transaction of its own."""
         create = CreateIndex(index, if_not_exists=True).compile(dialect=_DIALECT)
         async with self.transaction():
-            await self._connection.execute(f"set local maintenance_work_mem = '{BUILD_MEMORY}'")
+            await self._connection.execute(_BUILD_ALONE)
             await self._connection.execute(str(create))
+
+
+_BUILD_ALONE = (
+    f"set local maintenance_work_mem = '{BUILD_MEMORY}';"
+    " set local max_parallel_maintenance_workers = 0"  # others build meanwhile
+)
 
 
 def _insertion(table: Table, rows: Sequence[object], *, replace: bool) -> Part:
