@@ -5,6 +5,7 @@ So a scout begins before its writer has loaded anything, and both load at once, 
 
 import asyncio
 import contextlib
+import os
 import pickle
 import struct
 import sys
@@ -29,6 +30,12 @@ GAVE_UP = 75
 
 _COMMAND = "import gc; gc.disable(); import sys, indexer.scout; sys.exit(indexer.scout.main())"
 """Nothing that is loaded goes again, so nobody looks for what might."""
+
+_MEMORY = {
+    "MALLOC_TRIM_THRESHOLD_": f"{64 << 20}",
+    "MALLOC_MMAP_THRESHOLD_": f"{32 << 20}",
+}
+"""So much free memory glibc keeps: the next range needs what this one leaves, page by page."""
 
 LENGTH = struct.Struct(">I")
 """What goes before a message."""
@@ -97,6 +104,7 @@ class Scout:
                 stdin=asyncio.subprocess.PIPE,
                 stdout=asyncio.subprocess.PIPE,
                 limit=MOST_WAITING_BYTES,
+                env=os.environ | _MEMORY,
                 start_new_session=True,  # Ctrl-C is the writer's: it ends us
             )
         if knew is None and self._site is not None:

@@ -202,6 +202,7 @@ async def with_headers(node: Headers, told: Told, first: int, last: int) -> list
     both, for two nodes may differ.
     """
     by_number = {int(logs[0].block_number, 16): logs for logs in told}
+    del told  # each block's logs go once they are packed, while they are at hand
     for end in (first, last):
         by_number.setdefault(end, [])
     numbers = sorted(by_number)
