@@ -1,6 +1,6 @@
 """What a block did to each record, packed: all that takes it back is one value of one row.
 
-JSON, deflated: by kind of record the names of its fields, once, and of each record its values
+JSON in zstd: by kind of record the names of its fields, once, and of each record its values
 before the block and after it. A row for each record was a tenth of what a block cost Postgres.
 """
 
@@ -8,6 +8,7 @@ import zlib
 from typing import Any
 
 import msgspec
+from backports import zstd
 from msgspec.structs import astuple
 
 from indexer.domain.change import Delta, Deltas
@@ -16,6 +17,9 @@ RECORD_TYPES: dict[str, Any] = {
     field.name: field.type.__args__[0].__args__[0] for field in msgspec.structs.fields(Deltas)
 }
 """Kind to record class, read off `Deltas`' own annotations."""
+
+_DEFLATED = b"\x78"
+"""How the rows of before begin; zstd took half their time, and three quarters of their room."""
 
 _Values = tuple[Any, ...] | list[Any] | None
 
@@ -26,12 +30,14 @@ def pack(deltas: Deltas) -> str:
     for kind, type_ in RECORD_TYPES.items():
         if images := [(_values(one.before), _values(one.after)) for one in getattr(deltas, kind)]:
             found[kind] = (type_.__struct_fields__, images)
-    return "0x" + zlib.compress(msgspec.json.encode(found), 1).hex()
+    return "0x" + zstd.compress(msgspec.json.encode(found), 1).hex()
 
 
 def unpack(packed: str) -> Deltas:
     """The inverse of `pack`."""
-    told = msgspec.json.decode(zlib.decompress(bytes.fromhex(packed[2:])))
+    stored = bytes.fromhex(packed[2:])
+    is_old = stored.startswith(_DEFLATED)
+    told = msgspec.json.decode(zlib.decompress(stored) if is_old else zstd.decompress(stored))
     found: dict[str, tuple[Delta[Any], ...]] = {}
     for kind, (names, images) in told.items():
         found[kind] = tuple(

@@ -1,7 +1,10 @@
 """What takes a block back survives its packing, and the migration to it."""
 
+import zlib
+
 import msgspec
 from alembic import command
+from backports import zstd
 from sqlalchemy import Connection, text
 from sqlalchemy.ext.asyncio import create_async_engine
 
@@ -26,6 +29,11 @@ DELTAS = Deltas(
 def test_what_is_packed_comes_back() -> None:
     assert unpack(pack(DELTAS)) == DELTAS
     assert unpack(pack(Deltas())) == Deltas()
+
+
+def test_what_was_deflated_is_still_read() -> None:
+    stored = zstd.decompress(bytes.fromhex(pack(DELTAS)[2:]))
+    assert unpack("0x" + zlib.compress(stored, 1).hex()) == DELTAS
 
 
 async def test_a_migration_packs_what_blocks_have_done(database_url: str) -> None:
