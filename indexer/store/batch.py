@@ -160,8 +160,8 @@ class Batch:
             for one in applied.queues
         ]
         self.set(applied.deltas)
-        self.level_changes += applied.touched.levels
-        self.balance_changes += applied.touched.balances
+        self.level_changes += sorted(applied.touched.levels, key=KEYS["levels"])
+        self.balance_changes += sorted(applied.touched.balances, key=KEYS["balances"])
         if undo:
             self.undo.append(UndoRow(block.number, applied.deltas))
 

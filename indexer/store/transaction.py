@@ -187,13 +187,14 @@ class Transaction:
         return bool(facts)
 
     async def _gather_records(self) -> bool:
-        """Whether there are any."""
+        """Whether there are any. They go by key, so that neighbours share pages of the index."""
         touched = [
             (CURRENT[kind], images) for kind, images in self._batch.current.items() if images
         ]
         for table, images in touched:
-            gone = [key for key, image in images.items() if image is None]
-            kept: list[Any] = [image for image in images.values() if image is not None]
+            ordered = sorted(images)
+            gone = [key for key in ordered if images[key] is None]
+            kept: list[Any] = [image for key in ordered if (image := images[key]) is not None]
             if gone:
                 await self._database.delete(table, gone)
             if kept:
