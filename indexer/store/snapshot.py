@@ -6,7 +6,7 @@ Statements are built by SQLAlchemy and run by asyncpg, whose codecs turn `bytea`
 
 import asyncio
 import contextlib
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterator
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 import asyncpg
@@ -96,10 +96,11 @@ class Pool:
         if connection is None:
             connection = await self._dial()
         try:
-            if begun:
-                await connection.execute(_BEGIN)
-            elif not dialled:
-                await connection.execute("commit")
+            with _losing():
+                if begun:
+                    await connection.execute(_BEGIN)
+                elif not dialled:
+                    await connection.execute("commit")
         except BaseException:
             connection.terminate()
             raise
@@ -108,6 +109,15 @@ class Pool:
     def _release(self) -> None:
         self._taken -= 1
         self._free.release()
+
+
+@contextlib.contextmanager
+def _losing() -> Iterator[None]:
+    """What asyncpg says of a connection that the other end is just closing, as the loss it is."""
+    try:
+        yield
+    except asyncpg.InternalClientError as error:
+        raise ConnectionResetError("the connection to Postgres was lost") from error
 
 
 def _living(idle: list[Connection]) -> Connection | None:
@@ -185,17 +195,16 @@ class Snapshot:
             if self._connection is None:
                 self._connection = await self._pool.take(begun=True)
             self.statements += 1
-            try:
+            with _losing():
                 return await self._connection.fetch(query.text, *arguments)
-            except asyncpg.InternalClientError as error:  # the other end was just closing it
-                raise ConnectionResetError("the connection to Postgres was lost") from error
 
     async def glance(self, query: Query) -> list[Row]:
         """All rows of one statement by itself, outside of the snapshot, which it may spare."""
         connection = await self._pool.take(begun=False)
         try:
             self.statements += 1
-            return await connection.fetch(query.text)
+            with _losing():
+                return await connection.fetch(query.text)
         finally:
             self._pool.give(connection, begun=False)
 
@@ -207,7 +216,8 @@ class Snapshot:
                 return
             ended = False
             try:  # a transaction that only read has nothing to lose
-                with contextlib.suppress(OSError, asyncpg.PostgresError, asyncpg.InterfaceError):
+                lost = (OSError, asyncpg.PostgresError, asyncpg.InterfaceError)
+                with contextlib.suppress(*lost), _losing():
                     await connection.execute("commit and chain")
                     ended = True
             finally:

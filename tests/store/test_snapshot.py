@@ -9,7 +9,7 @@ from sqlalchemy import select, text
 
 from indexer.store import tables as t
 from indexer.store.queries import Query
-from indexer.store.snapshot import Pool, Snapshot, connect
+from indexer.store.snapshot import _BEGIN, Pool, Row, Snapshot, connect
 
 BACKEND = Query(text("select pg_backend_pid() as pid").columns())
 END_IT = "select pg_terminate_backend($1)"
@@ -26,16 +26,66 @@ async def backend(pool: Pool) -> int:
 async def test_a_connection_is_used_again_and_a_dead_one_is_not(
     empty_database_url: str,
 ) -> None:
-    pool = connect(empty_database_url, 2, 1.0)
+    ended = asyncio.Event()
+
+    async def dial() -> Any:
+        connection: Any = await asyncpg.connect(empty_database_url, record_class=Row)
+        connection.add_termination_listener(lambda _: ended.set())
+        return connection
+
+    pool = Pool(dial, 2, 1.0)
     first = await backend(pool)
     assert await backend(pool) == first
     other: Any = await asyncpg.connect(empty_database_url)
     await other.fetchval(END_IT, first)
-    while await other.fetchval("select count(*) from pg_stat_activity where pid = $1", first):
-        await asyncio.sleep(0)
+    await ended.wait()
     assert await backend(pool) != first
     await other.close()
     await pool.dispose()
+
+
+class Ending:
+    """A connection that the other end is just closing, as asyncpg tells of it."""
+
+    async def execute(self, *_: object) -> Any:
+        raise asyncpg.InternalClientError("cannot switch to state 12; another operation (2) is …")
+
+    fetch = execute
+
+    def terminate(self) -> None: ...
+
+    def is_closed(self) -> bool:
+        return True
+
+
+async def test_a_connection_that_is_just_closing_is_told_as_lost() -> None:
+    async def dial() -> Any:
+        return Ending()
+
+    pool = Pool(dial, 1, 1.0)
+    with pytest.raises(ConnectionResetError):
+        await Snapshot(pool).read(BACKEND)
+    with pytest.raises(ConnectionResetError):
+        await Snapshot(pool).glance(BACKEND)
+    with pytest.raises(ConnectionResetError):
+        await Snapshot(pool).glance(BACKEND)  # the first has given its place back
+
+
+async def test_a_snapshot_ends_in_peace_also_where_its_connection_is_just_closing() -> None:
+    class Late(Ending):
+        async def execute(self, *query: object) -> Any:
+            if query != (_BEGIN,):
+                await super().execute()
+
+        async def fetch(self, *_: object) -> Any:
+            return []
+
+    async def dial() -> Any:
+        return Late()
+
+    snapshot = Snapshot(Pool(dial, 1, 1.0))
+    await snapshot.read(BACKEND)
+    await snapshot.close()
 
 
 async def test_a_connection_lost_in_the_middle_is_told_and_not_used_again(
@@ -55,11 +105,19 @@ async def test_a_connection_lost_in_the_middle_is_told_and_not_used_again(
 
 
 async def test_who_finds_all_connections_taken_waits_so_long(empty_database_url: str) -> None:
-    pool = connect(empty_database_url, 1, 0.05)
+    pool = connect(empty_database_url, 1, 0.01)
     holder, late = Snapshot(pool), Snapshot(pool)
     await holder.read(BACKEND)
     with pytest.raises(TimeoutError):
         await late.read(BACKEND)
+    await holder.close()
+    await pool.dispose()
+
+
+async def test_who_waits_gets_the_connection_that_is_given_back(empty_database_url: str) -> None:
+    pool = connect(empty_database_url, 1, 60.0)
+    holder, late = Snapshot(pool), Snapshot(pool)
+    await holder.read(BACKEND)
     waiting = asyncio.create_task(late.read(BACKEND))
     await asyncio.sleep(0)
     await holder.close()
