@@ -167,7 +167,7 @@ MUTANTS = (
         "does not save what an earlier block of the past touched",
         records.Records,
         "end",
-        (("self.unsaved.update(touched)", "self.unsaved = touched.copy()"),),
+        (("self._ended += rows", "self._ended = rows"),),
     ),
     Mutant(
         "remembers tokens across branches",
