@@ -21,7 +21,7 @@ from indexer.domain.units import Address, Price
 from indexer.mirror.book import Book
 from indexer.mirror.draft import Draft, Purse, foresee
 from indexer.mirror.ledger import Ledger
-from indexer.mirror.rules.terms import Clean, Funds, Rules, Run, View, crosses, opposite
+from indexer.mirror.rules.terms import Clean, Funds, Rules, Run, View
 
 INCOMPLETE = "the history of this market does not begin with its first order"
 
@@ -46,12 +46,11 @@ class Audit:
         """An order has been placed, and stands in the book as the contract put it there."""
         if self._matching is not None or self._dirty:
             self.end()
+        may_rest = taker.type == "limit" and taker.time_in_force in ("gtc", "post_only")
+        if may_rest and not book.meets(taker):
+            return  # it rests, which is all that most orders do
         if undecided(book):
             return
-        if taker.type == "limit" and taker.time_in_force in ("gtc", "post_only"):
-            price = book.best(opposite(taker.side))
-            if not price or not crosses(taker, price):
-                return  # it rests, which is all that most orders do
         token = book.quote if taker.side == "buy" else book.base
         view = View(book, self._funds(taker.account, token))
         run = self._rules.match(view, taker, self._block.timestamp, market.lot_size or 1)

@@ -78,6 +78,12 @@ class Book:
             return self.bids[-1] if self.bids else _NONE
         return self.asks[0] if self.asks else _NONE
 
+    def meets(self, taker: Order) -> bool:
+        """Whether a limit taker may trade at the best price of the other side's tree."""
+        if taker.side == "buy":
+            return bool(self.asks) and self.asks[0] <= taker.price
+        return bool(self.bids) and self.bids[-1] >= taker.price
+
     def worse(self, side: Side, price: Price) -> Price:
         """The tree's next worse price; 0 if `price` is the last one, or not in the tree."""
         tree = self.bids if side == "buy" else self.asks

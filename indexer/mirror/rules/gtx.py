@@ -21,7 +21,7 @@ def match(view: View, taker: Order, now: int, lot: int) -> Run:
         yield Revert("OrderHasNoLiquidity")
         return
     if limit and taker.time_in_force == "post_only":  # I5
-        if view.book.best(side) and crosses(taker, view.book.best(side)):
+        if view.book.meets(taker):
             yield Revert("PostOnlyWouldTake")
         return
     rem = taker.quantity
