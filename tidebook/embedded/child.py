@@ -26,13 +26,15 @@ def spawn(
     lock: int,
     identity: Identity = Identity.OURSELVES,
     death_signal: signal.Signals = signal.SIGTERM,
+    tunables: str = "",
 ) -> subprocess.Popen[bytes]:
     """Run `command` in the place's directory, its output in the place's log.
 
     The child inherits `lock` (server.lock), so whoever has it free knows that no process of this
     server is left, and its pid is written there for a keeper that finds it not free.
     """
-    env = {name: os.environ[name] for name in PASSED_ON if name in os.environ} | {"LC_ALL": "C"}
+    env = {name: os.environ[name] for name in PASSED_ON if name in os.environ}
+    env |= {"LC_ALL": "C", "GLIBC_TUNABLES": tunables}
     with place.log.open("ab") as log:
         process = subprocess.Popen(
             command,
