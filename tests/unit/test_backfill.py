@@ -9,8 +9,8 @@ import pytest
 from msgspec.structs import replace
 
 from indexer.chain import backfill as module
-from indexer.chain.backfill import backfill
-from indexer.chain.errors import RpcError
+from indexer.chain.backfill import backfill, with_headers
+from indexer.chain.errors import BadAnswer, RpcError
 from indexer.chain.log_cache import LogCache
 from indexer.chain.recording import RecordedBlock
 from indexer.chain.source import Watch
@@ -174,3 +174,16 @@ async def test_entries_of_a_branch_that_the_node_has_left_are_not_used(
     found = await index(Told(other), cache=LogCache(tmp_path, DEPLOYMENT, told.append))
     assert found == every_log(other)
     assert "another branch" in " ".join(told)
+
+
+async def test_one_log_of_another_block_among_a_blocks_logs_is_a_lie(
+    chain: list[RecordedBlock],
+) -> None:
+    class Teller:
+        async def by_numbers(self, numbers: Sequence[int]) -> list[Block]:
+            return [chain[number].block for number in numbers]
+
+    first, second, *others = chain[5].logs
+    stray = replace(second, block_hash=chain[6].hash)
+    with pytest.raises(BadAnswer, match=r"expected logs of block 5 .*a log of block"):
+        await with_headers(Teller(), [[first, stray, *others]], 5, 5)

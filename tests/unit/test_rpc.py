@@ -138,6 +138,16 @@ async def test_an_answer_of_the_wrong_shape_is_told_with_what_was_found() -> Non
             await rpc.call(str, "eth_chainId")
 
 
+async def test_a_batch_with_one_answer_of_the_wrong_shape_is_told_by_that_one() -> None:
+    def mixed(asked: Any) -> Any:
+        return [result("0x1")(asked[0]), result([1, 2])(asked[1])]
+
+    async with asking(mixed) as (rpc, heard):
+        with pytest.raises(BadAnswer, match=r"^b: .*found \[1,"):
+            await rpc.batch(str, [("a", ()), ("b", ())])
+        assert len(heard) == 1
+
+
 async def test_a_batch_may_come_back_shuffled() -> None:
     def shuffled(asked: Any) -> Any:
         return [
