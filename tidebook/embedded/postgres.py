@@ -54,8 +54,8 @@ lc_messages = C
 """
 
 TUNABLES = "glibc.malloc.trim_threshold=4194304:glibc.malloc.mmap_threshold=4194304"
-"""A backend keeps up to 4 MB that it freed. What a block writes and the relay reads are buffers of
-hundreds of kilobytes: given back each time, their pages cost half of the read. Only glibc looks."""
+"""A backend keeps up to 4 MB that it freed. The relay reads a block's messages as one text of
+hundreds of kilobytes: given back each time, its pages cost half of the read. Only glibc looks."""
 
 OVERRIDES = "postgres.conf"
 """Beside the log, if the operator wrote one; later lines win."""
