@@ -141,7 +141,7 @@ def tell(points: list[Point]) -> float:
 
 
 def block_cost(resting: int, markets: int = len(BOOKS)) -> float:
-    """CPU ms of a block of the chain when `resting` more orders are open, far from all trading."""
+    """CPU ms of a block at the head when `resting` more orders are open, far from all trading."""
     tokens = [t for a in DEPLOYMENT.tokens if (t := DEPLOYMENT.token(a)) is not None]
     mirror = Mirror(DEPLOYMENT)
     memory = Memory(mirror)
@@ -154,9 +154,8 @@ def block_cost(resting: int, markets: int = len(BOOKS)) -> float:
             happened += _far_orders(mirror, resting)
         began = time.process_time()
         memory.lacks(happened)
-        applied = mirror.apply(block, happened, tokens, final=True)
-        memory.note(applied)
-        memory.take_unsaved()
+        memory.note(mirror.apply(block, happened, tokens))
+        mirror.settle(block.ref)
         memory.forget(block)
         if block.number > 81:
             spent.append(time.process_time() - began)
