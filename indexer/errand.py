@@ -11,15 +11,11 @@ import struct
 import sys
 from collections.abc import AsyncIterator, Callable, Iterable
 from pathlib import Path
-from typing import Any
 
 import msgspec
-from msgspec.structs import astuple
 
 from indexer.domain.block import Block
 from indexer.domain.deployment import Deployment
-from indexer.domain.events import AnyEvent
-from indexer.domain.market import Token
 from indexer.domain.step import Read
 from indexer.domain.units import Address
 
@@ -56,32 +52,6 @@ class Errand(msgspec.Struct, frozen=True):
     start: Block
     final: Block
     markets: tuple[Address, ...]
-
-
-Flat = tuple[Block, list[type[AnyEvent]], list[tuple[Any, ...]], bytes, tuple[Token, ...]]
-"""A Read with the fields of its events as tuples: pickle takes thrice as long for structs."""
-
-
-def flattened(reads: Iterable[Read]) -> list[Flat]:
-    """Reads as they go from the one to the other."""
-    return [
-        (
-            one.block,
-            list(map(type, one.events)),
-            list(map(astuple, one.events)),
-            one.row,
-            one.tokens,
-        )
-        for one in reads
-    ]
-
-
-def unflattened(flat: Iterable[Flat]) -> list[Read]:
-    """The reads again."""
-    return [
-        Read(block, [kind(*its) for kind, its in zip(kinds, fields, strict=True)], row, tokens)
-        for block, kinds, fields, row, tokens in flat
-    ]
 
 
 class Scout:
@@ -123,7 +93,7 @@ class Scout:
         with contextlib.suppress(asyncio.IncompleteReadError):
             while True:
                 (length,) = LENGTH.unpack(await process.stdout.readexactly(LENGTH.size))
-                yield unflattened(pickle.loads(await process.stdout.readexactly(length)))
+                yield pickle.loads(await process.stdout.readexactly(length))
         code = await process.wait()
         await self.close()
         if code not in (0, GAVE_UP):

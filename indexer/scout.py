@@ -27,7 +27,7 @@ from indexer.chain.providers import Providers
 from indexer.chain.source import Watch
 from indexer.chain.tokens import Tokens
 from indexer.domain.step import Advance
-from indexer.errand import GAVE_UP, LENGTH, Errand, Site, flattened, framed
+from indexer.errand import GAVE_UP, LENGTH, Errand, Site, framed
 from indexer.reading import Reader
 
 FRAME_LOGS = 500
@@ -104,7 +104,7 @@ async def _run(site: Site) -> None:
         past = advances(node, watch, tokens, errand.start, errand.final, cache)
         async for steps in past:
             for some in _pieces(steps):
-                out.write(framed(flattened(map(reader.read_past, some))))
+                out.write(framed([reader.read_past(step) for step in some]))
                 await out.drain()
 
 
