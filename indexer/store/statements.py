@@ -318,7 +318,8 @@ def _pace(pace: str, fields: Sequence[str]) -> str:
     name = _PACES[pace]
     seconds = "greatest(extract(epoch from now() - updated_at)::float8, 0.001)"
     grown = f"greatest(coalesce(${fields.index(name) + 1}::bigint - {name}, 0), 0)"
-    return f"{pace} = {pace} + (1 - exp(-{seconds} / {PACE_S})) * ({grown} / {seconds} - {pace})"
+    weight = f"(1 - exp(-least({seconds} / {PACE_S}, 100)))"  # exp of -746 is an error, not 0
+    return f"{pace} = {pace} + {weight} * ({grown} / {seconds} - {pace})"
 
 
 def _stage(table: Table) -> str:

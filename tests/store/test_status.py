@@ -108,6 +108,21 @@ async def test_metrics_say_how_fast_the_writer_is_and_when_it_will_be_there(
     await store.close()
 
 
+async def test_a_writer_that_rested_for_a_month_goes_on(
+    reader: postgres.Connection, database_url: str, chain: Chain, recordings: Path
+) -> None:
+    await reader.execute("update tidebook.cursors set updated_at = now() - interval '30 days'")
+    longer = Chain(recordings / "gtx_chaos.jsonl.gz", 140)
+    await play(database_url, longer, longer.to(121, 140))
+    store = await open_store(database_url, chain.deployment)
+    alive = await metrics(database_url)
+    await store.close()
+    assert alive["tidebook_indexed_block"] == 140
+    pace = alive["tidebook_events_per_second"]
+    assert pace is not None
+    assert 0 < pace < 0.01
+
+
 async def metrics(database_url: str) -> dict[str, float | None]:
     """Every figure by name and labels; None for what nobody knows."""
     engine = connect(database_url, 1, 5)
