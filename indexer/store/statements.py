@@ -311,6 +311,8 @@ _PACES = {"events_per_s": "events", "blocks_per_s": "block_number"}
 """Columns that say how fast others of the cursor grow."""
 PACE_S = 10
 """How long ago what happened weighs a third of what happens now."""
+LEAST_PACE = 1e-9
+"""A smaller pace is none: Postgres refuses products that are too small for a double."""
 
 
 def _pace(pace: str, fields: Sequence[str]) -> str:
@@ -319,7 +321,8 @@ def _pace(pace: str, fields: Sequence[str]) -> str:
     seconds = "greatest(extract(epoch from now() - updated_at)::float8, 0.001)"
     grown = f"greatest(coalesce(${fields.index(name) + 1}::bigint - {name}, 0), 0)"
     weight = f"(1 - exp(-least({seconds} / {PACE_S}, 100)))"  # exp of -746 is an error, not 0
-    return f"{pace} = {pace} + {weight} * ({grown} / {seconds} - {pace})"
+    before = f"case when {pace} < {LEAST_PACE} then 0 else {pace} end"
+    return f"{pace} = {before} + {weight} * ({grown} / {seconds} - {before})"
 
 
 def _stage(table: Table) -> str:

@@ -123,6 +123,19 @@ async def test_a_writer_that_rested_for_a_month_goes_on(
     assert 0 < pace < 0.01
 
 
+async def test_a_writer_of_a_quiet_chain_goes_on(
+    reader: postgres.Connection, database_url: str, chain: Chain
+) -> None:
+    # what is left of a pace after two hours of blocks without an event
+    await reader.execute("update tidebook.cursors set events_per_s = 5e-324, blocks_per_s = 1e-323")
+    store = await open_store(database_url, chain.deployment)
+    canon, _ = await store.load()
+    async with store.transaction() as tx:
+        await tx.move_cursor(canon, node_head=120, live=True)
+    assert (await metrics(database_url))["tidebook_events_per_second"] == 0
+    await store.close()
+
+
 async def metrics(database_url: str) -> dict[str, float | None]:
     """Every figure by name and labels; None for what nobody knows."""
     engine = connect(database_url, 1, 5)
