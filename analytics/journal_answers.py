@@ -205,6 +205,7 @@ async def risk(ask: Ask) -> Answer:
     exact = period_returns(points) if whole else []
     returns = [float(one) for one in exact]
     periods = PERIODS_A_YEAR[ask["interval"]]
+    by_fall = calmar(points) if whole else None
     return {
         "account": account.address,
         "interval": ask["interval"],
@@ -215,9 +216,9 @@ async def risk(ask: Ask) -> Answer:
         "sharpe_annual": sharpe(returns, periods),
         "sortino": sortino(returns),
         "sortino_annual": sortino(returns, periods),
-        "max_drawdown": _number(max_drawdown(returns)),
-        "calmar": calmar(points) if whole else None,
-        "calmar_reason": None if whole and calmar(points) is not None else NO_CALMAR,
+        "max_drawdown": max_drawdown(returns),
+        "calmar": by_fall,
+        "calmar_reason": None if by_fall is not None else NO_CALMAR,
         "reason": _risk_reason(returns, whole),
     }
 
@@ -233,10 +234,6 @@ def _risk_reason(returns: Sequence[float], whole: bool) -> str | None:
     if not deviation(returns):
         return "the returns do not deviate"
     return "no return fell short" if sortino(returns) is None else None
-
-
-def _number(value: Any) -> float | None:
-    return None if value is None else float(value)
 
 
 _PAGE = (a.ADDRESS, a.LIMIT, a.AFTER)

@@ -8,6 +8,7 @@ rounded down, and leaves the rest behind, so that no unit of cost is ever lost o
 whatever the method: the methods only move gain between the two terms.
 """
 
+from bisect import bisect_left
 from typing import Literal, NamedTuple, assert_never
 
 import msgspec
@@ -107,7 +108,6 @@ class Inventory:
 
     def _dearer_than(self, lot: Lot) -> int:
         """How many lots cost at least as much a unit; prices compared without division."""
-        for at, other in enumerate(self.lots):
-            if other.cost * lot.quantity < lot.cost * other.quantity:
-                return at
-        return len(self.lots)
+        return bisect_left(
+            self.lots, True, key=lambda other: other.cost * lot.quantity < lot.cost * other.quantity
+        )

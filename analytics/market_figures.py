@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from fractions import Fraction
 from typing import Any
 
-from analytics import market_reads, micro, reads, text
+from analytics import market_reads, micro, ratios, reads, text
 from analytics.books import TopRow
 from analytics.endpoint import Ask
 from analytics.marks import Series
@@ -110,4 +110,4 @@ def band(row: TopRow, side: str, at: int) -> int | None:
 
 
 def mean(values: Sequence[Fraction]) -> Fraction | None:
-    return sum(values, Fraction(0)) / len(values) if values else None
+    return ratios.total(values) / len(values) if values else None

@@ -9,6 +9,7 @@ from fractions import Fraction
 from itertools import pairwise
 from typing import NamedTuple
 
+from analytics.ratios import short
 from indexer.domain.order import Side
 from indexer.domain.units import quote_amount
 
@@ -116,6 +117,8 @@ def time_mean(samples: Sequence[tuple[int, Fraction | int | None]], until: int) 
     for (begin, value), end in zip(samples, ends, strict=False):
         if value is not None and end > begin:
             total += value * (end - begin)
+            if isinstance(total, Fraction):
+                total = short(total)
             length += end - begin
     if length:
         return Fraction(total) / length

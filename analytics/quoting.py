@@ -14,6 +14,7 @@ import msgspec
 
 from analytics.limits import MAX_QUOTE_STEPS
 from analytics.micro import BPS
+from analytics.ratios import short
 from indexer.domain.order import Side
 from indexer.domain.units import Address, quote_amount
 
@@ -134,7 +135,7 @@ class _Quotes:
         if self.offer is not None and lasted > 0:
             self.total.blocks += lasted
             self.total.depth += self.offer[0] * lasted
-            self.total.spread += self.offer[1] * lasted
+            self.total.spread = short(self.total.spread + self.offer[1] * lasted)
         self.since = block_number
 
     def look(self, mid: Fraction | None, base_unit: int) -> None:

@@ -10,11 +10,15 @@ from fractions import Fraction
 from itertools import pairwise
 from typing import NamedTuple
 
+from analytics.ratios import short
+
 DAY_S = 86_400
 YEAR_DAYS = 365
 """Crypto trades every day."""
 PERIODS_A_YEAR = {"hour": 24 * YEAR_DAYS, "day": YEAR_DAYS}
 MAX_ROOT_STEPS = 200
+MAX_GROWTH = 10**100
+"""Times an account may multiply. Floats and readers' decimals end not far beyond."""
 
 
 class Point(NamedTuple):
@@ -38,11 +42,19 @@ def period_returns(points: Sequence[Point]) -> list[Fraction]:
 
 
 def time_weighted(points: Sequence[Point]) -> Fraction | None:
-    """TWR: the product of the periods between flows. What the decisions earned."""
+    """TWR: the product of the periods between flows. What the decisions earned.
+
+    None beyond MAX_GROWTH: who takes all but dust away and comes again, often, grows without end.
+    """
     returns = period_returns(points)
     if not returns:
         return None
-    return math.prod((1 + r for r in returns), start=Fraction(1)) - 1
+    grown = Fraction(1)
+    for one in returns:
+        grown = short(grown * (1 + one))
+        if abs(grown) > MAX_GROWTH:
+            return None
+    return grown - 1
 
 
 def modified_dietz(points: Sequence[Point]) -> Fraction | None:
@@ -131,22 +143,21 @@ def sortino(returns: Sequence[float], periods: int = 1, target: float = 0.0) -> 
 
 def calmar(points: Sequence[Point]) -> float | None:
     """The time-weighted return as a rate a year, by the deepest drawdown."""
-    returns = period_returns(points)
-    total, fall = time_weighted(points), max_drawdown(returns)
+    total = time_weighted(points)
+    fall = max_drawdown([float(one) for one in period_returns(points)])
     length = points[-1].timestamp - points[0].timestamp if points else 0
     if total is None or not fall or not length:
         return None
     annual = _annual(float(1 + total), length)
-    return None if annual is None else annual / float(fall)
+    return None if annual is None else annual / fall
 
 
-def max_drawdown(returns: Sequence[Fraction | float]) -> Fraction | float | None:
+def max_drawdown(returns: Sequence[float]) -> float | None:
     """The deepest fall from a peak of what one unit, invested at first, has become."""
     if not returns:
         return None
-    level: Fraction | float = Fraction(1)
-    peak, deepest = level, type(level)(0)
-    worst: Fraction | float = deepest
+    level = peak = 1.0
+    worst = 0.0
     for one in returns:
         level = level * (1 + one)
         peak = max(peak, level)

@@ -76,3 +76,10 @@ def test_the_sum_of_realised_and_unrealised_is_the_same_for_all_methods(
         assert all(lot.quantity > 0 and lot.cost >= 0 for lot in inventory.lots)
         sums.add((total, inventory.quantity))
     assert len(sums) == 1
+
+
+def test_hifo_has_its_lots_dearest_first_and_equals_in_order_of_arrival() -> None:
+    inventory = Inventory("hifo")
+    for index, price in enumerate([5, 9, 5, 1, 9, 5]):
+        inventory.acquire(2 * index + 1, (2 * index + 1) * price, Origin(index, 0))
+    assert [lot.opened.block_number for lot in inventory.lots] == [1, 4, 0, 2, 5, 3]

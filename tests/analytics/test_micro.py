@@ -8,7 +8,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from analytics import micro
+from analytics.market_figures import mean
 from analytics.micro import Top
+from analytics.ratios import EXACT_BITS
 
 TOP = Top(10020, 75, 10025, 150)
 
@@ -78,6 +80,18 @@ def test_a_time_mean_weighs_by_time_and_leaves_out_the_unknown() -> None:
     assert micro.time_mean(samples, 30) == Fraction(5, 2)
     assert micro.time_mean([(5, Fraction(3))], 5) == 3
     assert micro.time_mean([], 5) is None
+
+
+def test_a_mean_of_many_different_ratios_stays_short() -> None:
+    """Exact, it would have as many digits as there were prices, and time for nothing else."""
+    spreads = [
+        micro.spread_bps(micro.Top(price, 1, price + 3, 1)) for price in range(10**5, 11 * 10**4)
+    ]
+    found = micro.time_mean(list(enumerate(spreads)), len(spreads))
+    assert found is not None
+    assert found.denominator.bit_length() <= 2 * EXACT_BITS
+    some = [one for one in spreads[:500] if one is not None]
+    assert mean(some) == pytest.approx(sum(some) / 500, rel=1e-15)
 
 
 def test_depth_and_a_walk() -> None:
