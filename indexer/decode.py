@@ -30,6 +30,8 @@ MOST_KNOWN = 100_000
 
 TRANSFER = Hash("0xddf252ad1be2c89b69c2b068fc378daa952ba7f163c4a11628f55a4df523b3ef")
 MARKET_CREATED = Hash("0x16354016da33c4b63f03b12074e60a0dba0444a0d8747d270e457e24948fbf48")
+_ADDRESS_WORD = "0x" + "00" * 12
+"""How a word begins that is an address."""
 
 # What each contract event is to us: the event's class, and for each of its fields the ABI's name
 # and, where the word is not simply of its ABI type, how to read it.
@@ -154,17 +156,28 @@ def are_ours(logs: Logs, deployment: Deployment, markets: Container[Address]) ->
     }
     if not others:
         return True
-    payer = bytes.fromhex("00" * 12 + deployment.contracts.balance_manager[2:])
+    payer = bytes(12) + bytes.fromhex(deployment.contracts.balance_manager[2:])
+    places = zip(logs.of_kind, (0, *logs.ends), logs.ends, strict=False)
     return deployment.protocol == "gtx" and all(
-        logs.kinds[kind][1:] == (TRANSFER, 2) and logs.words[start : start + WORD] == payer
-        for kind, start in zip(logs.of_kind, (0, *logs.ends), strict=False)
+        logs.kinds[kind][1:] == (TRANSFER, 2)
+        and end - start == 3 * WORD
+        and logs.words[start : start + WORD + 12] == payer + bytes(12)
+        for kind, start, end in places
         if kind in others
     )
 
 
 def _is_payment(log: Log, payer: str) -> bool:
+    """A Transfer out of the balance manager. Anybody's contract can say what looks like one, so
+    one of another form is nobody's payment, not a reason to stop."""
     topics = log.topics
-    return len(topics) == 3 and topics[0] == TRANSFER and topics[1][26:] == payer
+    return (
+        len(topics) == 3
+        and topics[0] == TRANSFER
+        and topics[1][26:] == payer
+        and topics[2].startswith(_ADDRESS_WORD)
+        and len(log.data) == 2 + 2 * WORD
+    )
 
 
 def _creations(logs: Iterable[Log], deployment: Deployment) -> list[Log]:

@@ -199,3 +199,17 @@ def test_a_payout_counts_only_where_it_has_no_event_of_its_own() -> None:
     scalex = msgspec.structs.replace(DEPLOYMENT, protocol="scalex")
     assert select([paid, received], scalex, ()) == []
     assert not are_ours(pack(BLOCK, [paid]), scalex, ())
+
+
+@pytest.mark.parametrize(
+    "bad",
+    [{"data": "0x"}, {"data": "0x" + "00" * 64}, {"receiver": "0x" + "ff" * 32}],
+)
+def test_what_only_looks_like_a_payout_stops_nobody(bad: dict[str, Any]) -> None:
+    paid = log_of(abi("Transfer"), [MANAGER, BOOK, 5], Address("0x" + "70" * 20))
+    if "receiver" in bad:
+        bad = {"topics": [*paid.topics[:2], bad["receiver"]]}
+    forged = msgspec.structs.replace(paid, log_index="0x4", **bad)
+    assert not are_ours(pack(BLOCK, [paid, forged]), DEPLOYMENT, ())
+    assert select([paid, forged], DEPLOYMENT, ()) == [paid]
+    assert len(decode(BLOCK, select(pack(BLOCK, [paid, forged]), DEPLOYMENT, ()))) == 1
