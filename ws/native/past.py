@@ -242,7 +242,10 @@ class _Reading:
         return connection
 
     async def __aexit__(self, kind: Any, error: BaseException | None, trace: Any) -> None:
-        await self._connection.__aexit__(kind, error, trace)
+        try:
+            await self._connection.__aexit__(kind, error, trace)
+        except UNREACHABLE as lost:  # the transaction was read, or not, and cannot be ended
+            error = error or lost
         if isinstance(error, UNREACHABLE):
             raise Unavailable(f"Postgres: {error}") from error
 
