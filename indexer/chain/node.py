@@ -351,12 +351,12 @@ class Node:
         """
         try:
             return await token_words.token(self._rpc, address, at)
-        except RpcError:
+        except (RpcError, Unreachable):
             await self.by_hash(at.hash)  # if it is gone, that is the reason
             now = await self.head()
             if not await self._descends(now, at):
                 raise BlockGone(at.hash) from None
-        return await token_words.token(self._rpc, address, now)
+        return await token_words.token(self._rpc, address, now, is_last=True)
 
     async def _descends(self, block: Block, ancestor: Block) -> bool:
         """Whether one comes after the other; what is far below the head, by its height alone."""

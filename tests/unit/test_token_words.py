@@ -32,6 +32,19 @@ def answering(peer: Peer, code: int, message: str, times: int) -> None:
     peer.before = before
 
 
+def spoiling(peer: Peer, code: int, message: str) -> None:
+    """A contract that makes the node say so; all other calls it answers."""
+
+    def before(method: str, params: Any) -> Any:
+        if method != "eth_call":
+            return None
+        if params[0]["to"] == OURS:
+            raise Refused(code, message)
+        return "0x"
+
+    peer.before = before
+
+
 @pytest.mark.parametrize(
     ("code", "message"),
     [
@@ -46,6 +59,22 @@ def answering(peer: Peer, code: int, message: str, times: int) -> None:
 def test_a_contract_that_will_not_say_is_named_by_its_address(code: int, message: str) -> None:
     peer = Peer(Chain())
     answering(peer, code, message, times=1_000)
+    token = words(peer)
+    assert (token.symbol, token.decimals) == (f"{OURS[:6]}…{OURS[-4:]}", 18)
+
+
+@pytest.mark.parametrize(
+    ("code", "message"),
+    [
+        (-32000, "gas uint64 overflow"),
+        (-32000, "return data out of bounds"),
+        (-32603, "EVM error: OutOfOffset"),
+        (-32603, "Internal error"),
+    ],
+)
+def test_a_contract_may_fail_in_ways_that_nobody_has_foreseen(code: int, message: str) -> None:
+    peer = Peer(Chain())
+    spoiling(peer, code, message)
     token = words(peer)
     assert (token.symbol, token.decimals) == (f"{OURS[:6]}…{OURS[-4:]}", 18)
 
