@@ -12,10 +12,12 @@ def learn(known: int | None, amount: int, charged: int | None) -> int | None:
     """The rate in per mille, after a fill of `amount` that was `charged` (None: not reported).
 
     A small amount fits several rates: it confirms or refutes, but is only clear from 1,000 on.
+    A token may tell its market other decimals than it told us: then `amount` is not what it was
+    charged for, and a rate out of it would outgrow any column.
     """
     if known is not None and amount * known // PER_MILLE == charged:
         return known
-    if charged is None or not amount:
+    if charged is None or not amount or charged > amount:  # more than all: another token's units
         return known
     lowest = -(-PER_MILLE * charged // amount)
     highest = -(-PER_MILLE * (charged + 1) // amount) - 1

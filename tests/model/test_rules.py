@@ -319,5 +319,7 @@ def test_u2_a_rate_is_clear_from_a_thousand_units_on() -> None:
     assert learn(2, 100, 0) == 2  # fits what is known
     assert learn(2, 1_000, 5) == 5
     assert learn(2, 10, 1) is None  # refuted, and not clear
+    assert learn(2, 1_000, 10**18) == 2  # more than all of it: nothing is learnt
+    assert learn(None, 1_000, 10**18) is None
     for rate in range(50):
         assert learn(None, 1_000, fee(1_000, rate)) == rate
