@@ -22,7 +22,7 @@ from indexer.chain.proof import LAG_PAUSES_S
 from indexer.chain.ranges import Ranges, refusal
 from indexer.chain.recording import RecordedBlock
 from indexer.chain.rpc import Patience, Rpc, Transport, WebsocketTransport, connect
-from indexer.chain.source import Watch
+from indexer.chain.source import Watch, of_addresses
 from indexer.domain.block import Block, Promotion
 from indexer.domain.deployment import Deployment
 from indexer.domain.log import Log
@@ -341,7 +341,7 @@ class Node:
             told = await self._rpc.batch(list[Log], calls)
             answers += filter(None, told)
             new = watch.discover(chain.from_iterable(told))
-            filters = [{"address": sorted(new)}] if new else []
+            filters = of_addresses(new)
         return answers
 
     async def token(self, address: Address, at: Block) -> Token:

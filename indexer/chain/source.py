@@ -12,6 +12,9 @@ from indexer.domain.logs import Logs
 from indexer.domain.market import Token
 from indexer.domain.units import Address, Hash
 
+ADDRESSES_AT_ONCE = 1_000
+"""Of a filter: what most nodes allow, and anybody may create a market."""
+
 
 class Watch:
     """Whose logs to ask for: the deployment's contracts and every order book seen so far.
@@ -26,7 +29,7 @@ class Watch:
     def filters(self) -> list[dict[str, Any]]:
         """eth_getLogs filters, to which the blocks are still to be added."""
         contracts = self.deployment.contracts
-        found: list[dict[str, Any]] = [{"address": sorted({*contracts.addresses(), *self.markets})}]
+        found = of_addresses({*contracts.addresses(), *self.markets})
         if self.deployment.protocol == "gtx":  # its payouts show as token transfers only
             payer = "0x" + "0" * 24 + contracts.balance_manager[2:]
             found.append({"topics": [TRANSFER, payer]})
@@ -64,6 +67,15 @@ class Watch:
         new = created_markets(logs, self.deployment) - self.markets
         self.markets |= new
         return new
+
+
+def of_addresses(addresses: Iterable[Address]) -> list[dict[str, Any]]:
+    """Filters for the logs of contracts, each as long as nodes take it."""
+    every = sorted(addresses)
+    return [
+        {"address": every[at : at + ADDRESSES_AT_ONCE]}
+        for at in range(0, len(every), ADDRESSES_AT_ONCE)
+    ]
 
 
 class Source(Protocol):

@@ -13,6 +13,7 @@ from indexer.chain.rpc import REQUEST_TIMEOUT_S, Busy
 from indexer.chain.source import Watch
 from indexer.domain.block import Block
 from indexer.domain.log import Log
+from indexer.domain.units import Address
 from tests.unit.scripted import DEPLOYMENT, NOT_OURS, OURS, Chain, Peer, Refused, play, written
 
 
@@ -488,3 +489,24 @@ def test_a_log_from_outside_the_range_is_a_lie() -> None:
     peer.before = lambda method, params: written(logs, {})
     with pytest.raises(BadAnswer, match="expected logs of blocks 1 to 5, found one of block 9"):
         play(Node(peer.rpc(), None, 64).logs_between(1, 5, watch()))
+
+
+def test_more_markets_than_a_node_takes_in_a_filter_are_asked_for_in_several() -> None:
+    markets = [Address(f"0x{number:040x}") for number in range(1, 2_500)]
+    chain = Chain()
+    chain.grow("a9", on="a8", logs=[markets[-1], NOT_OURS, OURS, markets[0]])
+    peer = Peer(chain, "a9")
+
+    def limited(method: str, params: Any) -> Any:
+        if method == "eth_getLogs" and len(params[0].get("address", ())) > 1_000:
+            raise Refused(-32602, "exceed max addresses or topics per search position")
+        return None
+
+    peer.before = limited
+
+    async def story() -> list[Log]:
+        node = Node(peer.rpc(), None, 64)
+        return await node.logs_of(await node.head(), Watch(DEPLOYMENT, markets))
+
+    logs: list[Log] = play(story())
+    assert [log.log_index for log in logs] == ["0x0", "0x2", "0x3"]
