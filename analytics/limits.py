@@ -36,6 +36,9 @@ MAX_REMEMBERED_ROWS = 500_000
 A row takes some 500 bytes, so 250 MB of each at the very most.
 """
 
+MAX_HISTORIES = 1_000
+"""Accounts, or markets, that a process remembers: most of those asked about have no rows."""
+
 PAGE_ROWS = 20_000
 """Prices that one statement looks up, and level changes that one reads, where there are more."""
 

@@ -14,7 +14,7 @@ from collections import OrderedDict
 from collections.abc import Awaitable, Callable, Collection, Sequence
 from typing import Any, Generic, NamedTuple, Protocol, TypeVar
 
-from analytics.limits import MAX_REMEMBERED_ROWS, MAX_STANDS
+from analytics.limits import MAX_HISTORIES, MAX_REMEMBERED_ROWS, MAX_STANDS
 from indexer.domain.units import Address, Hash
 
 Canonical = Callable[[Collection[Hash]], Awaitable[set[Hash]]]
@@ -133,11 +133,17 @@ async def reach(
 class Shelf(Generic[Kept]):
     """Histories by address; those used longest ago make room."""
 
-    def __init__(self, make: Callable[[], Kept], max_rows: int = MAX_REMEMBERED_ROWS) -> None:
+    def __init__(
+        self,
+        make: Callable[[], Kept],
+        max_rows: int = MAX_REMEMBERED_ROWS,
+        max_histories: int = MAX_HISTORIES,
+    ) -> None:
         self.lock = asyncio.Lock()
         """Held by whoever reaches many at once."""
         self._make = make
         self._max_rows = max_rows
+        self._max_histories = max_histories
         self._kept: OrderedDict[Address, Kept] = OrderedDict()
 
     def take(self, address: Address) -> Kept:
@@ -147,9 +153,12 @@ class Shelf(Generic[Kept]):
         self._kept.move_to_end(address)
         return self._kept[address]
 
+    def __len__(self) -> int:
+        return len(self._kept)
+
     def make_room(self) -> None:
-        """Forget the least recently used while there are too many rows; the newest stays."""
+        """Forget the least recently used while there are too many; the newest stays."""
         rows = sum(one.weight for one in self._kept.values())
-        while rows > self._max_rows and len(self._kept) > 1:
+        while (rows > self._max_rows and len(self._kept) > 1) or len(self) > self._max_histories:
             _, gone = self._kept.popitem(last=False)
             rows -= gone.weight

@@ -27,9 +27,10 @@ class Kept:
 
     def keep(self, position: Position, asked: str, body: bytes) -> None:
         self._turn_to(position)
-        self._bytes += len(body)
+        size = len(asked) + len(body)  # a question may be much the longer of the two
+        self._bytes += size
         if self._bytes > MAX_KEPT_BYTES:
-            self._bodies, self._bytes = {}, len(body)
+            self._bodies, self._bytes = {}, size
         self._bodies[asked] = body
 
     def _turn_to(self, position: Position) -> None:

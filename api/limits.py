@@ -70,7 +70,7 @@ MAX_CACHED_DOCUMENTS = 256
 """Parsed and validated documents kept, least recently used dropped."""
 
 MAX_KEPT_BYTES = 16 * 1024 * 1024
-"""Bytes of plain HTTP's answers at one block that are kept to be sent again."""
+"""Bytes of plain HTTP's questions and answers at one block that are kept to be sent again."""
 
 MAX_TEXT_CHARS = 128
 """Characters of a symbol or other free text in an argument."""

@@ -15,6 +15,7 @@ from analytics import crowd_answers, market_answers, portfolio_answers, reads
 from analytics.endpoint import Ask
 from analytics.journal import BalanceRow
 from analytics.kept import Keeper
+from analytics.limits import MAX_HISTORIES
 from analytics.marks import Marks, Priced, Series
 from analytics.memory import Rows, Shelf, reach
 from analytics.portfolio import fold
@@ -211,6 +212,15 @@ def test_a_shelf_forgets_what_was_used_longest_ago() -> None:
     shelf.make_room()
     assert shelf.take(Address("one")) is kept
     assert shelf.take(Address("two")).rows == []
+
+
+def test_a_shelf_forgets_also_those_of_whom_there_is_nothing() -> None:
+    """Anybody may ask for any address, and most have no rows."""
+    shelf = Shelf(AccountHistory)
+    for number in range(MAX_HISTORIES + 10):
+        shelf.take(Address(f"0x{number:040x}"))
+    shelf.make_room()
+    assert len(shelf) == MAX_HISTORIES
 
 
 def test_a_tape_begins_anew_for_a_longer_period_and_when_most_of_it_is_old() -> None:

@@ -34,10 +34,19 @@ def test_an_answer_holds_at_one_position() -> None:
 
 def test_what_is_kept_has_a_limit() -> None:
     kept = Kept()
-    kept.keep(HERE, "/a?", b"x" * MAX_KEPT_BYTES)
+    kept.keep(HERE, "/a?", b"x" * (MAX_KEPT_BYTES - 3))
     assert kept.body(HERE, "/a?") is not None
     kept.keep(HERE, "/b?", b"y")
     assert (kept.body(HERE, "/a?"), kept.body(HERE, "/b?")) == (None, b"y")
+
+
+def test_long_questions_with_short_answers_have_the_same_limit() -> None:
+    """A chain that rests may be asked another question for days."""
+    kept = Kept()
+    first, *others = ["?" * 64 * 1024 + str(number) for number in range(MAX_KEPT_BYTES >> 16)]
+    for asked in (first, *others):
+        kept.keep(HERE, asked, b"{}")
+    assert (kept.body(HERE, first), kept.body(HERE, others[-1])) == (None, b"{}")
 
 
 async def test_a_book_is_read_once_where_the_writer_stands(
