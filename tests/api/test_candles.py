@@ -1,12 +1,15 @@
 """Candles rebuilt from stored trades by a few independent lines of SQL are those we answer with."""
 
+import re
 from typing import Any
 
 import aiohttp
 import asyncpg
 import pytest
 
+from api.candles import _CANDLES
 from indexer.domain.interval import INTERVALS
+from indexer.store import postgres
 from tests.api.test_graphql import decimals, first_market
 from tests.indexed import Indexed
 
@@ -61,3 +64,23 @@ async def test_klines_are_what_the_stored_trades_make(
     ]
     assert traded == [tuple(map(int, row)) for row in rows]
     assert all(one[5] == one[7] == "0" and len(set(one[1:5])) == 1 for one in found if not one[8])
+
+
+@pytest.mark.parametrize("since", [None, 0])
+async def test_a_page_of_seconds_does_not_read_all_trades(
+    indexed: Indexed, since: int | None
+) -> None:
+    """A market may have tens of millions, and a statement has five seconds."""
+    values = {"market": first_market(indexed), "since": since, "limit": 3, "offset_s": 0}
+    query, given = _CANDLES["1s"](**values)
+    connection = await postgres.connect(indexed.database_url)
+    for way in ("seqscan", "bitmapscan", "hashagg", "sort"):  # a table this small is just sorted
+        await connection.execute(f"set enable_{way} = off")
+    told = await connection.fetch(
+        f"explain (analyze, timing off) {query.text}", *query.arguments(given)
+    )
+    await connection.close()
+    plan = "\n".join(row[0] for row in told)
+    read = re.search(r"Index Scan.* on trades.*actual rows=(\d+)", plan)
+    assert read is not None, plan
+    assert int(read[1]) < 50 < len(indexed.trades) // 5, plan
