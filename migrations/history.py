@@ -37,6 +37,7 @@ def configuration(connection: Connection, metadata: MetaData | None = None) -> C
 
 
 def _upgrade(connection: Connection) -> str | None:
+    connection.execute(text("set local statement_timeout = 0"))  # a limit meant for questions
     connection.execute(text("select pg_advisory_xact_lock(hashtext('tidebook migrations'))"))
     config = configuration(connection)
     before: str | None = None

@@ -100,7 +100,7 @@ select market, block_number, side, price::text, quantity::text
     "balances": """
 select account, token, block_number, log_index, available::text, locked::text, deposited::text,
        withdrawn::text
-  from tidebook.balance_changes order by block_number, log_index, token
+  from tidebook.balance_changes order by block_number, log_index, token, account
 """,
 }
 

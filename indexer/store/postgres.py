@@ -1,6 +1,7 @@
-"""Connections to Postgres as we want them: hex text for bytea, int for numeric."""
+"""Connections to Postgres as we want them: hex text for bytea, int for numeric, never half dead."""
 
 import asyncio
+import socket
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 import asyncpg
@@ -31,8 +32,41 @@ async def connect(database_url: str) -> Connection:
             f"TIDEBOOK_DATABASE_URL: no connection to Postgres: {error}"
         ) from error
     await heed_cancellation()
+    _watch(connection)
+    await connection.execute(_SESSION)
     await set_codecs(connection)
     return connection
+
+
+SILENT_S, ASK_S, ASKS = 10, 5, 3
+"""A peer that says nothing is asked after so long, so often, and is then taken for dead."""
+
+_SESSION = f"""
+select set_config(name, value, false)
+  from (values ('bytea_output', 'hex'), ('array_nulls', 'on'),
+               ('tcp_keepalives_idle', '{SILENT_S}'), ('tcp_keepalives_interval', '{ASK_S}'),
+               ('tcp_keepalives_count', '{ASKS}')) s (name, value)
+"""
+"""What a server may be set to otherwise: how bytes and nulls look as text, which our codecs and
+statements go by; and how soon it lets go of the lock of a client whose machine died without a word,
+which is two hours where nobody says."""
+
+
+def _watch(connection: Connection) -> None:
+    """Have the connection end if the server's machine dies: who waits for an answer sends nothing,
+    and would wait for ever."""
+    peer = connection._transport.get_extra_info("socket")  # type: ignore[attr-defined]  # no other
+    if peer.family == socket.AF_UNIX:
+        return
+    peer.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+    for name, value in (
+        ("TCP_KEEPIDLE", SILENT_S),
+        ("TCP_KEEPINTVL", ASK_S),
+        ("TCP_KEEPCNT", ASKS),
+        ("TCP_USER_TIMEOUT", 1_000 * (SILENT_S + ASK_S * ASKS)),  # of what was sent
+    ):
+        if hasattr(socket, name):  # not every system has each
+            peer.setsockopt(socket.IPPROTO_TCP, getattr(socket, name), value)
 
 
 async def set_codecs(connection: "asyncpg.Connection[Any]") -> None:

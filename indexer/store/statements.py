@@ -261,7 +261,8 @@ class Postgres:
 
 
 _BUILD_ALONE = (
-    f"set local maintenance_work_mem = '{BUILD_MEMORY}';"
+    "set local statement_timeout = 0;"  # a server's limit is meant for questions
+    f" set local maintenance_work_mem = '{BUILD_MEMORY}';"
     " set local max_parallel_maintenance_workers = 0"  # others build meanwhile
 )
 

@@ -1,0 +1,108 @@
+"""Servers that are set otherwise, or die without a word."""
+
+import asyncio
+import socket
+from pathlib import Path
+from typing import Any
+from urllib.parse import parse_qs, urlsplit
+
+from sqlalchemy import Column, Index, MetaData, Table, func
+
+import migrations
+from indexer.domain.step import Step
+from indexer.store import postgres
+from indexer.store.columns import Hex
+from indexer.store.export import export
+from indexer.store.statements import Postgres
+from tests.faults.proxy import Proxy
+from tests.store.chains import Chain, play
+
+OTHERWISE = {
+    "bytea_output": "escape",
+    "array_nulls": "off",
+    "standard_conforming_strings": "off",
+    "datestyle": "German, DMY",
+    "timezone": "Asia/Kathmandu",
+    "extra_float_digits": "-15",
+    "search_path": "",
+    "work_mem": "64kB",
+    "default_transaction_isolation": "serializable",
+}
+"""What a database's operator may have set for others."""
+
+
+async def test_a_server_that_is_set_otherwise_is_written_and_read_alike(
+    database_url: str, other_database_url: str, recordings: Path
+) -> None:
+    chain = Chain(recordings / "gtx_chaos.jsonl.gz", 90)
+    admin = await postgres.connect(other_database_url)
+    name = await admin.fetchval("select current_database()")
+    for setting, value in OTHERWISE.items():
+        await admin.execute(f"alter database {name} set {setting} = '{value}'")
+    await admin.close()
+    ends = []
+    for url in (database_url, other_database_url):
+        steps: list[list[Step]] = [
+            [*chain.to(0, 0), *chain.past(1, 40)],
+            chain.to(41, 80),
+            [chain.back_to(60), *chain.to(61, 90), chain.finalize(70)],
+        ]
+        for some in steps:
+            await play(url, chain, some)
+        reader = await postgres.connect(url)
+        ends.append(await export(reader, history=True))
+        await reader.close()
+    assert ends[0] == ends[1]
+
+
+async def test_a_machine_that_dies_without_a_word_is_noticed_by_both_sides(
+    database_url: str,
+) -> None:
+    url = urlsplit(database_url)
+    folder = parse_qs(url.query)["host"][0]
+    between = Proxy(Path(folder) / ".s.PGSQL.5432")
+    server = await asyncio.start_server(between.serve, "127.0.0.1", 0)
+    port = server.sockets[0].getsockname()[1]
+    through = f"postgresql://{url.username}@127.0.0.1:{port}{url.path}?sslmode=disable"
+    connection = await postgres.connect(through)
+    transport: Any = connection._transport  # type: ignore[attr-defined]
+    peer = transport.get_extra_info("socket")
+    assert peer.getsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE) == 1
+    asked = await connection.fetch(
+        "select name, source from pg_settings where name like 'tcp_keepalives_%'"
+    )
+    assert {row["source"] for row in asked} == {"session"}
+    assert len(asked) == 3
+    await connection.close()
+    server.close()
+    await between.close()
+
+
+async def test_a_servers_limit_on_questions_does_not_keep_an_index_from_being_built(
+    database_url: str,
+) -> None:
+    connection = await postgres.connect(database_url)
+    await connection.execute(
+        """
+        create table public.one (word bytea); insert into public.one values ('a');
+        create function public.slow(bytea) returns bytea language plpgsql immutable as
+        $$begin perform pg_sleep(0.5); return $1; end$$;
+        set statement_timeout = 400"""
+    )
+    one = Table("one", MetaData(schema="public"), Column("word", Hex))
+    await Postgres(connection).create_index(Index("one_slow", func.public.slow(one.c.word)))
+    assert await connection.fetchval("select to_regclass('public.one_slow')") is not None
+    await connection.close()
+
+
+async def test_nor_a_migration_from_being_done(empty_database_url: str) -> None:
+    admin = await postgres.connect(empty_database_url)
+    name = await admin.fetchval("select current_database()")
+    await admin.execute(f"""
+        create function slow() returns event_trigger language plpgsql as
+        $$begin perform pg_sleep(0.5); end$$;
+        create event trigger slow on ddl_command_end when tag in ('CREATE SCHEMA')
+        execute function slow();
+        alter database {name} set statement_timeout = 400""")
+    await admin.close()
+    assert await migrations.upgrade(empty_database_url) is None
