@@ -71,6 +71,7 @@ def _watch(connection: Connection) -> None:
 
 async def set_codecs(connection: "asyncpg.Connection[Any]") -> None:
     """`bytea` as `0x` and hex digits, `numeric` as int: one that is no integer raises."""
+    await connection.execute("set bytea_output = hex")  # a server may be set to escape it
     await connection.set_type_codec(
         "bytea",
         schema="pg_catalog",

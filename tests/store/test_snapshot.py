@@ -104,6 +104,20 @@ async def test_a_connection_lost_in_the_middle_is_told_and_not_used_again(
     await pool.dispose()
 
 
+async def test_bytes_are_hex_whatever_the_server_is_set_to(empty_database_url: str) -> None:
+    """Every address and hash was wrong, and writers and readers agreed on it."""
+    other: Any = await asyncpg.connect(empty_database_url)
+    name = await other.fetchval("select current_database()")
+    await other.execute(f"alter database {name} set bytea_output = 'escape'")
+    await other.close()
+    pool = connect(empty_database_url, 1, 1.0)
+    snapshot = Snapshot(pool)
+    read = await snapshot.read(Query(text("select '\\x5f00ff'::bytea as told").columns()))
+    assert read[0].told == "0x5f00ff"
+    await snapshot.close()
+    await pool.dispose()
+
+
 async def test_who_finds_all_connections_taken_waits_so_long(empty_database_url: str) -> None:
     pool = connect(empty_database_url, 1, 0.01)
     holder, late = Snapshot(pool), Snapshot(pool)
