@@ -24,8 +24,14 @@ MOST_WAITING_BYTES = 4 << 20
 GAVE_UP = 75
 """Exit code of a scout whose nodes failed it: the writer will ask them itself."""
 
-_COMMAND = "import gc; gc.disable(); import sys, indexer.scout; sys.exit(indexer.scout.main())"
-"""Nothing that is loaded goes again, so nobody looks for what might."""
+_COMMAND = (
+    "import os; os.setpgid(0, 0); os.nice(10);"
+    " import gc; gc.disable(); import sys, indexer.scout; sys.exit(indexer.scout.main())"
+)
+"""Ctrl-C is the writer's: it ends us. And where they share a core the writer goes first: nobody
+waits for the scout but the writer. A session of its own would make the kernel share by sessions.
+
+Nothing that is loaded goes again, so nobody looks for what might."""
 
 _MEMORY = {
     "MALLOC_TRIM_THRESHOLD_": f"{64 << 20}",
@@ -75,7 +81,6 @@ class Scout:
                 stdout=asyncio.subprocess.PIPE,
                 limit=MOST_WAITING_BYTES,
                 env=os.environ | _MEMORY,
-                start_new_session=True,  # Ctrl-C is the writer's: it ends us
             )
         if knew is None and self._site is not None:
             self._send(self._site)
