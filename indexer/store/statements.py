@@ -279,7 +279,8 @@ _SET_CHANNELS = (
 )
 _PROMOTE = (
     "update tidebook.blocks set finality = $2"
-    " where number <= $1 and canonical and finality not in ($2, 'finalized')"
+    " where number > coalesce((select finalized_number from tidebook.cursors), -1)"  # not all ever
+    " and number <= $1 and canonical and finality not in ($2, 'finalized')"
 )
 _TRIM = (
     "delete from tidebook.outbox where seq <= (select seq from tidebook.outbox"

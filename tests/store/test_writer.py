@@ -6,6 +6,7 @@ from typing import Any
 import msgspec
 import pytest
 
+from indexer.store import postgres, statements
 from indexer.store.errors import WrongChain, WrongDeployment
 from tests.store.chains import Chain, exported, load, messages, play, tables
 
@@ -209,3 +210,21 @@ async def test_a_promotion_is_told_once_per_block_and_stream(
         assert set(promoted) == {one for one in applied if one[1] <= last} | system
         twice = {number for _, number in promoted if promoted.count(("system", number)) > 1}
         assert twice == again, finality
+
+
+async def test_a_promotion_looks_at_no_block_that_was_final_before(
+    chain: Chain, database_url: str
+) -> None:
+    """It is made with nearly every block: its cost must not grow with the chain."""
+    await play(database_url, chain, [*chain.to(0, 170), chain.finalize(156)])
+    connection = await postgres.connect(database_url)
+    await connection.execute("set enable_seqscan = off")  # a table this small would be scanned
+    await connection.execute("set enable_bitmapscan = off")
+    plan = await connection.fetch(f"explain analyze {statements._PROMOTE}", 158, "finalized")
+    final = "select count(*) from tidebook.blocks where finality = 'finalized'"
+    assert await connection.fetchval(final) == 159
+    await connection.close()
+    text = "\n".join(row[0] for row in plan)
+    assert "blocks_canonical_number" in text
+    assert "Index Cond: ((number >" in text
+    assert "Removed" not in text
