@@ -14,7 +14,6 @@ from sqlalchemy.schema import CreateIndex
 from indexer.domain.block import BlockRef, Promotion
 from indexer.domain.units import Address
 from indexer.store import arrays, log_rows, postgres, tables
-from indexer.store.batch import CURRENT
 from indexer.store.copy import chunks, columns
 from indexer.store.database import Row
 from indexer.store.log_rows import Packed
@@ -38,14 +37,11 @@ Another = Callable[[], Awaitable[postgres.Connection]]
 
 
 class Postgres:
-    """A connection with the stages that upserts need (`prepare` makes them)."""
+    """A connection of the writer's."""
 
     def __init__(self, connection: postgres.Connection, another: Another | None = None) -> None:
         self._connection = Queue(connection)
         self._another = another
-
-    async def prepare(self) -> None:
-        await self._connection.execute(_STAGES)
 
     async def close(self) -> None:
         await self._connection.close()
@@ -171,6 +167,7 @@ class Postgres:
             return
         with naming((table, rows)):
             stage = _stage(table)
+            await self._connection.execute(_begin_stage(table))
             await self._connection.copy_to_table(
                 stage, columns=columns(table), source=chunks(table, rows), format="text"
             )
@@ -331,13 +328,13 @@ def _stage(table: Table) -> str:
     return f"stage_{table.name}"
 
 
+def _begin_stage(table: Table) -> str:
+    """It goes with its transaction: nobody else can freeze the rows of a temporary table, so one
+    that lived as long as its writer would keep the whole cluster from ever using its xids again."""
+    return f"create temp table if not exists {_stage(table)} (like {table}) on commit drop"
+
+
 def _merge(table: Table) -> str:
     names = ", ".join(columns(table))
     copied = f"insert into {table} ({names}) select {names} from {_stage(table)}"
     return copied + arrays.on_conflict(table)
-
-
-_STAGES = ";".join(
-    f"create temp table {_stage(table)} (like {table})"
-    for table in (tables.blocks, tables.recalled, *CURRENT.values())
-)

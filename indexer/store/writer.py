@@ -196,7 +196,6 @@ async def open_store(
         await check_schema(connection)
         await lock.hold(connection, lock.WRITER, str(deployment.chain_id), on_standby)
         database = Postgres(connection, partial(postgres.connect, database_url))
-        await database.prepare()
     except BaseException:
         await connection.close()
         raise

@@ -71,7 +71,6 @@ async def test_few_rows_go_as_arrays_and_arrive_as_by_copy(database_url: str) ->
     """Absent values, JSON that quotes a newline, a single row, and a row that is there already."""
     connection = await postgres.connect(database_url)
     database = Postgres(connection)
-    await database.prepare()
     message = '{"symbol":"a\\"\\\\n\\\\\\\\t"}'
     rows = [OutboxRow(1, "trades", "a", 7, message, 0), OutboxRow(2, "system", "", 8, message, 0)]
     places, hexes = [0, 1], ["0x01", "0x0203"]

@@ -9,11 +9,14 @@ from urllib.parse import parse_qs, urlsplit
 from sqlalchemy import Column, Index, MetaData, Table, func
 
 import migrations
+from indexer.chain.recording import Playback, Recording
 from indexer.domain.step import Step
+from indexer.follow import follow
 from indexer.store import postgres
 from indexer.store.columns import Hex
 from indexer.store.export import export
 from indexer.store.statements import Postgres
+from indexer.store.writer import open_store
 from tests.faults.proxy import Proxy
 from tests.store.chains import Chain, play
 
@@ -106,3 +109,17 @@ async def test_nor_a_migration_from_being_done(empty_database_url: str) -> None:
         alter database {name} set statement_timeout = 400""")
     await admin.close()
     assert await migrations.upgrade(empty_database_url) is None
+
+
+async def test_a_writer_keeps_no_temporary_table_that_vacuum_could_not_freeze(
+    database_url: str, recordings: Path
+) -> None:
+    recording = Recording(recordings / "scalex_expiry.jsonl.gz")
+    store = await open_store(database_url, recording.deployment)
+    await follow(store, lambda canon, _: Playback(recording, canon))
+    admin = await postgres.connect(database_url)
+    assert await admin.fetchval("select count(*) from tidebook.markets") > 0
+    lasting = "select count(*) from pg_class where relpersistence = 't' and relkind = 'r'"
+    assert await admin.fetchval(lasting) == 0
+    await admin.close()
+    await store.close()
