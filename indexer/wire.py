@@ -138,11 +138,13 @@ class OutboxRow(msgspec.Struct, frozen=True, gc=False):
 class Numbering:
     """Gives messages their seq. One lives in the writer; its numbers commit with the step."""
 
-    def __init__(self, epoch: str, seq: int, channels: dict[str, int]) -> None:
+    def __init__(self, epoch: str, seq: int, channels: dict[str, int], linked_seq: int) -> None:
         self.epoch = epoch
         self.seq = seq
         self.channels = channels
         """Newest seq by channel."""
+        self.linked_seq = linked_seq
+        """As of which seq they are saved; what is newer is found in the outbox."""
 
     def number(self, drafts: Iterable[Draft]) -> list[OutboxRow]:
         rows, seq, channels = [], self.seq, self.channels

@@ -65,6 +65,9 @@ class Database(Protocol):
         """The orders of these keys, those their `next` leads to as far as the first that a taker
         can reach, and the `prev` of each."""
 
+    async def channels(self) -> dict[str, int]:
+        """The newest seq of each channel: the links that were set, and the outbox behind them."""
+
     async def indexes(self) -> set[str]:
         """The names of all indexes that there are."""
 
@@ -97,7 +100,8 @@ class Database(Protocol):
     async def trim_outbox(self, number: int) -> None:
         """Delete the newest `system` message about the highest block below a height, and all older.
 
-        By seq: what is kept has no gap, also where a retracted branch was higher.
+        By seq: what is kept has no gap, also where a retracted branch was higher. What is newer
+        than the cursor's `linked_seq` stays: it may be the only place that names its channel.
         """
 
     async def retract_blocks(self, number: int) -> None:
@@ -106,8 +110,8 @@ class Database(Protocol):
     async def promote_blocks(self, number: int, finality: Promotion) -> None:
         """Canonical blocks up to a height are safe, or final: what is final stays so."""
 
-    async def set_channels(self, newest: Mapping[str, int]) -> None:
-        """Remember the newest seq of these channels."""
+    async def set_links(self, newest: Mapping[str, int]) -> None:
+        """Save the newest seq of these channels. The cursor says as of which seq that is all."""
 
     async def notify(self) -> None:
         """Tell the relay, once the transaction is committed, that the outbox has grown."""

@@ -86,6 +86,15 @@ class Disk:
     def cursor(self) -> Stored | None:
         return self.rows(tables.cursors).get((True,))
 
+    def channels(self) -> dict[str, int]:
+        """The view: each channel's newest seq."""
+        cursor = self.cursor
+        newest = {row["channel"]: row["seq"] for row in self.rows(tables.links).values()}
+        for row in self.rows(tables.outbox).values():
+            if cursor and cursor["linked_seq"] < row["seq"] <= cursor["seq"]:
+                newest[row["channel"]] = row["seq"]
+        return newest
+
     def insert(self, table: Table, row: object, *, replace: bool = False) -> None:
         """Add a row, or replace the one of its key. Raises ConstraintViolated."""
         form = _form(table)
@@ -205,6 +214,10 @@ class MemoryDatabase:
                 found[market, row["prev"]] = before
         return [{name: row[name] for name in columns} for row in found.values()]
 
+    async def channels(self) -> dict[str, int]:
+        await self._pause("read channels")
+        return self.disk.channels()
+
     async def indexes(self) -> set[str]:
         await self._pause("read indexes")
         return set(self.disk.indexes)
@@ -274,7 +287,9 @@ class MemoryDatabase:
             rows = self.disk.rows(tables.outbox)
             system = [row for row in rows.values() if row["channel"] == "system"]
             below = [(r["block_number"], r["seq"]) for r in system if r["block_number"] < number]
-            last = max(below, default=(0, 0))[1]
+            cursor = self.disk.cursor
+            assert cursor is not None, "an outbox without a cursor"
+            last = min(max(below, default=(0, 0))[1], cursor["linked_seq"])
             self.disk.delete_where(tables.outbox, lambda row: row["seq"] <= last)
 
         self._write(write)
@@ -300,10 +315,10 @@ class MemoryDatabase:
 
         self._write(write)
 
-    async def set_channels(self, newest: Mapping[str, int]) -> None:
-        await self._pause("upsert channels")
+    async def set_links(self, newest: Mapping[str, int]) -> None:
+        await self._pause("upsert links")
         rows = {(channel,): {"channel": channel, "seq": seq} for channel, seq in newest.items()}
-        self._write(lambda: self.disk.rows(tables.channels).update(rows))
+        self._write(lambda: self.disk.rows(tables.links).update(rows))
 
     async def notify(self) -> None:
         await self._pause("notify")

@@ -113,6 +113,10 @@ class Postgres:
             [order_id for _, order_id in keys],
         )
 
+    async def channels(self) -> dict[str, int]:
+        rows = await self._connection.fetch("select channel, seq from tidebook.channels")
+        return dict(map(tuple, rows))
+
     async def indexes(self) -> set[str]:
         rows = await self._connection.fetch(
             "select indexname from pg_indexes where schemaname = $1", tables.SCHEMA
@@ -202,10 +206,10 @@ class Postgres:
     async def promote_blocks(self, number: int, finality: Promotion) -> None:
         await self._connection.gather(Part("update", tables.blocks, _PROMOTE, (number, finality)))
 
-    async def set_channels(self, newest: Mapping[str, int]) -> None:
+    async def set_links(self, newest: Mapping[str, int]) -> None:
         # as texts: asyncpg asks of every member of a list whether it is a list
         values = "\n".join(newest), f"{{{','.join(map(str, newest.values()))}}}"
-        part = Part("insert", tables.channels, _SET_CHANNELS, values)
+        part = Part("insert", tables.links, _SET_LINKS, values)
         await self._connection.gather(part)
 
     async def notify(self) -> None:
@@ -269,8 +273,8 @@ def _insertion(table: Table, rows: Sequence[object], *, replace: bool) -> Part:
     return Part("insert", table, query, arrays.values(table, rows), rows)
 
 
-_SET_CHANNELS = (
-    "insert into tidebook.channels"
+_SET_LINKS = (
+    "insert into tidebook.links"
     " select * from unnest(string_to_array($1::text, E'\\n'), $2::text::bigint[])"
     " on conflict (channel) do update set seq = excluded.seq"
 )
@@ -280,7 +284,8 @@ _PROMOTE = (
     " and number <= $1 and canonical and finality not in ($2, 'finalized')"
 )
 _TRIM = (
-    "delete from tidebook.outbox where seq <= (select seq from tidebook.outbox"
+    "delete from tidebook.outbox where seq <= (select linked_seq from tidebook.cursors)"
+    " and seq <= (select seq from tidebook.outbox"
     " where channel = 'system' and block_number < $1 order by block_number desc, seq desc limit 1)"
 )
 _NOTIFY = (

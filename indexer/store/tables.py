@@ -5,7 +5,7 @@ Three kinds of table:
 - *current state* (tokens, markets, orders, levels, balances, candles): one row per record, written
   over; `undo` holds what a rollback writes back;
 - *facts* (blocks, logs, trades, *_changes): appended with their origin, deleted when retracted;
-- *the writer's own* (cursors, outbox, channels, checkpoints, divergences, rollbacks).
+- *the writer's own* (cursors, outbox, links, checkpoints, divergences, rollbacks).
 
 The kinds of column are in store/columns.py.
 """
@@ -318,6 +318,7 @@ cursors = Table(
     Column("deployment", JSONB, nullable=False),
     Column("epoch", Text, nullable=False),
     Column("seq", BigInteger, nullable=False),
+    Column("linked_seq", BigInteger, nullable=False, server_default="0"),
     Column("block_number", BigInteger),
     Column("block_hash", Hex),
     Column("finalized_number", BigInteger),
@@ -345,13 +346,21 @@ outbox = Table(
     comment="Messages by seq, kept for clients that resume; each links to its channel's last.",
 )
 
-channels = Table(
-    "channels",
+links = Table(
+    "links",
     metadata,
     key("channel", Text),
     Column("seq", BigInteger, nullable=False),
-    comment="The newest seq of each channel, for prev_seq.",
+    comment="Each channel's newest seq as of cursors.linked_seq: read the view `channels`.",
 )
+
+channels = Table(
+    "channels",
+    MetaData(schema=SCHEMA),  # a view
+    key("channel", Text),
+    Column("seq", BigInteger, nullable=False),
+)
+"""Each channel's newest seq: those of `links`, and what the outbox has that is newer."""
 
 rollbacks = Table(
     "rollbacks",

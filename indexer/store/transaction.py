@@ -24,6 +24,10 @@ from indexer.wire import Draft, Numbering, OutboxRow
 OUTBOX_KEEP_BLOCKS = 50_000
 """Finalized blocks whose messages stay for clients that resume; older ones get a snapshot."""
 
+LINKS_EVERY_MESSAGES = 2_000
+"""After so many messages the newest of each channel are saved, once a block becomes final; after
+twice as many in any case. Who looks for a channel reads those since, a thousand in 0.08 ms."""
+
 
 class Tally(msgspec.Struct):
     """How many events were ever written, retracted ones included."""
@@ -96,11 +100,13 @@ class Transaction:
 
     async def move_cursor(self, canon: Canon, *, node_head: int, live: bool) -> None:
         """Where the next start begins. `node_head` is the newest height the node has told."""
+        await self._save_links(2 * LINKS_EVERY_MESSAGES)
         head, anchor = canon.head, canon.anchor
         await self._database.move_cursor(
             {
                 "epoch": self._numbering.epoch,
                 "seq": self._numbering.seq,
+                "linked_seq": self._numbering.linked_seq,
                 "block_number": head and head.number,
                 "block_hash": head and head.hash,
                 "finalized_number": anchor and anchor.number,
@@ -126,7 +132,6 @@ class Transaction:
         await self._flush_all()
         if self._outbox:
             await self._database.append(tables.outbox, self._outbox)
-            await self._database.set_channels({row.channel: row.seq for row in self._outbox})
             await self._database.notify()
 
     def _count(self, events: int) -> None:
@@ -155,7 +160,20 @@ class Transaction:
         if change.finality != "finalized":
             return
         await self._database.delete_below(tables.undo, number + 1)
+        await self._save_links(LINKS_EVERY_MESSAGES)
         await self._database.trim_outbox(number - OUTBOX_KEEP_BLOCKS)
+
+    async def _save_links(self, every: int) -> None:
+        """Save the newest of each channel, after so many messages: the outbox has them until then.
+
+        Where a block becomes final nobody waits for it.
+        """
+        numbering = self._numbering
+        seq, linked = numbering.seq, numbering.linked_seq
+        if seq - linked >= every:
+            channels = numbering.channels.items()
+            await self._database.set_links({name: at for name, at in channels if at > linked})
+            numbering.linked_seq = seq
 
     # -- rows -----------------------------------------------------------------------------------
 

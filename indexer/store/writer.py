@@ -46,7 +46,7 @@ class Store:
         self._checkpoints = Checkpoints(database, checkpoint_events)
         self._new_epoch = new_epoch
         self._deployment = deployment
-        self._numbering = Numbering("", 0, {})
+        self._numbering = Numbering("", 0, {}, 0)
         self._tally = Tally(0)
         self.live = False
         """The streams tell the state at the cursor; false after a backfill, which tells nothing."""
@@ -72,15 +72,16 @@ class Store:
                         "deployment": msgspec.json.encode(_identity(deployment)).decode(),
                         "epoch": self._new_epoch(),
                         "seq": 0,
+                        "linked_seq": 0,
                         "live": False,
                         "events": 0,
                     }
                 )
             self._check(cursor["chain_id"], cursor["deployment"])
             await self._indexes.look(is_first=cursor["block_number"] is None)
-            channels = await database.read(tables.channels, ("channel", "seq"))
+            channels = await database.channels()
             self._numbering = Numbering(
-                cursor["epoch"], cursor["seq"], {row["channel"]: row["seq"] for row in channels}
+                cursor["epoch"], cursor["seq"], channels, cursor["linked_seq"]
             )
             self.live = cursor["live"]
             self._tally = Tally(cursor["events"])
@@ -140,7 +141,7 @@ class Store:
             block, head = Block(**stored[0]), Block(**stored[-1])
             assert block.hash == ground.hash, f"{ground} is not canonical"
             await self._drop_above(block)
-            numbering = Numbering(self._new_epoch(), cursor["seq"], {})
+            numbering = Numbering(self._new_epoch(), cursor["seq"], {}, cursor["seq"])
             tally = Tally(cursor["events"])
             transaction = Transaction(database, numbering, self._checkpoints, tally)
             depth = head.number - block.number
@@ -164,7 +165,7 @@ class Store:
             tables.candles: ("open_time", minute),
             tables.orders: ("updated_block", ground.number + 1),
         }
-        for table in (*CURRENT.values(), tables.outbox, tables.channels):
+        for table in (*CURRENT.values(), tables.outbox, tables.links):
             await database.clear(table, since.get(table))
 
     async def close(self) -> None:

@@ -320,6 +320,8 @@ async def test_executions_taken_back_leave_what_the_account_did(living: Living, 
 
 async def test_what_cannot_be_told_is_a_typed_error(living: Living, url: str) -> None:
     connection: Any = await asyncpg.connect(living.database_url)
+    saved = "insert into tidebook.links select * from tidebook.channels on conflict do nothing"
+    await connection.execute(saved)
     await connection.execute("delete from tidebook.outbox where channel like 'depth:%'")
     epoch = await connection.fetchval("select epoch from tidebook.cursors")
     await connection.close()

@@ -64,7 +64,7 @@ class Client:
             return False
         self.whole = True
         self.epoch, self.seq = cursor["epoch"], cursor["seq"]
-        self.channels = {r["channel"]: r["seq"] for r in disk.rows(tables.channels).values()}
+        self.channels = disk.channels()
         self.state, self.trades = stored(disk)
         self._applied, self._promoted, self._ancestor = {}, {}, None
         return True

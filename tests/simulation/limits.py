@@ -21,6 +21,7 @@ def small_limits() -> Iterator[None]:
             (indexes, "LEAST_BLOCKS", 1),
             (relay, "BATCH_MESSAGES", 7),
             (transaction, "OUTBOX_KEEP_BLOCKS", 3),
+            (transaction, "LINKS_EVERY_MESSAGES", 60),
             (health, "MAX_QUARANTINE_S", 40.0),
         ):
             stack.enter_context(patch.object(module, name, value))

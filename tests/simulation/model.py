@@ -141,7 +141,7 @@ def check_outbox(disk: Disk) -> None:
     seqs = [key[0] for key in disk.rows(tables.outbox)]
     start = seqs[0] if seqs else cursor["seq"] + 1
     equal("outbox seqs", seqs, list(range(start, cursor["seq"] + 1)))
-    newest = {row["channel"]: row["seq"] for row in disk.rows(tables.channels).values()}
+    newest = disk.channels()
     told = {row["channel"]: row["seq"] for row in disk.rows(tables.outbox).values()}
     equal("channels", {channel: newest.get(channel) for channel in told}, told)
 
@@ -159,8 +159,7 @@ def check_client(client: Client, disk: Disk, *, whole: bool) -> None:
         {key: state.get(key) for key in known},
     )
     equal("a client's trades", client.trades, trades if whole else trades & client.trades)
-    newest = {row["channel"]: row["seq"] for row in disk.rows(tables.channels).values()}
-    equal("a client's channels", client.channels, newest)
+    equal("a client's channels", client.channels, disk.channels())
     equal("what was not promoted", client.unpromoted(cursor["finalized_number"]), [])
 
 

@@ -15,7 +15,7 @@ from indexer import ground, relay, wire
 from indexer.chain import node, steps
 from indexer.domain import change
 from indexer.mirror import fold, records
-from indexer.store import batch, checkpoints, transaction, writer
+from indexer.store import batch, checkpoints, memory, transaction, writer
 
 Edit = tuple[str, str]
 
@@ -78,7 +78,7 @@ MUTANTS = (
         "drops prev_seq at a start",
         writer.Store,
         "load",
-        (('{row["channel"]: row["seq"] for row in channels}', "{}"),),
+        (("await database.channels()", "{}"),),
     ),
     Mutant(
         "takes logs by number at the head",
@@ -133,6 +133,18 @@ MUTANTS = (
         transaction.Transaction,
         "_settle",
         (("trim_outbox(", "delete_below(tables.outbox, "),),
+    ),
+    Mutant(
+        "does not save the newest of each channel",
+        transaction.Transaction,
+        "_save_links",
+        (("await self._database.set_links(", "str("),),
+    ),
+    Mutant(
+        "trims the newest of a channel before it is saved",
+        memory.MemoryDatabase,
+        "trim_outbox",
+        ((', cursor["linked_seq"])', ', cursor["seq"])'),),
     ),
     Mutant(
         "forgets how to undo one block too many",

@@ -124,7 +124,7 @@ class Chain:
             await connection.execute(
                 insert(t.outbox).values(**row, channel=channel, block_number=number, message=text)
             )
-            linked = upsert(t.channels).values(channel=channel, seq=seq)
+            linked = upsert(t.links).values(channel=channel, seq=seq)
             await connection.execute(
                 linked.on_conflict_do_update(index_elements=["channel"], set_={"seq": seq})
             )
@@ -184,7 +184,7 @@ class Chain:
         self.epoch, self.seq, self._newest = epoch, 0, {}
         if self.kept:
             async with self.engine.begin() as connection:
-                for table in (t.outbox, t.channels, t.levels, t.level_changes):
+                for table in (t.outbox, t.links, t.levels, t.level_changes):
                     await connection.execute(delete(table))
                 await connection.execute(update(t.cursors).values(seq=0, epoch=epoch))
 
