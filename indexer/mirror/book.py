@@ -5,9 +5,9 @@ neither checks membership nor clears pointers, so cancelling an order that alrea
 splices live orders away (and sometimes dead ones back in). A textbook queue diverges from the chain
 at the first such cancel; this copy of the pointer operations does not.
 
-Every level also knows what a taker can reach from its head. On a sound level that is counted as
-it changes; once a splice was suspect the level is `broken`, and walked instead, until its list is
-empty.
+Every level also knows what a taker can reach from its head. That is counted as it changes; only a
+splice that moves more than one order into or out of reach is walked. Once one was suspect the level
+is `broken`, until its list is empty.
 
 Each side's price tree is part of the book: the contracts leave emptied levels in it, and what they
 match next depends on them. A level's `in_tree` is the record, `bids` and `asks` are its index.
@@ -24,6 +24,7 @@ from indexer.mirror.records import Records
 LevelKey = tuple[Side, Price]
 
 _NONE = Price(0)
+_NOBODY: tuple[int, ...] = ()
 
 
 class Book:
@@ -45,6 +46,8 @@ class Book:
         """The trees' prices, ascending."""
         self.newest = 0
         """The highest order id so far. Contracts count up: there are no more orders than that."""
+        self.rising = True
+        """Each order's `next` was placed later, as it must be: no list runs in a circle."""
 
     # -- reading ---------------------------------------------------------------------------------
 
@@ -114,21 +117,30 @@ class Book:
             level.in_tree = True
             insort(self.bids if order.side == "buy" else self.asks, order.price)
         self.orders.add(order_id, order)
+        reached, cut = True, _NOBODY
         if head == 0:
             level.head = order_id
         else:
+            reached = False
             if tail:  # with a tail of 0 the contract writes to a phantom order: lost
-                self.orders.touch(tail).next = order_id
+                last = self.orders.touch(tail)
+                reached = last.queued
+                if last.next and reached:
+                    cut = self._reached(level)
+                self._link(last, order_id)
             order.prev = tail
         level.tail = order_id
         level.count += 1
         level.volume += quantity
-        order.queued = True
-        level.quantity += quantity
-        level.order_count += 1
+        order.queued = reached
+        if reached:
+            level.quantity += quantity
+            level.order_count += 1
+        else:
+            settle_status(order)
         self._stamp(level, order)
-        if level.broken:
-            self._walk(level, (order_id,))
+        if cut:
+            self._walk(level, cut)
 
     def fill(self, order: Order, quantity: Quantity) -> None:
         """Take `quantity` from a limit order, and from its level."""
@@ -151,13 +163,18 @@ class Book:
         if level is None or level.count == 0:
             return False
         self.levels.touch(key)
-        before: tuple[int, ...] = ()
+        following, preceding = order.next, order.prev
+        source = self.orders.touch(preceding) if preceding else None
+        leaves, cut = True, _NOBODY
         if not order.queued or level.broken:
             level.broken = True
-            before = tuple(o.order_id for o in self.queue(*key))
-        following, preceding = order.next, order.prev
-        if preceding:
-            self.orders.touch(preceding).next = following
+            target = level.head if source is None else source.next
+            moves = (source is None or source.queued) and target != following
+            leaves = order.queued and moves
+            if moves and not (leaves and target == order.order_id and self.rising):
+                cut = self._reached(level) or (order.order_id,)
+        if source is not None:
+            self._link(source, following)
         else:
             level.head = following
         if following:
@@ -167,13 +184,15 @@ class Book:
         remaining = order.remaining
         level.count -= 1
         level.volume -= remaining
-        if order.queued:
+        if leaves:
             order.queued = False
             level.quantity -= remaining
             level.order_count -= 1
         self._stamp(level, order)
+        if cut:
+            self._walk(level, cut)
         if level.broken:
-            self._walk(level, before)
+            level.broken = bool(level.head or level.tail)
         if level.count == 0 and not self.levels_stay:
             self._leave_tree(level)
         self._drop_if_blank(level)
@@ -207,6 +226,8 @@ class Book:
             self.newest = min(self.newest, order_id - 1)
         else:
             self.newest = max(self.newest, order_id)
+            if 0 < image.next <= order_id:
+                self.rising = False
 
     def put_levels(self, images: Iterable[tuple[LevelKey, Level | None]]) -> None:
         """Set levels outside any block (loading, rewinding), and the index with them."""
@@ -227,9 +248,16 @@ class Book:
 
     # -- reachability ----------------------------------------------------------------------------
 
+    def _link(self, order: Order, following: int) -> None:
+        if 0 < following <= order.order_id:
+            self.rising = False
+        order.next = following
+
+    def _reached(self, level: Level) -> tuple[int, ...]:
+        return tuple(order.order_id for order in self.queue(level.side, level.price))
+
     def _walk(self, level: Level, before: tuple[int, ...]) -> None:
-        """Count anew what is reachable; `before` lists who was. Empty lists are sound again."""
-        level.broken = bool(level.head or level.tail)
+        """Count anew what is reachable; `before` lists who was."""
         reached = list(self.queue(level.side, level.price))
         ids = {order.order_id for order in reached}
         for order_id in before:

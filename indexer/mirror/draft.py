@@ -103,6 +103,7 @@ class Draft(Book):
         self.bids = book.bids.copy()
         self.asks = book.asks.copy()
         self.newest = book.newest + 1
+        self.rising = book.rising
 
     def perform(self, taker: Order, effect: Effect | Clean) -> None:
         """Make an effect happen, as the contract would."""

@@ -218,6 +218,6 @@ class _Search:
         if order is None:
             self.missing.add(key)
             return None
-        book.orders.put([(order_id, order)])
+        book.put_order(order_id, order)
         self.taken.append(order)
         return order
