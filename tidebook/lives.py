@@ -153,7 +153,11 @@ def _of_postgres(error: Exception) -> Trouble | None:
             return POSTGRES_GONE
         case asyncpg.InsufficientResourcesError() | asyncpg.PostgresIOError():
             return POSTGRES_FULL
-        case asyncpg.TransactionRollbackError() | asyncpg.ReadOnlySQLTransactionError():
+        case (
+            asyncpg.TransactionRollbackError()
+            | asyncpg.ReadOnlySQLTransactionError()
+            | asyncpg.LockNotAvailableError()  # somebody alters a table
+        ):
             return POSTGRES_REFUSES
         case (
             DatabaseUnreachable()

@@ -173,10 +173,20 @@ async def _range(node: Source, watch: Watch, first: int, last: int) -> list[Logs
             found += await node.blocks_between(first, until, watch)
             first = until + 1
         except RpcError:
-            if size == 1:
-                raise
-            size = max(size // 2, 1)
+            if size > 1:
+                size = max(size // 2, 1)
+                continue
+            found.append(await _alone(node, watch, first))
+            first += 1
     return found
+
+
+async def _alone(node: Source, watch: Watch, number: int) -> Logs:
+    """A block whose logs are too many for one answer, read as one at the head is."""
+    block = await node.by_number(number)
+    if block is None:
+        raise BadAnswer("eth_getBlockByNumber", f"block {number}", "none")
+    return pack(block, await node.logs_of(block, watch))
 
 
 async def told_between(node: Teller, first: int, last: int, watch: Watch) -> list[Logs]:

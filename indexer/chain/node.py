@@ -254,10 +254,23 @@ class Node:
         every_log = await proof.proven(self._rpc, block)
         if every_log is None:
             return None
-        watch.discover(every_log)
-        return [log for log in every_log if watch.wants(log)]
+        return _wanted(every_log, watch)
 
     async def _logs_at(self, block: Block, watch: Watch) -> list[Log]:
+        """By the filter; where anybody has filled the block with more than the node tells at once,
+        out of all its logs."""
+        try:
+            return await self._filtered_at(block, watch)
+        except RpcError as error:
+            promised = self._headers.bloom(block.hash)
+            if promised is None or refusal(error, 2) is None:
+                raise
+            every_log = await proof.every_log(self._rpc, block, promised)
+            if every_log is None:
+                raise
+            return _wanted(every_log, watch)
+
+    async def _filtered_at(self, block: Block, watch: Watch) -> list[Log]:
         for pause_s in (*LAG_PAUSES_S, None):
             try:
                 logs = together(await self._logs({"blockHash": block.hash}, watch))
@@ -294,8 +307,7 @@ class Node:
             self.faults["unproven"] += 1
             again = await self._logs_at(block, watch)
             return again if len(again) > len(told) else told
-        watch.discover(every_log)
-        return [log for log in every_log if watch.wants(log)]
+        return _wanted(every_log, watch)
 
     async def blocks_between(self, first: int, last: int, watch: Watch) -> list[Logs]:
         """Finalized blocks with logs that may concern us, the first and the last, in order."""
@@ -366,3 +378,9 @@ class Node:
         while block.number > ancestor.number:
             block = await self.by_hash(block.parent_hash)
         return block.hash == ancestor.hash
+
+
+def _wanted(every_log: Sequence[Log], watch: Watch) -> list[Log]:
+    """Of all logs of a block those that concern us."""
+    watch.discover(every_log)
+    return [log for log in every_log if watch.wants(log)]

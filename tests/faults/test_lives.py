@@ -91,6 +91,7 @@ async def test_what_does_not_end_by_itself_ends_the_process(error: Exception) ->
         (asyncpg.ConnectionDoesNotExistError("closed in the middle"), lives.POSTGRES_GONE),
         (asyncpg.DiskFullError("no space left"), lives.POSTGRES_FULL),
         (asyncpg.DeadlockDetectedError("deadlock"), lives.POSTGRES_REFUSES),
+        (asyncpg.LockNotAvailableError("lock timeout"), lives.POSTGRES_REFUSES),
         (redis.OutOfMemoryError("used memory > maxmemory"), lives.REDIS_FULL),
         (redis.BusyLoadingError("loading"), lives.REDIS_GONE),
         (redis.ReadOnlyError("replica"), lives.REDIS_REFUSES),

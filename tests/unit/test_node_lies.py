@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from indexer.chain.backfill import backfill
 from indexer.chain.errors import BadAnswer, BlockGone, RpcError, Unreachable
 from indexer.chain.node import Node
 from indexer.chain.rpc import REQUEST_TIMEOUT_S, Busy
@@ -510,3 +511,39 @@ def test_more_markets_than_a_node_takes_in_a_filter_are_asked_for_in_several() -
 
     logs: list[Log] = play(story())
     assert [log.log_index for log in logs] == ["0x0", "0x2", "0x3"]
+
+
+def too_many(peer: Peer, name: str) -> Any:
+    """A node that tells at most so many logs in one answer, and a block that has more."""
+    block = peer.chain[name]
+
+    def before(method: str, params: Any) -> Any:
+        if method != "eth_getLogs":
+            return None
+        asked = params[0]
+        first, last = (int(asked.get(key, "0x0"), 16) for key in ("fromBlock", "toBlock"))
+        if asked.get("blockHash") == block.hash or first <= block.number <= last:
+            raise Refused(-32005, "query returned more than 10000 results")
+        return None
+
+    return before
+
+
+def test_a_block_of_more_logs_than_a_node_tells_is_read_from_its_receipts() -> None:
+    peer = Peer(chain_with_logs(), "a9")
+    peer.before = too_many(peer, "a9")
+    assert [log.log_index for log in play(logs_of_head(peer))] == ["0x0", "0x2"]
+
+
+def test_and_so_is_one_of_the_past() -> None:
+    chain = chain_with_logs()
+    chain.grow("a10", on="a9", logs=[OURS])
+    peer = Peer(chain, "a10")
+    peer.before = too_many(peer, "a9")
+
+    async def story() -> list[tuple[int, int]]:
+        node = Node(peer.rpc(), None, 64)
+        ranges = backfill(node, watch(), chain["a0"], chain["a10"])
+        return [(logs.block.number, len(logs)) async for found in ranges for logs in found]
+
+    assert play(story())[-2:] == [(9, 2), (10, 1)]
