@@ -30,19 +30,22 @@ class Watch:
         """eth_getLogs filters, to which the blocks are still to be added."""
         contracts = self.deployment.contracts
         found = of_addresses({*contracts.addresses(), *self.markets})
-        if self.deployment.protocol == "gtx":  # its payouts show as token transfers only
-            payer = "0x" + "0" * 24 + contracts.balance_manager[2:]
-            found.append({"topics": [TRANSFER, payer]})
+        if paid := self._payouts():
+            found.append({"topics": paid})
         return found
+
+    def _payouts(self) -> list[str]:
+        """The topics of gtx's payouts, which show as token transfers only; none elsewhere."""
+        if self.deployment.protocol != "gtx":
+            return []
+        return [TRANSFER, "0x" + "0" * 24 + self.deployment.contracts.balance_manager[2:]]
 
     def wants(self, log: Log) -> bool:
         """Whether one of the filters lets this log through."""
-        return any(
-            log.address in filter_["address"]
-            if "address" in filter_
-            else log.topics[: len(filter_["topics"])] == filter_["topics"]
-            for filter_ in self.filters()
-        )
+        if log.address in self.markets or log.address in self.deployment.contracts.addresses():
+            return True
+        paid = self._payouts()
+        return bool(paid) and log.topics[: len(paid)] == paid
 
     def misses(self, promised: int, logs: Iterable[Log]) -> bool:
         """Whether the bloom of a block speaks of a log of ours that is not among `logs`."""

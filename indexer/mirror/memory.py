@@ -45,6 +45,8 @@ class Memory:
         """Orders kept for a broken level's sake: looked at again when it changes."""
         self._unsure: set[_LevelKey] = set()
         """Broken levels that came as images, perhaps without all that they name."""
+        self._newest: dict[Address, int] = {}
+        """By book, the order that is kept only until a newer one is placed."""
         for address, book in mirror.books.items():
             self._let_go(0, [(address, o.order_id) for o in book.orders.rows.values()])
             self._doubt(book.levels.rows.values())
@@ -107,14 +109,12 @@ class Memory:
         Whatever changed up to it must be in the store.
         """
         pins: dict[_LevelKey, set[int]] = {}
-        newest: list[OrderKey] = []
         while self._idle and self._idle[0][0] <= anchor.number:
             number, keys = self._idle.popleft()
             for key in keys:
                 if self._last.get(key) == number:
                     del self._last[key]
-                    self._forget(key, pins, newest)
-        self._let_go(anchor.number, newest)
+                    self._forget(key, pins)
         minute = anchor.timestamp // CANDLE_SECONDS * CANDLE_SECONDS
         candles = self._mirror.candles.rows
         for closed in list(takewhile(lambda key: key[1] < minute, candles)):
@@ -123,6 +123,10 @@ class Memory:
     def _note(self, touched: Touched, number: int) -> None:
         orders = touched.orders
         keys = [(order.market, order.order_id) for order in orders if not order.queued]
+        if newest := self._newest:
+            for order in orders:
+                if 0 < newest.get(order.market, 0) < order.order_id:
+                    keys.append((order.market, newest.pop(order.market)))
         if self._pinned:
             for level in touched.levels:
                 keys += self._pinned.pop((level.market, level.side, level.price), ())
@@ -138,9 +142,7 @@ class Memory:
     def _doubt(self, levels: Iterable[Level]) -> None:
         self._unsure.update((lv.market, lv.side, lv.price) for lv in levels if lv.broken)
 
-    def _forget(
-        self, key: OrderKey, pins: dict[_LevelKey, set[int]], newest: list[OrderKey]
-    ) -> None:
+    def _forget(self, key: OrderKey, pins: dict[_LevelKey, set[int]]) -> None:
         """Let go of an order, if nothing speaks against it; a book's newest waits for another."""
         market, order_id = key
         book = self._mirror.books.get(market)
@@ -148,7 +150,7 @@ class Memory:
         if book is None or order is None or order.queued or order_id == 1:
             return
         if order_id == book.newest:
-            newest.append(key)
+            self._newest[market] = order_id
             return
         if order_id in book.orders.unsaved:
             return  # it changed since, and who takes what is unsaved notes it anew
@@ -184,6 +186,8 @@ class _Search:
         self.taken: list[Order] = []
         self.missing: set[OrderKey] = set()
         self._stored = stored
+        self._followed: dict[Address, set[int]] = {}
+        """By book, orders whose pointers need not be followed again: many names lead the same way."""
 
     def pins(self, book: Book | None, key: _LevelKey) -> None:
         """Whoever a broken level names."""
@@ -195,16 +199,17 @@ class _Search:
     def named(self, book: Book, order_id: int) -> None:
         """An order that an event names, and whom its pointers lead to."""
         rows, newest = book.orders.rows, book.newest
-        seen: set[int] | None = None
-        while 0 < order_id <= newest and (seen is None or order_id not in seen):
+        while 0 < order_id <= newest:
             order = rows.get(order_id)
             if order is not None and order.queued:
                 return  # whoever it leads to is here, too
+            followed = self._followed.setdefault(book.market, set())
+            if order_id in followed:
+                return
+            followed.add(order_id)
             order = order or self._held(book, order_id)
             if order is None:
                 return
-            seen = seen or set()
-            seen.add(order_id)
             self._held(book, order.prev)
             order_id = order.next
 

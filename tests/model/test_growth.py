@@ -2,12 +2,24 @@
 
 import random
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
+from msgspec.structs import replace
 
+from indexer.chain import source
+from indexer.domain import events as ev
+from indexer.domain.block import Block
+from indexer.domain.change import Delta, Deltas
+from indexer.domain.deployment import Contracts, Deployment
+from indexer.domain.log import Log
+from indexer.domain.market import Token
 from indexer.domain.order import Order, Side
-from indexer.domain.units import Price
+from indexer.domain.units import Address, Hash, Price
 from indexer.mirror.book import Book
+from indexer.mirror.fold import Mirror
+from indexer.mirror.memory import Memory
+from tests.model.recorded import GENESIS
 from tests.model.test_rules import MARKET, order, sells
 
 SEED = 11
@@ -74,3 +86,68 @@ def test_who_is_in_reach_is_counted_as_a_walk_would(seed: int) -> None:
         if level is not None:
             assert level.quantity == sum(one.remaining for one in reached), f"seed {seed}"
             assert level.order_count == len(reached), f"seed {seed}"
+
+
+class Asked(dict[Any, Any]):
+    """A dict that counts how often it is asked."""
+
+    asked = 0
+
+    def get(self, key: Any, default: Any = None) -> Any:
+        self.asked += 1
+        return super().get(key, default)
+
+
+DEPLOYMENT = Deployment("scalex", 1, Contracts(Address("pm"), Address("bm")), Address("fees"))
+
+
+def with_markets(count: int, *orders: Order) -> Mirror:
+    """So many markets, and in each these orders."""
+    made = [replace(MARKET, address=Address(f"m{nth}")) for nth in range(count)]
+    here = [replace(one, market=market.address) for market in made for one in orders]
+    tokens = [Token(address, "T", "T", 1) for address in (MARKET.base, MARKET.quote)]
+
+    def images(records: list[Any]) -> tuple[Delta[Any], ...]:
+        return tuple(Delta(None, one) for one in records)
+
+    mirror = Mirror(DEPLOYMENT, GENESIS)
+    mirror.put(Deltas(tokens=images(tokens), markets=images(made), orders=images(here)))
+    return mirror
+
+
+def test_forgetting_does_not_look_at_every_market() -> None:
+    mirror = with_markets(50, order(7, "sell", 100, 5))
+    mirror.books = books = Asked(mirror.books)
+    memory = Memory(mirror)
+    for number in range(3):
+        books.asked = 0
+        memory.forget(Block(number, Hash("0x"), Hash("0x"), 0))
+    assert not books.asked, "nothing has happened since"
+
+
+def test_many_cancels_of_orders_long_gone_follow_their_pointers_once() -> None:
+    count = 200
+    mirror = with_markets(1, *sells(*[5] * count))
+    (book,) = mirror.books.values()
+    for one in book.orders.rows.values():
+        one.next = one.order_id + 1 if one.order_id < count else 0
+    book.orders.rows = rows = Asked(book.orders.rows)
+    cancels = [
+        ev.OrderCancelled(Hash("t"), 0, book.market, nth, Address("a"), 0, "cancelled")
+        for nth in range(1, count)
+    ]
+    Memory(mirror).recall(cancels, {})
+    assert rows.asked < 5 * count
+
+
+def test_a_foreign_log_is_told_from_ours_without_a_list_of_all_markets(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    watch = source.Watch(DEPLOYMENT, [Address(f"m{nth}") for nth in range(50)])
+    monkeypatch.setattr(source, "of_addresses", None)  # nobody may ask for it
+    wanted = [watch.wants(_log(address)) for address in ("m3", "bm", "else")]
+    assert wanted == [True, True, False]
+
+
+def _log(address: str) -> Log:
+    return Log(Address(address), [], "0x", Hash("b"), "0x1", Hash("t"), "0x0")
