@@ -187,7 +187,7 @@ class _Search:
         self.missing: set[OrderKey] = set()
         self._stored = stored
         self._followed: dict[Address, set[int]] = {}
-        """By book, orders whose pointers need not be followed again: many names lead the same way."""
+        """By book, orders whose pointers were followed: many names lead the same way."""
 
     def pins(self, book: Book | None, key: _LevelKey) -> None:
         """Whoever a broken level names."""

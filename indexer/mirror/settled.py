@@ -44,6 +44,14 @@ def settled(mirror: Mirror, final: Block) -> dict[str, list[Any]]:
     return found
 
 
+def size(mirror: Mirror) -> int:
+    """How many records a checkpoint holds, or a few more."""
+    books = mirror.books.values()
+    named = len(mirror.tokens.rows) + len(mirror.markets.rows) + len(mirror.candles.rows)
+    traded = sum(len(book.orders.rows) + len(book.levels.rows) for book in books)
+    return named + traded + len(mirror.ledger.balances.rows)
+
+
 def _records(mirror: Mirror) -> Iterable[tuple[str, list[Any]]]:
     books = mirror.books.values()
     return (

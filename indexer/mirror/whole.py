@@ -9,6 +9,7 @@ lost or found again has no event of its own.
 """
 
 from collections.abc import Iterable, Mapping
+from itertools import islice
 
 from indexer.domain.change import BrokenQueue, StandingLevel, WholeBook
 from indexer.domain.order import Level, Side
@@ -32,11 +33,16 @@ def whole_books(number: int, due: Iterable[tuple[Book, int]]) -> tuple[WholeBook
     """
     found: dict[str, WholeBook] = {}
     for book, order_id in due:
-        bids, asks = _side(book, "buy"), _side(book, "sell")
-        levels = len(bids) + len(asks)
-        if order_id % max(EVERY_ORDERS, 1 << max(levels - 1, 0).bit_length()) == 0:
+        if _has_at_most(book, order_id & -order_id):  # the largest power of two that divides it
+            bids, asks = _side(book, "buy"), _side(book, "sell")
             found[book.market] = WholeBook(book.market, number, bids, asks)
     return tuple(found.values())
+
+
+def _has_at_most(book: Book, levels: int) -> bool:
+    """Looks at hardly more: most orders of a large book come when it is not due."""
+    standing = (level for level in book.levels.rows.values() if level.quantity > 0)
+    return next(islice(standing, levels, None), None) is None
 
 
 def _side(book: Book, side: Side) -> tuple[StandingLevel, ...]:

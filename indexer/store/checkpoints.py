@@ -23,7 +23,7 @@ from indexer.domain.market import Token
 from indexer.domain.units import Hash
 from indexer.mirror.fold import Mirror
 from indexer.mirror.memory import Memory
-from indexer.mirror.settled import settled
+from indexer.mirror.settled import settled, size
 from indexer.store import tables
 from indexer.store.database import Database
 from indexer.store.database import Row as AnyRow
@@ -37,7 +37,7 @@ VERSION = 2
 """Of the format and of the fold's meaning: raise it when either changes."""
 
 EVERY_EVENTS = 100_000
-"""Events between two checkpoints at least: about a second of folding. A memory of more orders than
+"""Events between two checkpoints at least: about a second of folding. A memory of more records than
 that waits for as many events, so that saving costs an event the same."""
 
 KEEP = 3
@@ -117,7 +117,7 @@ class Checkpoints:
         """The state at `final`, the newest final block, if it is worth saving by now."""
         if self._events < self._every_events or final.number in self._numbers:
             return None
-        if self._events < sum(len(book.orders.rows) for book in mirror.books.values()):
+        if self._events < size(mirror):
             return None
         self._events = 0
         return encode_state(mirror, final)

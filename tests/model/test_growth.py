@@ -9,6 +9,7 @@ from msgspec.structs import replace
 
 from indexer.chain import source
 from indexer.domain import events as ev
+from indexer.domain.balance import Balance
 from indexer.domain.block import Block
 from indexer.domain.change import Delta, Deltas
 from indexer.domain.deployment import Contracts, Deployment
@@ -19,6 +20,9 @@ from indexer.domain.units import Address, Hash, Price
 from indexer.mirror.book import Book
 from indexer.mirror.fold import Mirror
 from indexer.mirror.memory import Memory
+from indexer.mirror.whole import EVERY_ORDERS, is_due, whole_books
+from indexer.store.checkpoints import Checkpoints
+from indexer.store.memory import Disk, MemoryDatabase
 from tests.model.recorded import GENESIS
 from tests.model.test_rules import MARKET, order, sells
 
@@ -98,6 +102,20 @@ class Asked(dict[Any, Any]):
         return super().get(key, default)
 
 
+class Counting(dict[Any, Any]):
+    """A dict that counts the values it gives out."""
+
+    given = 0
+
+    def items(self) -> Any:
+        for item in super().items():
+            self.given += 1
+            yield item
+
+    def values(self) -> Any:
+        return (value for _, value in self.items())
+
+
 DEPLOYMENT = Deployment("scalex", 1, Contracts(Address("pm"), Address("bm")), Address("fees"))
 
 
@@ -151,3 +169,28 @@ def test_a_foreign_log_is_told_from_ours_without_a_list_of_all_markets(
 
 def _log(address: str) -> Log:
     return Log(Address(address), [], "0x", Hash("b"), "0x1", Hash("t"), "0x0")
+
+
+def test_a_large_book_is_looked_at_as_seldom_as_it_is_kept() -> None:
+    def looked_at(levels: int) -> int:
+        book = Book(MARKET, 10, levels_stay=True)
+        for nth in range(1, levels + 1):
+            book.append(order(nth, "sell", nth, 5))
+        book.levels.rows = rows = Counting(book.levels.rows)
+        placed = range(levels + 1, levels + 4 * EVERY_ORDERS)
+        whole_books(1, [(book, one) for one in placed if is_due(one)])
+        return rows.given
+
+    assert looked_at(4_200) == looked_at(8_400) < 4_200
+
+
+def test_a_checkpoint_waits_for_as_many_events_as_it_has_records() -> None:
+    mirror = with_markets(1)
+    for nth in range(50):
+        key = Address(f"a{nth}"), MARKET.base
+        mirror.ledger.balances.put([(key, Balance(*key))])
+    checkpoints = Checkpoints(MemoryDatabase(Disk()), every_events=10)
+    checkpoints.count(40)
+    assert checkpoints.due(mirror, GENESIS) is None
+    checkpoints.count(60)
+    assert checkpoints.due(mirror, GENESIS) is not None
