@@ -8,7 +8,7 @@ from typing import Any
 
 from sqlalchemy.ext.asyncio import AsyncEngine
 
-from indexer.domain.interval import next_open, open_time
+from indexer.domain.interval import INTERVALS, next_open, open_time
 from indexer.domain.listing import Directory, Listing
 from indexer.domain.units import Address
 from ws import dialect
@@ -20,7 +20,7 @@ from ws.native.feed import Feed
 DAY_S = 86_400
 AVERAGE_S = 300
 CLOSED_CANDLES = 30
-"""Candles told as closed at once, newest ones: a chain may jump, its seconds are many."""
+"""Newest candles looked at behind the one told last: a chain may rest for a year of seconds."""
 
 
 class Statistics:
@@ -105,12 +105,14 @@ class Statistics:
     ) -> None:
         """The present candle if it changed; those before it once more when they have closed."""
         opened = open_time(interval, self.now_s)
-        before = self._told.get(channel, opened)
-        closed = []
+        told = self._told.get(channel, opened)
+        closed = [told] if told < opened else []  # it has trades, however long ago that was
+        newest = open_time(interval, opened - CLOSED_CANDLES * INTERVALS[interval])
+        before = max(next_open(interval, told), newest)
         while before < opened:
             closed.append(before)
             before = next_open(interval, before)
-        for one in closed[-CLOSED_CANDLES:]:
+        for one in closed:
             await self._candle(channel, interval, one, listing, closed=True)
         if stale or closed:
             await self._candle(channel, interval, opened, listing, closed=False)

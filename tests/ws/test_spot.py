@@ -181,15 +181,16 @@ async def test_an_account_hears_of_its_own(gateway: str, kept: Chain) -> None:
     assert position["B"] == [{"a": "WETH", "f": "1", "l": "0"}]
 
 
+@pytest.mark.parametrize("rest_s", [3, 31_536_000])
 async def test_seconds_are_sums_of_trades_and_told_when_they_close(
-    gateway: str, kept: Chain
+    gateway: str, kept: Chain, rest_s: int
 ) -> None:
-    """Two blocks, three seconds apart: the candle of the first is told as closed."""
+    """Two blocks, a rest apart: the candle of the first is told as closed."""
     facts = {"tx": TX, "maker_order_id": 1, "taker_order_id": 2, "maker": ACCOUNT, "taker": ACCOUNT}
     rows = [
         (BLOCK.timestamp, 0, 2 * 10**6, ONE, "buy"),
         (BLOCK.timestamp, 1, 3 * 10**6, ONE, "sell"),
-        (BLOCK.timestamp + 3, 2, 4 * 10**6, 2 * ONE, "buy"),
+        (BLOCK.timestamp + rest_s, 2, 4 * 10**6, 2 * ONE, "buy"),
     ]
     async with kept.engine.begin() as connection:
         for at, index, price, quantity, side in rows:
@@ -201,7 +202,7 @@ async def test_seconds_are_sums_of_trades_and_told_when_they_close(
     async with connect(f"ws://{gateway}/ws/wethusdc@kline_1s") as client:
         await kept.publish("klines", "apply", touched)
         first = (await hear(client))["k"]
-        later = BlockInfo(157, BLOCK.hash, BLOCK.timestamp + 3)
+        later = BlockInfo(157, BLOCK.hash, BLOCK.timestamp + rest_s)
         await kept.publish("klines", "apply", touched, block=later)
         closed, second = [(await hear(client))["k"] for _ in range(2)]
     assert (first["o"], first["h"], first["c"], first["v"], first["x"]) == (
@@ -213,4 +214,4 @@ async def test_seconds_are_sums_of_trades_and_told_when_they_close(
     )
     assert (first["V"], first["Q"], first["n"], first["T"] - first["t"]) == ("1", "2", 2, 999)
     assert closed == {**first, "x": True}
-    assert (second["t"] - first["t"], second["c"], second["v"]) == (3000, "4", "2")
+    assert (second["t"] - first["t"], second["c"], second["v"]) == (rest_s * 1000, "4", "2")
