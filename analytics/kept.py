@@ -6,9 +6,11 @@ which makes the same rows from the facts. So a kill, a resend and a rebuild all 
 """
 
 import json
+from bisect import bisect_left
 from collections.abc import AsyncIterator, Callable, Sequence
 from typing import Any
 
+from analytics import limits
 from analytics.books import BookState, LevelRow, TopRow, fold_levels
 from analytics.micro import Top
 from indexer.domain.order import Side
@@ -87,20 +89,30 @@ class Keeper:
             for done, (market, book) in enumerate(books.items()):
                 if progress is not None:
                     progress(done, len(books))
-                rows = [row async for row in self._fold(book)]
-                await self._insert(rows)
-                if rows:
-                    tops[market] = rows[-1].top
+                async for rows in self._fold(book):
+                    await self._insert(rows)
+                    if rows:
+                        tops[market] = rows[-1].top
             await self._connection.execute(_SET_CURSOR, *tuple(position))
             if progress is not None:
                 progress(len(books), len(books))
         self._books, self._tops = books, tops
         self.epoch, self.seq = position["epoch"], position["seq"]
 
-    async def _fold(self, book: BookState) -> AsyncIterator[TopRow]:
-        rows = await self._connection.fetch(_LEVEL_CHANGES, book.market)
-        for row in fold_levels(book, (LevelRow(*tuple(row)) for row in rows)):
-            yield row
+    async def _fold(self, book: BookState) -> AsyncIterator[list[TopRow]]:
+        """A page at a time: of a long past neither memory nor who asks meanwhile is to notice."""
+        changes = await self._connection.cursor(_LEVEL_CHANGES, book.market)
+        held: list[LevelRow] = []
+        before: Top | None = None
+        while page := await changes.fetch(limits.REBUILT_CHANGES):
+            held += (LevelRow(*tuple(row)) for row in page)
+            newest = held[-1].block_number  # which may go on in the next page
+            whole = bisect_left(held, newest, key=lambda row: row.block_number)
+            rows = list(fold_levels(book, held[:whole], before))
+            held = held[whole:]
+            before = rows[-1].top if rows else before
+            yield rows
+        yield list(fold_levels(book, held, before))
 
     async def apply(self, messages: Sequence[Message]) -> None:
         """Fold messages of the depth stream, oldest first. Raises Misfit, and then writes nothing.

@@ -42,6 +42,9 @@ MAX_HISTORIES = 1_000
 PAGE_ROWS = 20_000
 """Prices that one statement looks up, and level changes that one reads, where there are more."""
 
+REBUILT_CHANGES = 2_000
+"""Level changes that a rebuild folds in one go, some tenth of a second, before others' turn."""
+
 MAX_CLIENTS = 10_000
 """Client addresses whose requests are counted."""
 

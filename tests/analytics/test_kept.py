@@ -3,7 +3,7 @@
 import asyncio
 import contextlib
 import random
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +13,7 @@ import msgspec
 import pytest
 import redis.asyncio as redis
 
-from analytics import asyncapi, market_reads, reads
+from analytics import asyncapi, limits, market_reads, reads
 from analytics.announce import Announcer, Restatement, restatements_key
 from analytics.app import Config
 from analytics.books import TopRow
@@ -120,6 +120,26 @@ async def read(database_url: str) -> tuple[bool, list[list[TopRow]]]:
     finally:
         await snapshot.close()
         await engine.dispose()
+
+
+async def test_a_rebuild_goes_by_pages_that_leave_no_trace(
+    database_url: str, chain: Chain, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A market's whole past was held at once, and nobody answered while it was folded."""
+    await begin(database_url, chain)
+    at_once = await rebuilt(database_url)
+    monkeypatch.setattr(limits, "REBUILT_CHANGES", 3)
+    sizes: list[int] = []
+    insert = Keeper._insert
+
+    async def watch(self: Keeper, made: Sequence[TopRow]) -> None:
+        sizes.append(len(made))
+        await insert(self, made)
+
+    monkeypatch.setattr(Keeper, "_insert", watch)
+    assert await rebuilt(database_url) == at_once
+    assert sum(sizes) == len(at_once)
+    assert max(sizes) <= 3
 
 
 async def test_readers_find_the_same_rows_kept_or_folded(database_url: str, chain: Chain) -> None:
