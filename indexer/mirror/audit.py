@@ -9,12 +9,15 @@ book as both last knew it: each later log is still judged on its own. The next o
 from the chain's state again.
 """
 
+from bisect import bisect_right
+from collections.abc import Sequence
+from operator import attrgetter
 from typing import assert_never
 
 from indexer.domain.block import Block
 from indexer.domain.divergence import Divergence, DivergenceKind
 from indexer.domain.effect import Cancel, Close, Effect, Expire, Fill, Revert
-from indexer.domain.events import Event
+from indexer.domain.events import AnyEvent, Event, OrderPlaced
 from indexer.domain.market import Market
 from indexer.domain.order import Order, Side
 from indexer.domain.units import Address, Price
@@ -25,15 +28,22 @@ from indexer.mirror.rules.terms import Clean, Funds, Rules, Run, View
 
 INCOMPLETE = "the history of this market does not begin with its first order"
 
+MOST_MISSING = 16
+"""Effects that an order's logs leave out and are told of it; where there are more, there is no end
+of them: who has less than his logs say may ask for a whole book, and get nothing."""
+
 
 class Audit:
     """One block's matching under audit. One order matches at a time."""
 
-    def __init__(self, rules: Rules, ledger: Ledger, block: Block) -> None:
+    def __init__(
+        self, rules: Rules, ledger: Ledger, block: Block, events: Sequence[AnyEvent]
+    ) -> None:
         self.divergences: list[Divergence] = []
         self._rules = rules
         self._ledger = ledger
         self._block = block
+        self._events = events
         self._matching: _Matching | None = None
         self._due: Effect | None = None
         """What the rules foresee next."""
@@ -89,7 +99,7 @@ class Audit:
         matching = self._matching
         if matching is not None:
             if self._due is not None:
-                for due in self._foreseen(matching):
+                for due in self._foreseen(matching)[:MOST_MISSING]:
                     self._missing(matching, due)
             matching.run.close()
             self._matching = self._due = None
@@ -128,7 +138,7 @@ class Audit:
         if matching is None or matching.book is not book or due is None:
             return False
         theirs = found == due or _subject(found) == _subject(due)
-        if not theirs and found not in self._foreseen(matching)[:2]:
+        if not theirs and found not in self._foreseen(matching, event)[:2]:
             self.end()
             return False
         self.met(book, matching.taker.order_id, found, event)
@@ -136,13 +146,26 @@ class Audit:
 
     # -- disagreement ----------------------------------------------------------------------------
 
-    def _foreseen(self, matching: "_Matching") -> list[Effect]:
-        """All that is due, from here to the order's end."""
+    def _foreseen(self, matching: "_Matching", event: Event | None = None) -> list[Effect]:
+        """All that is due, from here to the order's end, or as much as `event` and later ones say.
+
+        Each of them is held against two effects.
+        """
         if matching.rest is None:
-            matching.rest = [] if self._due is None else self._draft(matching, self._due)
+            most = MOST_MISSING + (2 * self._to_come(event) if event is not None else 0)
+            matching.rest = [] if self._due is None else self._draft(matching, self._due, most)
         return matching.rest
 
-    def _draft(self, matching: "_Matching", due: Effect) -> list[Effect]:
+    def _to_come(self, event: Event) -> int:
+        """Logs of the running order from this one on, or a few more."""
+        events = self._events
+        first = bisect_right(events, event.log_index, key=_LOG_INDEX)
+        for at in range(first, len(events)):
+            if events[at].tx != event.tx or isinstance(events[at], OrderPlaced):
+                return 1 + at - first
+        return 1 + len(events) - first
+
+    def _draft(self, matching: "_Matching", due: Effect, most: int) -> list[Effect]:
         book, taker, view = matching.book, matching.taker, matching.view
         draft = Draft(book)
         purse = Purse(matching.available, book.base_unit, self._refund_rate(matching))
@@ -153,6 +176,8 @@ class Audit:
         for effect in foresee(draft, matching.run, taker, purse):
             if isinstance(effect, Clean):
                 self._dirty.append((book, effect.side, effect.price, taker))
+            elif len(rest) == most:
+                break
             else:
                 rest.append(effect)
         return rest
@@ -163,7 +188,7 @@ class Audit:
 
     def _disagree(self, matching: "_Matching", found: Effect, event: Event) -> bool:
         """Name the difference, and decide what is due after it."""
-        rest = self._foreseen(matching)
+        rest = self._foreseen(matching, event)
         self._stray(matching.book, found, matching.taker)
         if found in rest[:2]:
             while rest.pop(0) != found:  # the one before it was left out
@@ -245,6 +270,9 @@ class _Matching:
         """All that is due, foreseen on a draft; None while chain and rules agree."""
         self.passed: Effect | None = None
         """What was due, but another came in its place."""
+
+
+_LOG_INDEX = attrgetter("log_index")
 
 
 def undecided(book: Book) -> str | None:

@@ -7,7 +7,7 @@ Rules that hold for every protocol (each is a fault seen in other indexers):
 - A trade's fees are in the two transfers its own book made just before it.
 """
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
 from indexer.domain import events as ev
@@ -38,8 +38,9 @@ if TYPE_CHECKING:
 class BlockFold:
     """One block being folded. Lives for one `Mirror.apply`."""
 
-    def __init__(self, mirror: "Mirror", block: Block) -> None:
+    def __init__(self, mirror: "Mirror", block: Block, events: Sequence[ev.AnyEvent]) -> None:
         self._mirror = mirror
+        self._events = events
         self._block = block
         self._number = block.number
         self._trades: list[Trade] = []
@@ -51,14 +52,14 @@ class BlockFold:
         """What books have charged, until they tell of the trade."""
         self._unclosed: list[Order] = []
         self._due: list[tuple[Book, int]] = []
-        self._audit = Audit(RULES[mirror.deployment.protocol], mirror.ledger, block)
+        self._audit = Audit(RULES[mirror.deployment.protocol], mirror.ledger, block, events)
         mirror.ledger.block_number = block.number
         self._moves = mirror.ledger.moves
 
-    def run(self, events: Iterable[ev.AnyEvent]) -> Applied:
+    def run(self) -> Applied:
         moves, tx = self._moves, self._tx
         try:
-            for event in events:
+            for event in self._events:
                 if event.tx != tx:
                     self._end_tx()
                     tx = self._tx = event.tx

@@ -4,7 +4,7 @@ Pure: blocks and events in, `Change` out. The same code follows the head, backfi
 recording and runs under property tests.
 """
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 from msgspec.structs import replace
@@ -55,7 +55,7 @@ class Mirror:
     def apply(
         self,
         block: Block,
-        events: Iterable[ev.AnyEvent],
+        events: Sequence[ev.AnyEvent],
         tokens: Sequence[Token] = (),
         *,
         final: bool = False,
@@ -72,7 +72,7 @@ class Mirror:
         for token in tokens:
             if token.address not in self.tokens:
                 self.tokens.add(token.address, token)
-        applied = BlockFold(self, block).run(events)
+        applied = BlockFold(self, block, events).run()
         self._head = block
         if not final:
             kept = replace(applied, books=(), queues=(), touched=Touched())  # what a rollback needs

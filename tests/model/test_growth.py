@@ -16,8 +16,10 @@ from indexer.domain.deployment import Contracts, Deployment
 from indexer.domain.log import Log
 from indexer.domain.market import Token
 from indexer.domain.order import Order, Side
-from indexer.domain.units import Address, Hash, Price
+from indexer.domain.units import Address, Hash, Price, Quantity
+from indexer.mirror.audit import MOST_MISSING
 from indexer.mirror.book import Book
+from indexer.mirror.draft import Draft
 from indexer.mirror.fold import Mirror
 from indexer.mirror.memory import Memory
 from indexer.mirror.whole import EVERY_ORDERS, is_due, whole_books
@@ -194,3 +196,60 @@ def test_a_checkpoint_waits_for_as_many_events_as_it_has_records() -> None:
     assert checkpoints.due(mirror, GENESIS) is None
     checkpoints.count(60)
     assert checkpoints.due(mirror, GENESIS) is not None
+
+
+def test_an_order_that_never_got_what_was_foreseen_is_told_of_in_a_few_words(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Its taker had less than his logs say, so the contract stopped at once."""
+    performed: list[object] = []
+    perform = Draft.perform
+
+    def counted(self: Draft, *of: Any) -> None:
+        performed.append(of)
+        perform(self, *of)
+
+    monkeypatch.setattr(Draft, "perform", counted)
+
+    def cost(waiting: int) -> tuple[int, int]:
+        performed.clear()
+        mirror = with_markets(1)
+        (book,) = mirror.books.values()
+        for one in sells(*[5] * waiting):
+            book.append(replace(one, market=book.market))
+        placed = ev.OrderPlaced(
+            *(Hash("t"), 0, book.market, waiting + 1, Address("taker"), "buy"),
+            *(Price(100), Quantity(5 * waiting), 10**6, "limit", "open"),
+        )
+        applied = mirror.apply(Block(0, Hash("0x0"), Hash("0x"), 1), [placed])
+        assert {one.kind for one in applied.divergences} == {"missing_fill"}
+        return len(applied.divergences), len(performed)
+
+    assert cost(1_000) == cost(100) <= (MOST_MISSING, 2 * MOST_MISSING)
+
+
+def test_a_long_match_is_judged_to_its_end_after_a_disagreement() -> None:
+    """However long it is: as much is foreseen as there are logs to come."""
+    mirror = with_markets(1)
+    (book,) = mirror.books.values()
+    count = 5 * MOST_MISSING
+    for one in sells(*[5] * count):
+        book.append(replace(one, market=book.market))
+    here = Hash("t"), 0, book.market
+    taker = Address("taker")
+    events: list[ev.AnyEvent] = [
+        ev.OrderPlaced(
+            *(*here, count + 1, taker, "buy", Price(100), Quantity(5 * count)),
+            *(10**6, "limit", "open"),
+        )
+    ]
+    for nth in range(1, count + 1):
+        sold = Quantity(4 if nth == 2 else 5)
+        events.append(
+            ev.Traded(
+                *(Hash("t"), nth, book.market, taker, count + 1, nth, "buy", 0, Price(100), sold)
+            )
+        )
+    applied = mirror.apply(Block(0, Hash("0x0"), Hash("0x"), 1), events)
+    verdicts = [trade.verified for trade in applied.trades]
+    assert verdicts == [True, False, *[True] * (count - 2)]
