@@ -96,9 +96,9 @@ class HistoryLost(BeyondRetention):
 
 
 class QueueLost(BeyondRetention):
-    """A past queue of the contract's broken list, in a database from before they were kept."""
+    """A past queue of the contract's broken list: too long to be kept, or from before any was."""
 
-    hint = "ask for depth, which is kept, or have the chain indexed anew"
+    hint = "ask for depth, which is kept"
 
 
 class Unavailable(ApiError):

@@ -80,7 +80,7 @@ async def queued_at(
     `book` is the market's then. It says how many orders each level had, so a sound one is read
     from its newest order of then back to the oldest that still waited: however many came before,
     or have come since. Whom a broken list had lost or found is kept. Raises BeyondRetention where
-    it is not: a database that was written before queues were.
+    it is not: too many waited, or the database was written before queues were.
     """
     levels = _holding(book.depth(side), limit)
     of = {"market": market, "side": side, "at": at}

@@ -4,8 +4,8 @@ A whole book, every so many orders of its market: reading a past book begins at 
 what the book held and those orders did, not what the chain did before and since. Which blocks get
 one follows from the block's orders and its book, so every path to a block leaves the same.
 
-The queue of every broken level a block touched: the contract's list was spliced there, and whom it
-lost or found again has no event of its own.
+The queue of every broken level a block touched, unless it is too long: the contract's list was
+spliced there, and whom it lost or found again has no event of its own.
 """
 
 from collections.abc import Iterable, Mapping
@@ -18,6 +18,10 @@ from indexer.mirror.book import Book
 
 EVERY_ORDERS = 256
 """Orders of one market between two whole books of it; more, where the book has more levels."""
+
+MOST_WAITING = 1_000
+"""Orders of a queue that is kept. One event touches it, and whoever fills a level with dust would
+have each block write all of it: of a longer one the past is not told."""
 
 
 def is_due(order_id: int) -> bool:
@@ -65,5 +69,5 @@ def broken_queues(
             tuple(order.order_id for order in books[level.market].queue(level.side, level.price)),
         )
         for level in touched
-        if level.broken
+        if level.broken and level.order_count <= MOST_WAITING
     )

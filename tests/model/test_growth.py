@@ -22,7 +22,13 @@ from indexer.mirror.book import Book
 from indexer.mirror.draft import Draft
 from indexer.mirror.fold import Mirror
 from indexer.mirror.memory import Memory
-from indexer.mirror.whole import EVERY_ORDERS, is_due, whole_books
+from indexer.mirror.whole import (
+    EVERY_ORDERS,
+    MOST_WAITING,
+    broken_queues,
+    is_due,
+    whole_books,
+)
 from indexer.store.checkpoints import Checkpoints
 from indexer.store.memory import Disk, MemoryDatabase
 from tests.model.recorded import GENESIS
@@ -184,6 +190,17 @@ def test_a_large_book_is_looked_at_as_seldom_as_it_is_kept() -> None:
         return rows.given
 
     assert looked_at(4_200) == looked_at(8_400) < 4_200
+
+
+def test_a_broken_queue_is_kept_while_it_is_short() -> None:
+    def kept(waiting: int) -> tuple[int, int]:
+        book = spliced(waiting)
+        book.walked = 0
+        queues = broken_queues(1, {book.market: book}, book.levels.rows.values())
+        return sum(len(queue.order_ids) for queue in queues), book.walked
+
+    assert kept(MOST_WAITING - 2) == (MOST_WAITING, MOST_WAITING)  # one and a filled one stay
+    assert kept(MOST_WAITING - 1) == (0, 0)
 
 
 def test_a_checkpoint_waits_for_as_many_events_as_it_has_records() -> None:
