@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+import asyncpg
 from alembic import command
 from alembic.config import Config
 from alembic.script import ScriptDirectory
@@ -17,8 +18,11 @@ async def upgrade(database_url: str) -> str | None:
 
     Safe to run from several processes at once. Raises SchemaNewer, and then changes nothing.
     """
-    url = database_url.replace("postgresql://", "postgresql+asyncpg://", 1)
-    engine = create_async_engine(url)
+
+    async def dial() -> "asyncpg.Connection[asyncpg.Record]":
+        return await asyncpg.connect(database_url)  # as it is: whatever libpq's form allows
+
+    engine = create_async_engine("postgresql+asyncpg://", async_creator=dial)
     try:
         async with engine.begin() as connection:
             return await connection.run_sync(_upgrade)

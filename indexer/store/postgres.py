@@ -43,13 +43,13 @@ SILENT_S, ASK_S, ASKS = 10, 5, 3
 
 _SESSION = f"""
 select set_config(name, value, false)
-  from (values ('bytea_output', 'hex'), ('array_nulls', 'on'),
+  from (values ('array_nulls', 'on'),
                ('tcp_keepalives_idle', '{SILENT_S}'), ('tcp_keepalives_interval', '{ASK_S}'),
                ('tcp_keepalives_count', '{ASKS}')) s (name, value)
 """
-"""What a server may be set to otherwise: how bytes and nulls look as text, which our codecs and
-statements go by; and how soon it lets go of the lock of a client whose machine died without a word,
-which is two hours where nobody says."""
+"""What a server may be set to otherwise: whether NULL in an array's text is one, as our statements
+mean it; and how soon it lets go of the lock of a client whose machine died without a word, which is
+two hours where nobody says."""
 
 
 def _watch(connection: Connection) -> None:

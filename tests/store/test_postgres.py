@@ -6,15 +6,17 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
-from sqlalchemy import Column, Index, MetaData, Table, func
+from sqlalchemy import Column, Index, MetaData, Table, func, select
 
 import migrations
 from indexer.chain.recording import Playback, Recording
 from indexer.domain.step import Step
 from indexer.follow import follow
-from indexer.store import postgres
+from indexer.store import postgres, tables
 from indexer.store.columns import Hex
 from indexer.store.export import export
+from indexer.store.queries import Query
+from indexer.store.snapshot import Snapshot, connect
 from indexer.store.statements import Postgres
 from indexer.store.writer import open_store
 from tests.faults.proxy import Proxy
@@ -32,6 +34,9 @@ OTHERWISE = {
     "default_transaction_isolation": "serializable",
 }
 """What a database's operator may have set for others."""
+
+
+_HEADS = Query(select(tables.cursors.c.block_hash))
 
 
 async def test_a_server_that_is_set_otherwise_is_written_and_read_alike(
@@ -55,6 +60,10 @@ async def test_a_server_that_is_set_otherwise_is_written_and_read_alike(
         reader = await postgres.connect(url)
         ends.append(await export(reader, history=True))
         await reader.close()
+        snapshot = Snapshot(pool := connect(url, 1, 5))
+        ends[-1]["heads"] = [row.block_hash for row in await snapshot.read(_HEADS)]
+        await snapshot.close()
+        await pool.dispose()
     assert ends[0] == ends[1]
 
 
@@ -123,3 +132,8 @@ async def test_a_writer_keeps_no_temporary_table_that_vacuum_could_not_freeze(
     assert await admin.fetchval(lasting) == 0
     await admin.close()
     await store.close()
+
+
+async def test_a_url_may_say_what_libpqs_form_allows(empty_database_url: str) -> None:
+    url = empty_database_url.replace("postgresql:", "postgres:") + "&sslmode=prefer"
+    assert await migrations.upgrade(url) is None
