@@ -2,6 +2,7 @@
 
 import asyncio
 import signal
+import socket
 import sys
 from typing import Any
 
@@ -15,6 +16,7 @@ from indexer.store.statements import Postgres
 from tests.api.served import serving
 from tests.indexed import Indexed
 from tidebook.ports import CannotListen, PortInUse
+from tidebook.serving import listen
 
 
 async def test_health_readiness_and_metrics(
@@ -94,3 +96,12 @@ async def test_a_signal_ends_it_cleanly(number: signal.Signals) -> None:
             assert "tidebook_api_database_up 0.0" in (await response.text()).splitlines()
         process.send_signal(number)
         assert await asyncio.wait_for(process.wait(), 10) == 0
+
+
+def test_an_answer_in_two_segments_does_not_wait_between_them() -> None:
+    """Not for the caller's acknowledgement of the first, which comes 40 ms later."""
+    with listen("127.0.0.1", 0) as listener:
+        with socket.create_connection(listener.getsockname()):
+            accepted, _ = listener.accept()
+        with accepted:
+            assert accepted.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY)
