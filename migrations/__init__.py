@@ -10,14 +10,14 @@ HEAD = "0017"
 """The revision this code works with (a test holds it to the newest file in versions/)."""
 
 
-class SchemaNewer(Exception):
-    """The database was migrated by a newer Tidebook."""
+class Refused(Exception):
+    """The database cannot get our schema: it has a newer one, or does not take every text."""
 
 
 async def upgrade(database_url: str) -> str | None:
     """Bring the schema to HEAD; returns the revision it had (None: there was no schema).
 
-    Safe to run from several processes at once. Raises SchemaNewer, and then changes nothing.
+    Safe to run from several processes at once. Raises Refused, and then changes nothing.
     """
     from migrations.history import upgrade as bring
 

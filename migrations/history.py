@@ -10,13 +10,13 @@ from alembic.util import CommandError
 from sqlalchemy import Connection, MetaData, inspect, text
 from sqlalchemy.ext.asyncio import create_async_engine
 
-from migrations import HEAD, SCHEMA, SchemaNewer
+from migrations import HEAD, SCHEMA, Refused
 
 
 async def upgrade(database_url: str) -> str | None:
     """Bring the schema to HEAD; returns the revision it had (None: there was no schema).
 
-    Safe to run from several processes at once. Raises SchemaNewer, and then changes nothing.
+    Safe to run from several processes at once. Raises Refused, and then changes nothing.
     """
 
     async def dial() -> "asyncpg.Connection[asyncpg.Record]":
@@ -53,10 +53,21 @@ def _upgrade(connection: Connection) -> str | None:
         if before is not None:
             ScriptDirectory.from_config(config).get_revision(before)
     except CommandError:
-        raise SchemaNewer(
+        raise Refused(
             f"the database's schema is at revision {before}, this Tidebook knows up to {HEAD}: "
             "it was migrated by a newer one; use that, or another database"
         ) from None
+    if before is None:
+        _refuse_encoding(str(connection.scalar(text("show server_encoding"))))
     connection.execute(text(f"create schema if not exists {SCHEMA}"))
     command.upgrade(config, HEAD)
     return before
+
+
+def _refuse_encoding(encoding: str) -> None:
+    """Names of tokens are whatever their makers wrote: one would stop the writer later."""
+    if encoding not in ("UTF8", "SQL_ASCII"):
+        raise Refused(
+            f"the database's encoding is {encoding}, in which not every token's name can be "
+            "written: make one with `create database ... encoding 'UTF8' template template0`"
+        )

@@ -28,7 +28,7 @@ CALLERS = {
     "indexer.relay.RedisUnreachable",
     "indexer.store.errors.StoreError",
     "indexer.store.postgres.DatabaseUnreachable",
-    "migrations.SchemaNewer",
+    "migrations.Refused",
     "tidebook.embedded.errors.EmbeddedError",
     "tidebook.ports.CannotListen",
     "tidebook.settings.BadSetting",

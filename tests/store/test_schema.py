@@ -11,6 +11,7 @@ from sqlalchemy.ext.asyncio import create_async_engine
 import migrations
 from indexer.store.analytics_tables import analytics_tops
 from migrations import history
+from tidebook import embedded
 
 metadata = analytics_tops.metadata  # of all tables, analytics' own too
 
@@ -48,5 +49,18 @@ async def test_a_database_of_a_newer_tidebook_is_left_alone(database_url: str) -
     connection = await asyncpg.connect(database_url)
     await connection.execute("update tidebook.alembic_version set version_num = '9999'")
     await connection.close()
-    with pytest.raises(migrations.SchemaNewer, match="revision 9999, this Tidebook knows up to"):
+    with pytest.raises(migrations.Refused, match="revision 9999, this Tidebook knows up to"):
         await migrations.upgrade(database_url)
+
+
+async def test_a_database_that_does_not_take_every_text_is_refused_at_once(
+    servers: embedded.Urls,
+) -> None:
+    connection = await asyncpg.connect(servers.database_url)
+    await connection.execute(
+        "create database latin encoding 'LATIN1' locale 'C' template template0"
+    )
+    await connection.close()
+    latin = servers.database_url.replace("/postgres?", "/latin?")
+    with pytest.raises(migrations.Refused, match="encoding is LATIN1"):
+        await migrations.upgrade(latin)
