@@ -39,14 +39,14 @@ class Clock:
     def next_timestamp(self, parent: int, step_s: int | None = None) -> int:
         """The timestamp of a block whose parent has `parent`, at least one second later."""
         if self._next is not None:
-            return self._next
+            return max(parent + 1, self._next)
         if step_s is not None:
             timestamp = parent + max(step_s, 1)
             if self.step_s is None:  # time goes on from there, as it does with anvil
                 self.offset_s = max(self.offset_s, timestamp - int(time.time()))
             return timestamp
         if self.step_s is not None:
-            return parent + self.step_s + self._pending_s
+            return parent + max(self.step_s, 1) + self._pending_s
         return max(parent + 1, self.now())
 
     @property

@@ -71,6 +71,7 @@ class History:
         del self._by_hash[block.hash]
         for tx in block.txs:
             del self._txs[tx.hash]
+        self._blocks[-1] = self.head  # unpacked: a head can be edited
         return block
 
     def at(self, number: int) -> Block | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from contracts_test.chain import TooDeep
@@ -135,7 +136,10 @@ def rollback(node: Node, depth: int) -> None:
 
 @table.method("anvil_reorg", params=(p.anything, Optional(p.anything)))
 def reorg(node: Node, options: Any, pairs: Any) -> None:
-    """`[depth, [[tx, block], …]]`; a tx is raw bytes or an object, blocks count from 0."""
+    """`[depth, [[tx, block], …]]`; a tx is raw bytes or an object, blocks count from 0.
+
+    Objects get the nonces that follow those of the blocks that stay, in the order they are given.
+    """
     if isinstance(options, dict):
         pairs = options.get("txBlockPairs", options.get("tx_block_pairs", pairs))
         options = options.get("depth")
@@ -147,19 +151,36 @@ def reorg(node: Node, options: Any, pairs: Any) -> None:
             f"current height {height}, depth {depth}"
         )
     txs: dict[int, list[Tx]] = {}
+    nonces = _Nonces(node, node.chain.head.number - depth)
     for pair in pairs or ():
         if not isinstance(pair, list) or len(pair) != 2:
             raise InvalidParams("expected pairs of a transaction and a block index")
         index = p.quantity(pair[1])
         if index >= depth:
             raise InvalidParams(f"block index {index} is not below the depth {depth}")
-        txs.setdefault(index, []).append(_transaction(node, pair[0]))
+        txs.setdefault(index, []).append(_transaction(node, pair[0], nonces))
     node.chain.reorg(depth, txs)
 
 
-def _transaction(node: Node, value: Any) -> Tx:
+class _Nonces(dict[bytes, int]):
+    """The next nonce of each sender on a branch that begins behind a block."""
+
+    def __init__(self, node: Node, root: int) -> None:
+        block = node.chain.history.at(root)
+        assert block is not None, "history has no gaps"
+        self._engine, self._root = node.chain.engine, block.post_root
+
+    def __missing__(self, sender: bytes) -> int:
+        return self._engine.account(self._root, sender).nonce
+
+
+def _transaction(node: Node, value: Any, nonces: _Nonces) -> Tx:
     if isinstance(value, dict):
-        return prepare(node, p.call_request(value))
+        request = p.call_request(value)
+        sender = request.sender or node.accounts[0]
+        nonce = nonces[sender] if request.nonce is None else request.nonce
+        nonces[sender] = nonce + 1
+        return prepare(node, replace(request, nonce=nonce))
     try:
         return node.chain.engine.decode(p.data(value))
     except InvalidTransaction as error:

@@ -176,12 +176,12 @@ def log_filter(value: Any) -> LogFilter:
         value = {}
     if not isinstance(value, dict):
         raise InvalidParams(f"expected a filter object, found {_show(value)}")
-    block_hash = value.get("blockHash")
-    if block_hash is not None and (value.get("fromBlock") or value.get("toBlock")):
+    block_hash, first, last = (value.get(key) for key in ("blockHash", "fromBlock", "toBlock"))
+    if block_hash is not None and not first is last is None:
         raise InvalidParams("blockHash excludes fromBlock and toBlock")
     return LogFilter(
-        first=block_id(value.get("fromBlock") or "latest"),
-        last=block_id(value.get("toBlock") or "latest"),
+        first=LATEST if first is None else block_id(first),
+        last=LATEST if last is None else block_id(last),
         block_hash=None if block_hash is None else hash32(block_hash),
         addresses=_one_or_many(value.get("address"), address),
         topics=tuple(_one_or_many(t, hash32) for t in value.get("topics") or []),

@@ -21,6 +21,7 @@ from contracts_test.engine import Block, TxFields
 from contracts_test.exchange import SELL
 from contracts_test.history import HOT_BLOCKS
 from contracts_test.node import Config, Devnet, PortInUse, build_node
+from contracts_test.rpc.node import Node
 from contracts_test.story import ChainBuilder, fork, mine, place
 from tests.devnet.conformance import TRANSFER
 
@@ -289,6 +290,54 @@ async def test_stale_slow_wrong_and_forgetful(served: Devnet) -> None:
         "outage_s": 0.0, "delay_s": 0.0, "stale_at": None, "drop_logs": 0.0, "chain_id": None,
     }  # fmt: skip
     assert await ask(served, "eth_getLogs", everything) == all_logs
+
+
+# ------------------------------------------------------------------------------------- bending
+
+
+def answered(node: Node, method: str, *params: Any) -> Any:
+    """The result of a request without a server."""
+    answer = node.answer({"jsonrpc": "2.0", "id": 1, "method": method, "params": list(params)})
+    return answer["result"]
+
+
+def test_a_head_out_of_the_past_can_be_edited() -> None:
+    node, _ = build_node(FIXED)
+    snapshot = answered(node, "evm_snapshot")
+    answered(node, "anvil_mine", hex(HOT_BLOCKS + 10))
+    assert answered(node, "evm_revert", snapshot)
+    answered(node, "anvil_setBalance", ALICE, "0x7")
+    assert answered(node, "eth_getBalance", ALICE) == "0x7"
+    answered(node, "anvil_mine")
+    assert answered(node, "eth_getBalance", ALICE) == "0x7"
+
+
+def test_a_reorg_mines_all_objects_it_is_given() -> None:
+    node, _ = build_node(FIXED)
+    payment = {"from": ALICE, "to": ALICE, "value": "0x1"}
+    answered(node, "eth_sendTransaction", payment)
+    answered(node, "anvil_mine")
+    answered(node, "anvil_reorg", 2, [[payment, 0], [{**payment, "value": "0x2"}, 0], [payment, 1]])
+    assert [len(block.txs) for block in node.chain.history.newest(2)] == [2, 1]
+
+
+@pytest.mark.parametrize(
+    ("method", "to"), [("evm_setTime", 5), ("anvil_setBlockTimestampInterval", 0)]
+)
+def test_time_never_stands_still_or_goes_back(method: str, to: int) -> None:
+    node, _ = build_node(FIXED)
+    answered(node, method, to)
+    answered(node, "anvil_mine", 2)
+    times = [block.timestamp for block in node.chain.history.newest(3)]
+    assert times[0] < times[1] < times[2]
+
+
+def test_block_zero_may_be_a_plain_number(chain: ChainBuilder) -> None:
+    chain.run(mine())
+    node = Node(chain.chain, chaos.Chaos())
+    logs = answered(node, "eth_getLogs", {"fromBlock": "0x0"})
+    assert logs
+    assert answered(node, "eth_getLogs", {"fromBlock": 0}) == logs
 
 
 # ---------------------------------------------------------------------------------------- pool
