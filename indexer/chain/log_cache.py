@@ -11,6 +11,7 @@ Nothing depends on it: an entry that is damaged is told of, dropped, and fetched
 """
 
 import asyncio
+import contextlib
 import re
 from collections.abc import Callable, Sequence
 from hashlib import sha256
@@ -82,6 +83,8 @@ class LogCache:
         """By their first block, and the hash before it."""
         self._damaged: set[Entry] = set()
         self._writing: asyncio.Task[None] | None = None
+        self._unkept: str | None = None
+        """Why a range could not be kept, as it was told."""
 
     async def open(self, node: Source, start: Block, final: Block) -> None:
         """See what there is between two blocks that this node's chain still has.
@@ -89,7 +92,11 @@ class LogCache:
         Entries follow each other by the hashes of the blocks between them, so a handful of
         questions finds how far they go together with the node.
         """
-        entries = await asyncio.to_thread(self._list)
+        try:
+            entries = await asyncio.to_thread(self._list)
+        except OSError as error:
+            self._tell(f"{self.folder}: cannot be read: {error.strerror or error}")
+            entries = {}
         chain: list[Entry] = []
         at = start.number + 1, short(start.hash)
         while (entry := entries.get(at)) is not None and entry.last <= final.number:
@@ -118,7 +125,8 @@ class LogCache:
         except Damaged as error:
             self._tell(f"{entry.path}: damaged, and fetched anew: {error}")
             self._damaged.add(entry)
-            await asyncio.to_thread(entry.path.unlink, missing_ok=True)
+            with contextlib.suppress(OSError):  # a folder may be read-only: it stays there
+                await asyncio.to_thread(entry.path.unlink)
             return None
 
     def gap(self, before: Block, final: int) -> int:
@@ -143,7 +151,10 @@ class LogCache:
         try:
             await asyncio.to_thread(_write, self.folder / name, _Contents(header, list(found)))
         except OSError as error:
-            self._tell(f"{self.folder}: logs are not kept: {error.strerror or error}")
+            why = error.strerror or str(error)
+            if why != self._unkept:  # or a full disk would be told of with each range
+                self._tell(f"{self.folder}: logs are not kept: {why}")
+            self._unkept = why
 
     def _list(self) -> dict[tuple[int, str], Entry]:
         found = {}
@@ -186,5 +197,11 @@ def _unpack(path: Path) -> bytes:
 def _write(path: Path, contents: _Contents) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     unfinished = path.with_name(path.name + ".new")
-    unfinished.write_bytes(zstd.compress(msgspec.msgpack.encode(contents), options=_PACKING))
-    unfinished.replace(path)
+    packed = zstd.compress(msgspec.msgpack.encode(contents), options=_PACKING)
+    try:
+        unfinished.write_bytes(packed)
+        unfinished.replace(path)
+    except OSError:
+        with contextlib.suppress(OSError):
+            unfinished.unlink()  # or a full disk would be filled with halves
+        raise

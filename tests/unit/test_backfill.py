@@ -91,6 +91,15 @@ def by_range(folder: Path) -> list[Path]:
     return sorted(folder.rglob("*.zst"), key=lambda path: int(path.name.split("-")[0]))
 
 
+def obstruct(entry: Path) -> None:
+    entry.unlink()
+    entry.mkdir()
+
+
+def unfinished(folder: Path) -> list[Path]:
+    return list(folder.rglob("*.new"))
+
+
 def linked(chain: list[RecordedBlock]) -> list[RecordedBlock]:
     """The blocks as a chain, whatever they were before."""
     pairs = zip(chain[1:], chain, strict=False)
@@ -163,6 +172,30 @@ async def test_a_damaged_entry_is_told_and_fetched_anew(
     healed = Told(chain)
     assert await index(healed, cache=LogCache(tmp_path, DEPLOYMENT)) == every_log(chain)
     assert not healed.asked
+
+
+async def test_an_entry_that_can_neither_be_read_nor_dropped_nor_written_stops_nobody(
+    chain: list[RecordedBlock], tmp_path: Path
+) -> None:
+    """A folder in its place refuses root too, as a read-only folder refuses everybody else."""
+    await index(Told(chain), cache=LogCache(tmp_path, DEPLOYMENT))
+    for entry in by_range(tmp_path):
+        obstruct(entry)
+    told: list[str] = []
+    cache = LogCache(tmp_path, DEPLOYMENT, told.append)
+    assert await index(Told(chain), cache=cache) == every_log(chain)
+    assert sum("not kept" in line for line in told) == 1, "told once, not of each range"
+    assert not unfinished(tmp_path), "what was half done is in nobody's way"
+
+
+async def test_a_folder_that_cannot_be_listed_is_told_of_and_stops_nobody(
+    chain: list[RecordedBlock], tmp_path: Path
+) -> None:
+    told: list[str] = []
+    cache = LogCache(tmp_path / ("x" * 300), DEPLOYMENT, told.append)
+    assert await index(Told(chain), cache=cache) == every_log(chain)
+    assert ["File name too long" in line for line in told] == [True, True]
+    assert "cannot be read" in told[0]
 
 
 async def test_entries_of_a_branch_that_the_node_has_left_are_not_used(
