@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 from msgspec.structs import asdict
-from sqlalchemy import insert
+from sqlalchemy import insert, text
 from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import ConnectionClosed
 
@@ -398,3 +398,26 @@ async def test_a_wrong_checksum_is_noticed() -> None:
     with pytest.raises(Lost, match="checksum"):
         book.hear({"type": "subscribed", "data": {**told, "snapshot": levels, "checksum": 1}})
     assert book.request()["data"] == {"channel": "depth:WETH-USDC"}
+
+
+@pytest.mark.parametrize(
+    "place",
+    [{"from_": {"epoch": "e1", "seq": -(2**70)}}, {"fromBlock": 2**70}, {"fromBlock": -1}],
+)
+async def test_a_place_that_cannot_be_is_the_clients_mistake(
+    kept: Chain, gateway: str, place: dict[str, Any]
+) -> None:
+    async with connect(f"ws://{gateway}/v1") as client:
+        await ask(client, "subscribe", channel="trades:WETH-USDC", **place)
+        assert (await hear(client, "error"))["data"]["code"] == "invalid"
+
+
+async def test_what_ails_the_database_is_not_told_to_strangers(kept: Chain, gateway: str) -> None:
+    async with kept.engine.begin() as connection:
+        await connection.execute(text("alter table tidebook.outbox rename to away"))
+    async with connect(f"ws://{gateway}/v1") as client:
+        begun = await subscribed(client, "depth:WETH-USDC", fromBlock=1)
+        assert begun["reason"] == "unavailable"
+        await ask(client, "subscribe", channel="trades:WETH-USDC", fromBlock=1)
+        told = (await hear(client, "error"))["data"]
+        assert told == {"code": "unavailable", "message": "the past cannot be read now"}

@@ -5,7 +5,7 @@ the answer, `timestamp` is milliseconds. Numbers of the chain are integers in co
 text; `market` of `subscribed` says how many decimals they have.
 """
 
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 import msgspec
 from msgspec import UNSET, UnsetType
@@ -15,6 +15,8 @@ from indexer.wire import BlockInfo, Op, Stream
 
 Conflation = Literal["raw", "block", "100ms", "1000ms"]
 Id = int | str | None
+Count = Annotated[int, msgspec.Meta(ge=0, le=2**63 - 1)]
+"""What Postgres can count."""
 
 # -- what a client says --------------------------------------------------------------------------
 
@@ -23,7 +25,7 @@ class Position(msgspec.Struct, frozen=True):
     """A place in the feed: the newest `seq` a client has of an epoch."""
 
     epoch: str
-    seq: int
+    seq: Count
 
 
 class Subscribe(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -31,7 +33,7 @@ class Subscribe(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
     channel: str
     from_position: Position | None = msgspec.field(name="from", default=None)
-    from_block: int | None = msgspec.field(name="fromBlock", default=None)
+    from_block: Count | None = msgspec.field(name="fromBlock", default=None)
     conflate: Conflation = "raw"
 
 

@@ -5,6 +5,7 @@ Snapshots of books come out of memory, where they stand exactly at the feed's po
 """
 
 import asyncio
+import logging
 from collections.abc import Callable, Coroutine
 from typing import Any, NamedTuple
 
@@ -23,6 +24,8 @@ from ws.native.session import Open
 from ws.native.telling import event_of, now_ms
 from ws.native.topics import name_of
 from ws.outlet import text_frame
+
+_log = logging.getLogger("tidebook.ws")
 
 RECOVERIES = 8
 """Subscriptions looked up in Postgres and Redis at once."""
@@ -95,9 +98,10 @@ class Usher:
                 if isinstance(replay, str) and topic.stream != "depth":
                     snapshot = await self._past.snapshot(topic)
         except Unavailable as unavailable:
-            replay = str(unavailable)
+            _log.debug("cannot read the past of %s: %s", topic.channel, unavailable)
+            replay = "unavailable"  # why is the operator's, and may name servers
             if topic.stream != "depth":
-                self._refuse(listener, opened, replay)
+                self._refuse(listener, opened, "the past cannot be read now")
                 return
         if listener.seats.get(topic) != held:
             return  # it has left, or asked anew
@@ -197,7 +201,7 @@ class Usher:
         )
         _, seat = listener.seats[topic]
         seat.link = seq
-        self._feed.begun[(reason or "recovered").partition(":")[0]] += 1
+        self._feed.begun[reason or "recovered"] += 1
         self._say(listener, opened, told)
         if epoch is not None:
             listener.position = Position(epoch, seq)
