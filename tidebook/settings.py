@@ -8,6 +8,7 @@ import json
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
 
 if TYPE_CHECKING:
     from indexer.domain.deployment import Deployment
@@ -15,6 +16,21 @@ if TYPE_CHECKING:
 
 class BadSetting(ValueError):
     """A wrong or missing setting: one line that names it and says what was expected."""
+
+
+def is_url(text: str, schemes: tuple[str, ...]) -> bool:
+    """Whether it is a URL of one of these schemes: with a port, if any, that can be one."""
+    try:
+        _ = urlsplit(text).port
+    except ValueError:
+        return False
+    return text.startswith(schemes)
+
+
+def beginning(url: str) -> str:
+    """What may be shown of something that should have been a URL: it may have a password in it."""
+    scheme, separator, _ = url.partition("://")
+    return f"{scheme}{separator}…" if separator else "something without ://"
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,9 +61,10 @@ class Chain:
         if not self.rpc_urls:
             raise BadSetting("--rpc (TIDEBOOK_RPC_URLS) is missing: expected a node's URL")
         for url in self.rpc_urls:
-            if not url.startswith(("http://", "https://", "ws://", "wss://")):
+            if not is_url(url, ("http://", "https://", "ws://", "wss://")):
                 raise BadSetting(
-                    f"--rpc (TIDEBOOK_RPC_URLS): expected http://… or ws://…, found {url!r}"
+                    "--rpc (TIDEBOOK_RPC_URLS): expected http://host:port… or ws://…, found "
+                    f"{beginning(url)}"
                 )
         return tuple(dict.fromkeys(self.rpc_urls))
 

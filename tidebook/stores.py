@@ -5,7 +5,7 @@ from contextlib import AsyncExitStack, asynccontextmanager
 
 from tidebook import embedded
 from tidebook.progress import announce
-from tidebook.settings import BadSetting, Storage
+from tidebook.settings import BadSetting, Storage, beginning, is_url
 
 REDIS_SCHEMES = ("redis://", "rediss://", "unix://")
 
@@ -18,10 +18,10 @@ async def servers(
 
     Embedded ones are shared with every process of the same data directory. Raises EmbeddedError.
     """
-    if storage.redis_url and not storage.redis_url.startswith(REDIS_SCHEMES):
+    if storage.redis_url and not is_url(storage.redis_url, REDIS_SCHEMES):
         raise BadSetting(
-            f"--redis-url (TIDEBOOK_REDIS_URL): expected one of {', '.join(REDIS_SCHEMES)}…, "
-            f"found {storage.redis_url!r}"
+            f"--redis-url (TIDEBOOK_REDIS_URL): expected one of {', '.join(REDIS_SCHEMES)}… with a "
+            f"port, if any, that can be one, found {beginning(storage.redis_url)}"
         )
     want_postgres = postgres and storage.database_url is None
     want_redis = redis and storage.redis_url is None

@@ -16,6 +16,7 @@ import aiohttp
 import redis.asyncio as redis
 from redis.exceptions import RedisError
 
+from indexer.chain.urls import masked
 from indexer.store import postgres
 from tidebook import embedded
 from tidebook.ports import require_free
@@ -164,8 +165,10 @@ def _services(plan: Plan, urls: embedded.Urls, logs: Path) -> dict[str, Service]
         "TIDEBOOK_DATABASE_URL": urls.database_url,
         "TIDEBOOK_REDIS_URL": urls.redis_url,
         "TIDEBOOK_RPC_URLS": " ".join(plan.rpc_urls),
+        "TIDEBOOK_DATA_DIR": str(plan.storage.data_dir),
     }
     index = ["index", "--confirmations", str(plan.chain.confirmations)]
+    index += ["--compare-every", str(plan.chain.compare_every)]
     if plan.chain.deployment_file is not None:
         index += ["--deployment", str(plan.chain.deployment_file)]
     devnet = ["devnet", "--port", str(plan.devnet_port), "--seed", str(plan.flow.seed)]
@@ -266,15 +269,16 @@ def _say(line: str) -> None:
 
 
 def _print_urls(plan: Plan, urls: embedded.Urls) -> None:
+    storage = plan.storage  # the URLs of embedded servers hold no secret
     rows = [
         ("page", f"http://{HOST}:{plan.api_port}/"),
         ("GraphQL", f"http://{HOST}:{plan.api_port}/graphql"),
         ("websocket", f"ws://{HOST}:{plan.ws_port}/ws"),
         ("analytics", f"http://{HOST}:{plan.analytics_port}/docs"),
-        ("node", " ".join(plan.rpc_urls)),
-        ("Postgres", urls.database_url),
-        ("Redis", urls.redis_url),
-        ("logs", str(plan.storage.data_dir / "logs")),
+        ("node", " ".join(map(masked, plan.rpc_urls))),
+        ("Postgres", masked(urls.database_url) if storage.database_url else urls.database_url),
+        ("Redis", masked(urls.redis_url) if storage.redis_url else urls.redis_url),
+        ("logs", str(storage.data_dir / "logs")),
     ]
     width = max(len(name) for name, _ in rows)
     lines = [f"  {name:<{width}}  {where}" for name, where in rows]

@@ -8,6 +8,7 @@ import socket
 import sys
 import time
 from collections.abc import Awaitable, Callable
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -136,6 +137,13 @@ class Market:
         found = [pid for pid, words in self.processes() if name in words and "-m" in words]
         assert len(found) == 1, f"{name}: {found}"
         return found[0]
+
+    def settings(self, name: str) -> dict[str, str]:
+        """What a service of its was told: variables, and flags with their values."""
+        process = Path(f"/proc/{self.service(name)}")
+        pairs = [text.partition("=") for text in (process / "environ").read_text().split("\0")]
+        words = (process / "cmdline").read_text().split("\0")
+        return {key: value for key, _, value in pairs} | dict(pairwise(words))
 
     def server(self, kind: str) -> int:
         """The process id of "postgres" or "valkey"."""

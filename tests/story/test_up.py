@@ -134,6 +134,14 @@ async def test_a_second_one_in_the_same_directory_is_refused_at_once(market: Mar
         (("--deployment", "/nope"), "--deployment (TIDEBOOK_DEPLOYMENT): /nope: No such file"),
         (("--rpc", "http://127.0.0.1:1"), "no node at http://127.0.0.1:1"),
         (("--devnet-port", "99999"), "99999 is not in the range 1<=x<=65535"),
+        (
+            ("--rpc", "HTTPS://us:hunter2@a"),
+            "expected http://host:port… or ws://…, found HTTPS://…",
+        ),
+        (("--rpc", "http://us:hun/ter2@a"), "expected http://host:port… or ws://…, found http://…"),
+        (("--rpc", "http://[::1"), "expected http://host:port… or ws://…, found http://…"),
+        (("--redis-url", "kv://:hunter2@a"), "redis://, rediss://, unix://… with a port"),
+        (("--redis-url", "redis://:hun/ter2@a"), "redis://, rediss://, unix://… with a port"),
         (("--ws-port", "0"), "0 is not in the range 1<=x<=65535"),
     ],
 )
@@ -144,6 +152,7 @@ async def test_what_cannot_be_is_refused_before_anything_is_started(
     code, out, err = await refused(ports, "--data-dir", str(tmp_path), *options)
     assert (code, out, err.count("\n")) == (2, b"", 1), err
     assert told in err
+    assert "hun" not in err
     assert not (tmp_path / "postgres").exists()
     assert not (tmp_path / "logs").exists()
 
@@ -159,8 +168,14 @@ async def test_a_quiet_chain_whose_head_is_final_is_up_too(market: Market) -> No
     config = Config(port=0, safe_distance=0, finalized_distance=0)
     async with Devnet(config) as devnet:
         market.devnet_port = devnet.port
-        await market.start("--rpc", devnet.url)
+        secret = devnet.url.replace("://", "://us:hunter2@")
+        said = await market.start("--rpc", secret, "--compare-every", "7")
+        assert "://***@127.0.0.1" in said
+        assert "hunter2" not in said
         assert await level_with(market)
+        settings = market.settings("index")
+        assert settings["TIDEBOOK_DATA_DIR"] == str(market.data_dir)
+        assert settings["--compare-every"] == "7"
         assert (await market.ask("{ markets { symbol } }"))["markets"]
         assert await market.stop(signal.SIGINT) == 0
 
