@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from time import monotonic
 from typing import TYPE_CHECKING, Any
 
 from contracts_test.chain import HeadChange
@@ -22,6 +23,8 @@ table = Table()
 MAX_FILTERS = 1_000
 MAX_SUBSCRIPTIONS = 1_000
 MAX_UNREAD = 100_000
+FILTER_IDLE_S = 300
+"""Seconds after which a filter that nobody reads is gone, as with anvil and geth."""
 
 Push = Callable[[dict[str, Any]], None]
 
@@ -33,6 +36,7 @@ class Filter:
     logs: LogFilter | None
     pending: bool = False
     unread: list[Any] = field(default_factory=list)
+    read_at_s: float = field(default_factory=lambda: monotonic())
 
     def add(self, items: list[Any]) -> None:
         """Keeps items, dropping the oldest beyond the limit."""
@@ -66,7 +70,13 @@ class Watchers:
         self._next_id += 1
         return hex(self._next_id)
 
+    def forget_idle(self) -> None:
+        """Drops filters whose client has gone without a word."""
+        oldest_s = monotonic() - FILTER_IDLE_S
+        self.filters = {k: f for k, f in self.filters.items() if f.read_at_s >= oldest_s}
+
     def _changed(self, change: HeadChange) -> None:
+        self.forget_idle()
         if self._node.chaos.stale_at is not None or self._node.chaos.is_out:
             return
         for item in self.filters.values():
@@ -122,6 +132,7 @@ def get_logs(node: Node, wanted: LogFilter) -> list[dict[str, Any]]:
 
 
 def _new_filter(node: Node, item: Filter) -> str:
+    node.watchers.forget_idle()
     if len(node.watchers.filters) >= MAX_FILTERS:
         raise ServerError(f"there are {MAX_FILTERS} filters already, uninstall one")
     key = node.watchers.new_id()
@@ -148,6 +159,7 @@ def _filter(node: Node, key: Any) -> Filter:
     found = node.watchers.filters.get(key) if isinstance(key, str) else None
     if found is None:
         raise ServerError("filter not found")
+    found.read_at_s = monotonic()
     return found
 
 

@@ -21,6 +21,7 @@ from contracts_test.engine import Block, TxFields
 from contracts_test.exchange import SELL
 from contracts_test.history import HOT_BLOCKS
 from contracts_test.node import Config, Devnet, PortInUse, build_node
+from contracts_test.rpc import watching
 from contracts_test.rpc.node import Node
 from contracts_test.story import ChainBuilder, fork, mine, place
 from tests.devnet.conformance import TRANSFER
@@ -338,6 +339,19 @@ def test_block_zero_may_be_a_plain_number(chain: ChainBuilder) -> None:
     logs = answered(node, "eth_getLogs", {"fromBlock": "0x0"})
     assert logs
     assert answered(node, "eth_getLogs", {"fromBlock": 0}) == logs
+
+
+def test_a_filter_that_nobody_reads_is_gone_in_the_end(monkeypatch: pytest.MonkeyPatch) -> None:
+    now_s = 0.0
+    monkeypatch.setattr(watching, "monotonic", lambda: now_s)
+    node, _ = build_node(FIXED)
+    read, left = answered(node, "eth_newBlockFilter"), answered(node, "eth_newBlockFilter")
+    now_s = watching.FILTER_IDLE_S - 1.0
+    assert answered(node, "eth_getFilterChanges", read) == []
+    now_s = watching.FILTER_IDLE_S + 1.0
+    answered(node, "anvil_mine")
+    assert len(answered(node, "eth_getFilterChanges", read)) == 1
+    assert not answered(node, "eth_uninstallFilter", left), "what it gathered is free, too"
 
 
 # ---------------------------------------------------------------------------------------- pool
