@@ -50,7 +50,7 @@ async def connect_redis(redis_url: str) -> "redis.Redis":
         raise RedisUnreachable(f"TIDEBOOK_REDIS_URL: {error}") from error
     try:
         await client.ping()
-    except (RedisError, OSError) as error:
+    except (RedisError, OSError, TypeError) as error:  # TypeError: an unknown name in its query
         await client.aclose()
         raise RedisUnreachable(f"TIDEBOOK_REDIS_URL: no connection to Redis: {error}") from error
     return client

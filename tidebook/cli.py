@@ -3,6 +3,7 @@
 Exit codes: 0 done, 1 it failed, 2 it was asked for something impossible (one line says what).
 """
 
+import errno
 import os
 import sys
 from collections.abc import Coroutine
@@ -13,6 +14,9 @@ import click
 
 from tidebook import disturbances, options
 from tidebook.settings import Chain, Flow, Listen, Storage
+
+FULL = {errno.ENOSPC, errno.EDQUOT}
+"""How a disk says that it takes no more."""
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
@@ -223,10 +227,10 @@ def export(storage: Storage, history: bool) -> None:
 
 
 @tidebook.command()
-@click.option("--from", "first", type=click.IntRange(min=0), help="First block to judge.")
-@click.option("--to", "last", type=click.IntRange(min=0), help="Last block to judge.")
+@click.option("--from", "first", type=options.block, help="First block to judge.")
+@click.option("--to", "last", type=options.block, help="Last block to judge.")
 @click.option("--against-chain", is_flag=True, help="Compare state with the contracts' getters.")
-@click.option("--block", type=click.IntRange(min=0), help="For --against-chain: a past block.")
+@click.option("--block", type=options.block, help="For --against-chain: a past block.")
 @options.storage
 @options.chain
 def verify(
@@ -277,7 +281,7 @@ def acknowledge(storage: Storage, market: str | None, everything: bool) -> None:
     show_default=True,
 )
 @click.option("--account", help="Whose funds and own orders count; without, nobody's.")
-@click.option("--block", type=click.IntRange(min=0), help="A past block instead of the head.")
+@click.option("--block", type=options.block, help="A past block instead of the head.")
 @options.storage
 def simulate(storage: Storage, market: str, block: int | None, **intent: Any) -> None:
     """What would come of an order, as JSON; nothing is sent."""
@@ -307,8 +311,8 @@ def replay(file: Path, storage: Storage) -> None:
 
 @tidebook.command()
 @click.argument("file", type=click.Path(path_type=Path))
-@click.option("--from", "first", type=click.IntRange(min=0), required=True)
-@click.option("--to", "last", type=click.IntRange(min=0), required=True)
+@click.option("--from", "first", type=options.block, required=True)
+@click.option("--to", "last", type=options.block, required=True)
 @options.chain
 def record(file: Path, first: int, last: int, chain: Chain) -> None:
     """Make a recording of a node's blocks."""
@@ -328,6 +332,7 @@ def main(arguments: list[str] | None = None) -> None:
     from tidebook.supervised import die_with_parent
 
     die_with_parent()
+    _open_streams()
     os.environ.setdefault("ETH_HASH_BACKEND", "pysha3")  # a tenth of the devnet's time
     try:
         tidebook.main(arguments, prog_name="tidebook", standalone_mode=False)
@@ -347,9 +352,21 @@ def main(arguments: list[str] | None = None) -> None:
         from tidebook.errors import exit_code
 
         code = exit_code(error)
+        if code is None and isinstance(error, OSError) and error.errno in FULL:
+            os.dup2(os.open(os.devnull, os.O_WRONLY), 1)  # or what is left is tried at the end
+            _fail(f"{error.filename or 'output'}: {error.strerror}", 1)
         if code is None:
             raise
         _fail(str(error), code)
+
+
+def _open_streams() -> None:
+    """What was closed leads nowhere: else a socket got its number, at which uvloop aborts."""
+    for name, mode in (("stdin", "r"), ("stdout", "w"), ("stderr", "w")):
+        if getattr(sys, name) is None:
+            stream = open(os.devnull, mode, encoding="utf-8")  # noqa: SIM115  # to the end
+            os.set_inheritable(stream.fileno(), True)
+            setattr(sys, name, stream)
 
 
 def _fail(message: str, code: int) -> None:

@@ -112,6 +112,8 @@ flow = gather(
 
 
 port = click.IntRange(1, 65535)
+block = click.IntRange(0, 2**63 - 1)
+"""What a column of ours holds."""
 
 
 def listening(service: str, port: int) -> Callable[[F], F]:

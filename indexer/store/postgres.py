@@ -28,8 +28,10 @@ async def connect(database_url: str) -> Connection:
     try:
         connection = await asyncpg.connect(database_url)
     except (OSError, asyncpg.PostgresError, asyncpg.InterfaceError, ValueError) as error:
+        # a port that is no number is often the half of a password with a slash in it
+        why = error if type(error) is not ValueError else "expected postgresql://user:password@…"
         raise DatabaseUnreachable(
-            f"TIDEBOOK_DATABASE_URL: no connection to Postgres: {error}"
+            f"TIDEBOOK_DATABASE_URL: no connection to Postgres: {why}"
         ) from error
     await heed_cancellation()
     _watch(connection)

@@ -1,9 +1,11 @@
 """Bad input gets one clear line and exit 2, and nothing stored is touched."""
 
+import asyncio
 import gzip
 import json
 import re
 import socket
+import sys
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -12,6 +14,7 @@ import asyncpg
 import pytest
 from aiohttp import web
 
+from indexer.relay import RedisUnreachable, connect_redis
 from tests.story.market import free_port, run
 
 Refused = Callable[..., Awaitable[str]]
@@ -245,6 +248,45 @@ async def test_a_database_that_is_not_there(
 ) -> None:
     monkeypatch.setenv("TIDEBOOK_DATABASE_URL", f"postgresql://127.0.0.1:{free_port()}/none")
     assert "TIDEBOOK_DATABASE_URL: no connection" in await refused("export")
+
+
+async def test_a_password_that_is_not_encoded_is_not_shown(
+    refused: Refused, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("TIDEBOOK_DATABASE_URL", "postgresql://us:hun/ter2@127.0.0.1/none")
+    said = await refused("export")
+    assert "expected postgresql://user:password@" in said
+    assert "hun" not in said
+
+
+async def test_a_redis_url_that_says_what_redis_does_not_know() -> None:
+    with pytest.raises(RedisUnreachable, match="ssl_cert_reqs"):
+        await connect_redis(f"redis://127.0.0.1:{free_port()}?ssl_cert_reqs=none")
+
+
+async def test_a_block_that_no_column_holds(refused: Refused) -> None:
+    assert "--to" in await refused("verify", "--to", str(2**63))
+
+
+@pytest.mark.parametrize("streams", ["<&-", ">&-", "2>&-", "<&- >&- 2>&-"])
+async def test_closed_streams_are_no_reason_to_abort(streams: str) -> None:
+    url = f"postgresql://127.0.0.1:{free_port()}/none"
+    assert (await through(streams, "export", "--database-url", url))[0] == 2
+
+
+async def test_output_into_a_full_disk_is_one_line() -> None:
+    code, err = await through(">/dev/full", "devnet", "--help")
+    assert (code, err) == (1, "tidebook: output: No space left on device\n")
+
+
+async def through(redirection: str, *arguments: str) -> tuple[int | None, str]:
+    """Run a command by a shell that redirects its streams: exit code, stderr."""
+    process = await asyncio.create_subprocess_exec(
+        *("sh", "-c", f'exec "$0" -m tidebook "$@" {redirection}', sys.executable, *arguments),
+        stderr=asyncio.subprocess.PIPE,
+    )
+    _, err = await process.communicate()
+    return process.returncode, err.decode()
 
 
 async def test_a_wrong_rpc_url(refused: Refused, tmp_path: Path) -> None:
