@@ -31,6 +31,11 @@ def gather(name: str, make: Callable[..., Any], *options: Callable[[F], F]) -> C
     return decorate
 
 
+def _unless_empty(_: click.Context, __: click.Parameter, value: str | None) -> str | None:
+    """An empty flag is no URL, as an empty variable is none: not whatever libpq would take."""
+    return value or None
+
+
 storage = gather(
     "storage",
     Storage,
@@ -45,11 +50,13 @@ storage = gather(
     click.option(
         "--database-url",
         envvar="TIDEBOOK_DATABASE_URL",
+        callback=_unless_empty,
         help="A Postgres of your own instead of the embedded one.",
     ),
     click.option(
         "--redis-url",
         envvar="TIDEBOOK_REDIS_URL",
+        callback=_unless_empty,
         help="A Redis or Valkey of your own instead of the embedded one.",
     ),
 )

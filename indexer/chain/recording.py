@@ -147,6 +147,7 @@ class Recording:
         """The blocks in the order of the file, each checked to follow the one before it."""
         decoder = msgspec.json.Decoder(RecordedBlock)
         before: RecordedBlock | None = None
+        number = 0
         for number, line in self._lines():
             if number == 1:
                 continue
@@ -164,6 +165,8 @@ class Recording:
                 ) from error
             yield block
             before = block
+        if number == 0:  # a short pipe, of which opening it has taken all
+            raise BadRecording(f"{self.path}: expected a file, found what can be read only once")
 
     def _check_link(self, line: int, before: RecordedBlock, block: RecordedBlock) -> None:
         if block.parent_hash != before.hash or block.number != before.number + 1:

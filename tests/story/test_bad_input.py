@@ -250,6 +250,11 @@ async def test_a_database_that_is_not_there(
     assert "TIDEBOOK_DATABASE_URL: no connection" in await refused("export")
 
 
+async def test_an_empty_url_means_the_embedded_server(refused: Refused) -> None:
+    said = await refused("status", "--database-url", "", "--data-dir", "/dev/null/none")
+    assert "/dev/null/none" in said
+
+
 async def test_a_password_that_is_not_encoded_is_not_shown(
     refused: Refused, monkeypatch: pytest.MonkeyPatch
 ) -> None:

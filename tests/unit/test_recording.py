@@ -1,6 +1,8 @@
 """Recordings line by line: what is accepted, what is named; and how one is made."""
 
 import gzip
+import json
+import os
 import tracemalloc
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path
@@ -268,3 +270,14 @@ def test_blocks_do_not_wait_in_memory(tmp_path: Path) -> None:
 
     endless(1)
     assert endless(8) < endless(1) + 100_000
+
+
+def test_a_pipe_is_not_taken_for_a_recording_without_blocks() -> None:
+    reader, writer = os.pipe()
+    with os.fdopen(reader), os.fdopen(writer, "wb") as pipe:
+        text = "".join(json.dumps(part) + "\n" for part in (HEADER, line(0), line(1)))
+        pipe.write(gzip.compress(text.encode()))
+        pipe.close()
+        recording = Recording(Path(f"/dev/fd/{reader}"))
+        with pytest.raises(BadRecording, match="read only once"):
+            list(recording.blocks())
