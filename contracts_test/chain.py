@@ -252,13 +252,16 @@ class Chain:
         """From here on blocks come out different from any mined before at the same height."""
         self._branch += 1
 
-    def _pop(self, depth: int) -> tuple[Block, ...]:
+    def _pop(self, depth: int, state: bytes | None = None) -> tuple[Block, ...]:
+        """Takes blocks off the head, down to one with its own state or another."""
         if depth > self.head.number:
             raise TooDeep(f"current height {self.head.number}, depth {depth}")
         root = self.history.at(self.head.number - depth)
         assert root is not None, "history has no gaps"
-        self.engine.account(root.post_root, bytes(20))  # raises StatePruned before anything moves
+        state = state or root.post_root
+        self.engine.account(state, bytes(20))  # raises StatePruned before anything moves
         removed = tuple(self.history.pop() for _ in range(depth))
+        self.head.post_root = state
         for _ in range(min(depth, len(self._ancestors))):
             self._ancestors.popleft()
         self._swept_at = min(self._swept_at, self.head.number)
@@ -292,8 +295,7 @@ class Chain:
         if block is None:
             return False
         self._snapshots = {k: v for k, v in self._snapshots.items() if k < number}
-        removed = self._pop(self.head.number - block.number)
-        self.head.post_root = snapshot.post_root
+        removed = self._pop(self.head.number - block.number, snapshot.post_root)
         self.pool.clear()
         for tx in snapshot.pool:
             self.pool.add(tx)

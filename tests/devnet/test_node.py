@@ -6,6 +6,7 @@ import asyncio
 import itertools
 import json
 from collections.abc import AsyncIterator
+from dataclasses import replace
 from typing import Any
 
 import aiohttp
@@ -311,6 +312,18 @@ def test_a_head_out_of_the_past_can_be_edited() -> None:
     assert answered(node, "eth_getBalance", ALICE) == "0x7"
     answered(node, "anvil_mine")
     assert answered(node, "eth_getBalance", ALICE) == "0x7"
+
+
+def test_a_snapshot_outlives_the_states_that_came_after_it() -> None:
+    """What was set by hand after it, in its own block, may be swept: nobody goes back to that."""
+    node, _ = build_node(replace(FIXED, state_history=16))
+    before = answered(node, "eth_getBalance", ALICE)
+    snapshot = answered(node, "evm_snapshot")
+    for balance in ("0x7", "0x8"):
+        answered(node, "anvil_setBalance", ALICE, balance)
+        answered(node, "anvil_mine", hex(40))
+    assert answered(node, "evm_revert", snapshot)
+    assert answered(node, "eth_getBalance", ALICE) == before
 
 
 def test_a_reorg_mines_all_objects_it_is_given() -> None:
