@@ -12,6 +12,9 @@ REVERTED, NO_SUCH_METHOD = 3, -32601
 """JSON-RPC's codes for a call that the contract refused, and for a node that makes none."""
 _IDENTITY = Address("0x" + "00" * 19 + "04")
 """The precompiled contract that gives back what it is given."""
+ASKED_AGAIN = 3
+"""How often a node must fail one call, and answer another in between, for it to be the call's
+fault: a node in trouble fails some of either, and what it names a token by stays."""
 MAX_WORDS = 64
 """Characters kept of a token's symbol or name."""
 
@@ -22,7 +25,8 @@ async def token(rpc: Rpc, address: Address, at: Block, *, is_last: bool = False)
     Anybody can create a market of anything, so nothing a contract does is fatal: a token that will
     not say its symbol is called by its address, one without decimals counts as having 18. Raises
     RpcError or Unreachable where the node did not ask it. There are more ways to fail than nodes
-    have words for: asked for the last time, it is the contract's fault if the node answers others.
+    have words for: asked for the last time, it is the contract's fault if the node goes on
+    answering other calls.
     """
     symbol, name, decimals = [
         await _word(rpc, address, selector, at, is_last)
@@ -46,12 +50,15 @@ _CONTRACTS_FAULT = re.compile(
 
 
 async def _word(rpc: Rpc, address: Address, selector: str, at: Block, is_last: bool) -> bytes:
-    try:
-        return await _call(rpc, address, selector, at)
-    except (RpcError, Unreachable) as error:  # to some nodes it is an error of their own
-        if not _is_contracts_fault(error) and not (is_last and await _runs_calls(rpc, at)):
-            raise
-        return b""
+    for _ in range(ASKED_AGAIN if is_last else 1):
+        try:
+            return await _call(rpc, address, selector, at)
+        except (RpcError, Unreachable) as error:  # to some nodes it is an error of their own
+            if _is_contracts_fault(error):
+                break
+            if not (is_last and await _runs_calls(rpc, at)):
+                raise
+    return b""
 
 
 def _is_contracts_fault(error: Exception) -> bool:

@@ -32,15 +32,20 @@ def answering(peer: Peer, code: int, message: str, times: int) -> None:
     peer.before = before
 
 
-def spoiling(peer: Peer, code: int, message: str) -> None:
-    """A contract that makes the node say so; all other calls it answers."""
+def spoiling(peer: Peer, code: int, message: str, times: int = 1_000) -> None:
+    """A contract that makes the node say so, so many times; all other calls it answers."""
+    left = times
 
     def before(method: str, params: Any) -> Any:
+        nonlocal left
         if method != "eth_call":
             return None
-        if params[0]["to"] == OURS:
+        if params[0]["to"] != OURS:
+            return "0x"
+        left -= 1
+        if left >= 0:
             raise Refused(code, message)
-        return "0x"
+        return f"0x{6:064x}" if params[0]["data"] == "0x313ce567" else USDC
 
     peer.before = before
 
@@ -77,6 +82,13 @@ def test_a_contract_may_fail_in_ways_that_nobody_has_foreseen(code: int, message
     spoiling(peer, code, message)
     token = words(peer)
     assert (token.symbol, token.decimals) == (f"{OURS[:6]}…{OURS[-4:]}", 18)
+
+
+@pytest.mark.parametrize("times", [12, 23])
+def test_a_node_that_is_in_trouble_for_a_few_calls_names_no_token(times: int) -> None:
+    peer = Peer(Chain())
+    spoiling(peer, -32603, "Internal error", times)
+    assert (words(peer).symbol, words(peer).decimals) == ("USDC", 6)
 
 
 def test_a_node_that_has_pruned_the_state_is_asked_at_its_head() -> None:
