@@ -11,10 +11,11 @@ from contextlib import AbstractAsyncContextManager
 from typing import TYPE_CHECKING, Any, Protocol
 
 if TYPE_CHECKING:
-    from sqlalchemy import Index, Table
+    from sqlalchemy import Table
 
     from indexer.domain.block import BlockRef, Promotion
     from indexer.domain.units import Address
+    from indexer.store.tables import AnyIndex
 
 
 class Row(Protocol):
@@ -69,7 +70,7 @@ class Database(Protocol):
         """The newest seq of each channel: the links that were set, and the outbox behind them."""
 
     async def indexes(self) -> set[str]:
-        """The names of all indexes that there are."""
+        """The names of all indexes that there are; of one that is to be a key, once it is."""
 
     # -- writing ----------------------------------------------------------------------------------
 
@@ -122,12 +123,12 @@ class Database(Protocol):
         Between two of these, what is deleted from a table and what is added to it have other keys.
         """
 
-    # -- indexes, each in a transaction of its own ------------------------------------------------
+    # -- indexes and keys, each in a transaction of its own ----------------------------------------
 
-    async def drop_indexes(self, indexes: Sequence[Index]) -> bool:
+    async def drop_indexes(self, indexes: Sequence[AnyIndex]) -> bool:
         """Drop them, or (because of somebody who reads just now) none: whether it was done."""
 
-    async def create_indexes(self, indexes: Sequence[Index]) -> None:
+    async def create_indexes(self, indexes: Sequence[AnyIndex]) -> None:
         """Build them; one that is there stays."""
 
     async def close(self) -> None: ...

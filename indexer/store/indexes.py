@@ -1,22 +1,30 @@
-"""Indexes that only readers need: a first sync goes without them and builds them at its end.
+"""Indexes that a first sync goes without, and builds at its end: readers' own, and facts' keys.
 
-Keeping them row by row is half of what a history asks of Postgres, building them over all rows a
-quarter of that. What is missing is seen by comparing the database with the tables, so whatever
-ends a sync, or a building, the next start knows. Readers are served meanwhile, only slower.
+Keeping them row by row is more than half of what a history asks of Postgres, building them over all
+rows a quarter of that; keys least of all, since facts come by key. What is missing is seen by
+comparing the database with the tables, so whatever ends a sync, or a building, the next start
+knows. Readers are served meanwhile, only slower.
 """
 
 from collections.abc import Callable
 
-from sqlalchemy import Index, Integer, column, text
+from sqlalchemy import Integer, Table, column, text
 
 from indexer.store import tables
 from indexer.store.database import Database
 from indexer.store.queries import Query
 from indexer.store.snapshot import Snapshot
+from indexer.store.tables import AnyIndex
 
 LEAST_BLOCKS = 1_000
 """Blocks before a first sync for which it goes without: building takes 30 ms also of no rows."""
 
+_FACTS = (
+    *(tables.balance_changes, tables.order_changes, tables.level_changes),
+    tables.trades,
+)
+"""Only appended in a first sync: nobody looks for one by its key, and one written twice is found
+when the key is built."""
 _FILLED = (
     *(tables.balance_changes, tables.order_changes, tables.orders, tables.level_changes),
     *(tables.trades, tables.divergences),
@@ -24,15 +32,20 @@ _FILLED = (
 """The tables of the past that have such indexes, those of many rows first: of two who build, none
 is left with a large one when the other has done."""
 
-FOR_READERS: tuple[Index, ...] = tuple(
-    index
-    for table in _FILLED
-    for index in sorted(table.indexes, key=lambda index: str(index.name))
-    # a unique one is a promise, and one of few rows costs nothing
-    if not index.unique and index.dialect_options["postgresql"]["where"] is None
-)
 
-_NAMES = ", ".join(f"'{index.name}'" for index in FOR_READERS)
+def _of(table: Table) -> list[AnyIndex]:
+    found: list[AnyIndex] = [
+        index
+        for index in sorted(table.indexes, key=lambda index: str(index.name))
+        # a unique one is a promise, and one of few rows costs nothing
+        if not index.unique and index.dialect_options["postgresql"]["where"] is None
+    ]
+    return [*found, table.primary_key] if table in _FACTS else found
+
+
+SPARED: tuple[AnyIndex, ...] = tuple(index for table in _FILLED for index in _of(table))
+
+_NAMES = ", ".join(f"'{index.name}'" for index in SPARED)
 MISSING = f"""(
   select count(*) from unnest(array[{_NAMES}]) as names (name)
    where to_regclass('{tables.SCHEMA}.' || name) is null)"""
@@ -54,13 +67,13 @@ class Indexes:
     def __init__(self, database: Database, say: Callable[[str], None]) -> None:
         self._database = database
         self._say = say
-        self._missing: list[Index] = []
+        self._missing: list[AnyIndex] = []
         self._is_first = False
 
     async def look(self, *, is_first: bool) -> None:
         """See what is missing. `is_first`: nothing has been indexed yet."""
         there = await self._database.indexes()
-        self._missing = [index for index in FOR_READERS if index.name not in there]
+        self._missing = [index for index in SPARED if index.name not in there]
         self._is_first = is_first
 
     async def spare(self, blocks: int) -> None:
@@ -70,8 +83,8 @@ class Indexes:
         """
         if self._is_first and blocks >= LEAST_BLOCKS:
             self._is_first = False
-            if await self._database.drop_indexes(FOR_READERS):
-                self._missing = list(FOR_READERS)
+            if await self._database.drop_indexes(SPARED):
+                self._missing = list(SPARED)
 
     async def complete(self) -> None:
         """Build what is missing: each is there or not, whenever we are killed."""

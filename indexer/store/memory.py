@@ -11,13 +11,14 @@ from dataclasses import dataclass
 from functools import cache, partial
 from typing import Any
 
-from sqlalchemy import Index, Table
+from sqlalchemy import Table
 
 from indexer.domain.block import BlockRef, Promotion
 from indexer.domain.units import Address
 from indexer.store import tables
 from indexer.store.columns import attribute
 from indexer.store.copy import columns
+from indexer.store.tables import AnyIndex
 
 Pause = Callable[[str], Awaitable[None]]
 """Called with an operation's name wherever the real one would wait; may raise what that would."""
@@ -63,7 +64,9 @@ class Disk:
             table.name: {} for table in tables.metadata.sorted_tables
         }
         self.indexes = {
-            str(index.name) for table in tables.metadata.sorted_tables for index in table.indexes
+            str(name)
+            for table in tables.metadata.sorted_tables
+            for name in (table.primary_key.name, *(index.name for index in table.indexes))
         }
         """Those that there are, by name."""
         self.listeners: list[Callable[[], None]] = []
@@ -334,14 +337,14 @@ class MemoryDatabase:
 
     # -- indexes ----------------------------------------------------------------------------------
 
-    async def drop_indexes(self, indexes: Sequence[Index]) -> bool:
+    async def drop_indexes(self, indexes: Sequence[AnyIndex]) -> bool:
         async with self.transaction():
             await self._pause("drop indexes")
             names = {str(index.name) for index in indexes}
             self._write(lambda: self.disk.indexes.difference_update(names))
         return True
 
-    async def create_indexes(self, indexes: Sequence[Index]) -> None:
+    async def create_indexes(self, indexes: Sequence[AnyIndex]) -> None:
         for name in [str(index.name) for index in indexes]:
             async with self.transaction():
                 await self._pause("create index")

@@ -7,7 +7,7 @@ from contextlib import AbstractAsyncContextManager, AsyncExitStack
 from typing import Any
 
 import asyncpg
-from sqlalchemy import Index, Table
+from sqlalchemy import PrimaryKeyConstraint, Table
 from sqlalchemy.dialects import postgresql
 from sqlalchemy.schema import CreateIndex
 
@@ -19,12 +19,16 @@ from indexer.store.database import Row
 from indexer.store.log_rows import Packed
 from indexer.store.queue import Queue
 from indexer.store.rejected import naming
+from indexer.store.tables import AnyIndex
 from indexer.store.together import Part
 
 NOTIFY_CHANNEL = "tidebook_outbox"
 """Postgres tells the relay here, inside the step's own transaction."""
-DROP_WAIT_MS = 200
-"""How long dropping indexes waits for readers, and so those for it."""
+LOCK_WAIT_MS = 200
+"""How long dropping indexes waits for readers, and so those for it; making one a key does too."""
+KEY_TRIES = 10
+"""How often: a unique index that is not the key yet is as good, and the next start tries again."""
+KEY_PAUSE_S = 0.5
 BUILDERS = 3
 """Who build indexes at once: while one waits for the disk, two cores have something to do."""
 BUILD_MEMORY = "128MB"
@@ -118,10 +122,8 @@ class Postgres:
         return dict(map(tuple, rows))
 
     async def indexes(self) -> set[str]:
-        rows = await self._connection.fetch(
-            "select indexname from pg_indexes where schemaname = $1", tables.SCHEMA
-        )
-        return {row["indexname"] for row in rows}
+        rows = await self._connection.fetch(_INDEXES, tables.SCHEMA)
+        return {row["name"] for row in rows}
 
     # -- writing ----------------------------------------------------------------------------------
 
@@ -221,17 +223,17 @@ class Postgres:
 
     # -- indexes ----------------------------------------------------------------------------------
 
-    async def drop_indexes(self, indexes: Sequence[Index]) -> bool:
-        names = ", ".join(f"{tables.SCHEMA}.{index.name}" for index in indexes)
+    async def drop_indexes(self, indexes: Sequence[AnyIndex]) -> bool:
         try:
             async with self.transaction():
-                await self._connection.execute(f"set local lock_timeout = '{DROP_WAIT_MS}ms'")
-                await self._connection.execute(f"drop index if exists {names}")
+                await self._connection.execute(_WAIT_A_LITTLE)
+                for index in indexes:
+                    await self._connection.execute(_drop(index))
         except (asyncpg.LockNotAvailableError, asyncpg.DeadlockDetectedError):
             return False
         return True
 
-    async def create_indexes(self, indexes: Sequence[Index]) -> None:
+    async def create_indexes(self, indexes: Sequence[AnyIndex]) -> None:
         """Several at once, if there may be more connections: a build is one process's work."""
         waiting = deque(indexes)
         builders = [self]
@@ -252,15 +254,53 @@ class Postgres:
                 for task in tasks:
                     task.cancel()
                 await asyncio.gather(*tasks, return_exceptions=True)
+        for index in indexes:
+            if isinstance(index, PrimaryKeyConstraint):
+                await self._make_key(index)
 
-    async def create_index(self, index: Index) -> None:
-        """Build one, in a transaction of its own."""
-        create = CreateIndex(index, if_not_exists=True).compile(dialect=_DIALECT)
+    async def create_index(self, index: AnyIndex) -> None:
+        """Build one, in a transaction of its own; readers go on meanwhile."""
         async with self.transaction():
             await self._connection.execute(_BUILD_ALONE)
-            await self._connection.execute(str(create))
+            await self._connection.execute(_create(index))
+
+    async def _make_key(self, key: PrimaryKeyConstraint) -> None:
+        """Of the index that was built for it, which takes a moment in which nobody reads."""
+        for _ in range(KEY_TRIES):
+            try:
+                async with self.transaction():
+                    await self._connection.execute(_WAIT_A_LITTLE)
+                    await self._connection.execute(
+                        f"alter table {key.table}"
+                        f" add constraint {key.name} primary key using index {key.name}"
+                    )
+                return
+            except (asyncpg.LockNotAvailableError, asyncpg.DeadlockDetectedError):
+                await asyncio.sleep(KEY_PAUSE_S)
 
 
+def _drop(index: AnyIndex) -> str:
+    if isinstance(index, PrimaryKeyConstraint):
+        return f"alter table {index.table} drop constraint if exists {index.name}"
+    return f"drop index if exists {tables.SCHEMA}.{index.name}"
+
+
+def _create(index: AnyIndex) -> str:
+    if isinstance(index, PrimaryKeyConstraint):
+        names = ", ".join(column.name for column in index.columns)
+        return f"create unique index if not exists {index.name} on {index.table} ({names})"
+    return str(CreateIndex(index, if_not_exists=True).compile(dialect=_DIALECT))
+
+
+_INDEXES = """
+select i.relname as name
+  from pg_index x
+  join pg_class i on i.oid = x.indexrelid
+  join pg_namespace n on n.oid = i.relnamespace
+ where n.nspname = $1 and (x.indisprimary or i.relname not like '%\\_pk')
+"""
+"""A unique index that waits to be the key has the key's name."""
+_WAIT_A_LITTLE = f"set local lock_timeout = '{LOCK_WAIT_MS}ms'"
 _BUILD_ALONE = (
     "set local statement_timeout = 0;"  # a server's limit is meant for questions
     f" set local maintenance_work_mem = '{BUILD_MEMORY}';"

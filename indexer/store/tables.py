@@ -20,6 +20,7 @@ from sqlalchemy import (
     Index,
     Integer,
     MetaData,
+    PrimaryKeyConstraint,
     SmallInteger,
     Table,
     Text,
@@ -41,6 +42,9 @@ from indexer.store.columns import (
 )
 
 SCHEMA = "tidebook"
+
+AnyIndex = Index | PrimaryKeyConstraint
+"""What Postgres keeps an index for, and can do without for a while."""
 
 metadata = MetaData(
     schema=SCHEMA,

@@ -11,7 +11,7 @@ import asyncpg
 import pytest
 
 from api.app import Config
-from indexer.store.indexes import FOR_READERS
+from indexer.store.indexes import SPARED
 from indexer.store.statements import Postgres
 from tests.api.served import serving
 from tests.indexed import Indexed
@@ -51,11 +51,10 @@ async def test_a_database_is_not_ready_while_a_first_sync_goes_without_indexes(
 ) -> None:
     """What is asked meanwhile is answered all the same."""
     connection: Any = await asyncpg.connect(indexed.database_url)
-    names = ", ".join(f"tidebook.{index.name}" for index in FOR_READERS)
     query = {"query": "{ markets { symbol } trades(first: 3) { price } }"}
     async with http.post(f"{base_url}/graphql", json=query) as response:
         before = await response.text()
-    await connection.execute(f"drop index {names}")
+    assert await Postgres(connection).drop_indexes(SPARED)
     try:
         async with http.get(f"{base_url}/ready") as response:
             assert response.status == 503
@@ -63,8 +62,7 @@ async def test_a_database_is_not_ready_while_a_first_sync_goes_without_indexes(
         async with http.post(f"{base_url}/graphql", json=query) as response:
             assert await response.text() == before
     finally:
-        for index in FOR_READERS:
-            await Postgres(connection).create_index(index)
+        await Postgres(connection).create_indexes(SPARED)
         await connection.close()
     async with http.get(f"{base_url}/ready") as response:
         assert response.status == 200

@@ -27,7 +27,7 @@ from indexer.mirror import whole
 from indexer.mirror.fold import Mirror
 from indexer.relay import EpochChanged, RedisChanged, RedisStreams, Relay
 from indexer.store import past, tables
-from indexer.store.indexes import FOR_READERS
+from indexer.store.indexes import SPARED
 from indexer.store.memory import Disk, MemoryDatabase
 from indexer.store.writer import Store
 from tests.simulation import clock, model
@@ -45,7 +45,7 @@ from tests.simulation.world import World
 
 EVENTS = (8, 30)
 """Fewest and most things that happen to the chain in one run."""
-READERS_INDEXES = {str(index.name) for index in FOR_READERS}
+SPARED_NAMES = {str(index.name) for index in SPARED}
 SETTLE_S = 1_500.0
 """A provider that lied often is asked again only after a long while."""
 LISTEN_S = 0.3
@@ -184,7 +184,7 @@ class Run:
         def source(canon: Canon, mirror: Mirror) -> Watched:
             if any(self.disk.rows(tables.checkpoints)):
                 self.seen["a start from a checkpoint"] += 1
-            if READERS_INDEXES - self.disk.indexes:
+            if SPARED_NAMES - self.disk.indexes:
                 self.seen["a start in a first sync"] += 1
             return Watched(Follower(providers, canon, DEPLOYMENT, mirror.books), self.watcher)
 
@@ -358,7 +358,7 @@ class Run:
             return False
         if self.habits.tags and cursor["finalized_number"] < self.world.final.number:
             return False
-        if READERS_INDEXES - self.disk.indexes:
+        if SPARED_NAMES - self.disk.indexes:
             return False
         if self.redis.position.get(b"epoch") != cursor["epoch"].encode():
             return False
