@@ -1,7 +1,7 @@
-"""Indexes that a first sync goes without, and builds at its end: readers' own, and facts' keys.
+"""Indexes that a first sync goes without, and builds at its end: readers' own, and keys of changes.
 
 Keeping them row by row is more than half of what a history asks of Postgres, building them over all
-rows a quarter of that; keys least of all, since facts come by key. What is missing is seen by
+rows a quarter of that; keys least of all, since rows come by key. What is missing is seen by
 comparing the database with the tables, so whatever ends a sync, or a building, the next start
 knows. Readers are served meanwhile, only slower.
 """
@@ -19,12 +19,9 @@ from indexer.store.tables import AnyIndex
 LEAST_BLOCKS = 1_000
 """Blocks before a first sync for which it goes without: building takes 30 ms also of no rows."""
 
-_FACTS = (
-    *(tables.balance_changes, tables.order_changes, tables.level_changes),
-    tables.trades,
-)
-"""Only appended in a first sync: nobody looks for one by its key, and one written twice is found
-when the key is built."""
+_APPENDED = (tables.balance_changes, tables.order_changes, tables.level_changes)
+"""Nobody looks for one by its key in a first sync, and one written twice is found when that is
+built. Trades keep theirs: the newest are what everybody asks for, and there are few."""
 _FILLED = (
     *(tables.balance_changes, tables.order_changes, tables.orders, tables.level_changes),
     *(tables.trades, tables.divergences),
@@ -40,7 +37,7 @@ def _of(table: Table) -> list[AnyIndex]:
         # a unique one is a promise, and one of few rows costs nothing
         if not index.unique and index.dialect_options["postgresql"]["where"] is None
     ]
-    return [*found, table.primary_key] if table in _FACTS else found
+    return [*found, table.primary_key] if table in _APPENDED else found
 
 
 SPARED: tuple[AnyIndex, ...] = tuple(index for table in _FILLED for index in _of(table))
