@@ -218,7 +218,8 @@ class Devnet:
             now = time.monotonic()
             due = now + node.interval_s if due is None else max(due + node.interval_s, now)
             with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(self._interval_changed.wait(), due - now)
+                async with asyncio.timeout(due - now):  # 3.11's wait_for can lose a cancellation
+                    await self._interval_changed.wait()
                 self._interval_changed.clear()
                 due = None
                 continue

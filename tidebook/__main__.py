@@ -1,5 +1,17 @@
-"""`python -m tidebook`: the command, also where the console script is not on the path."""
+"""The command, as `tidebook` and as `python -m tidebook`."""
 
-from tidebook.cli import main
+import sys
 
-main()
+
+def main() -> None:
+    """Load the command and run it; Ctrl-C ends that quietly, also while it loads."""
+    try:
+        from tidebook.cli import main as run
+
+        run()
+    except KeyboardInterrupt:
+        sys.exit(130)
+
+
+if __name__ == "__main__":
+    main()

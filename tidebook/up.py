@@ -21,7 +21,7 @@ from indexer.store import postgres
 from tidebook import embedded
 from tidebook.ports import require_free
 from tidebook.progress import announce
-from tidebook.settings import Chain, Flow, Storage, find_deployment, read_deployment
+from tidebook.settings import BadSetting, Chain, Flow, Storage, find_deployment, read_deployment
 from tidebook.stores import servers
 from tidebook.supervised import LONGEST_PAUSE_S, Service
 from tidebook.tasks import ensure_schema
@@ -83,7 +83,11 @@ def _require_ports(plan: Plan) -> None:
     ports.append((plan.analytics_port, "--analytics-port"))
     if plan.own_chain:
         ports.append((plan.devnet_port, "--devnet-port"))
+    named: dict[int, str] = {}
     for port, flag in ports:
+        if port in named:
+            raise BadSetting(f"{named[port]} and {flag} are both {port}: choose another for one")
+        named[port] = flag
         require_free(HOST, port, flag)
 
 

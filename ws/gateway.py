@@ -87,7 +87,8 @@ class Gateway:
         """Wait until a subscriber would miss nothing; not for long if a server is away."""
         await self._refresh()
         with contextlib.suppress(TimeoutError):
-            await asyncio.wait_for(self.tail.positioned.wait(), PREPARE_S)
+            async with asyncio.timeout(PREPARE_S):
+                await self.tail.positioned.wait()
         async with self._publishing:
             await self._match_books()
             if self.live.feed.has_books:

@@ -21,7 +21,7 @@ from contracts_test.chain import HeadChange
 from contracts_test.engine import Block, TxFields
 from contracts_test.exchange import SELL
 from contracts_test.history import HOT_BLOCKS
-from contracts_test.node import Config, Devnet, PortInUse, build_node
+from contracts_test.node import Config, Devnet, PortInUse, build_node, serve
 from contracts_test.rpc import watching
 from contracts_test.rpc.node import Node
 from contracts_test.story import ChainBuilder, fork, mine, place
@@ -213,6 +213,16 @@ async def test_a_method_that_fails_shows_no_stack(
 async def test_a_port_in_use_is_named(served: Devnet) -> None:
     with pytest.raises(PortInUse, match=f"port {served.port} on 127.0.0.1 is in use"):
         await Devnet(Config(port=served.port, deploy=False)).start()
+
+
+@pytest.mark.parametrize("turns", range(5))
+async def test_a_devnet_told_to_stop_while_it_starts_stops(turns: int) -> None:
+    serving = asyncio.ensure_future(serve(Config(port=0, block_time_s=60)))
+    for _ in range(turns):
+        await asyncio.sleep(0)
+    serving.cancel()
+    await asyncio.wait([serving], timeout=WAIT_S)
+    assert serving.cancelled()
 
 
 async def test_blocks_come_by_interval_when_asked(served: Devnet) -> None:

@@ -404,6 +404,14 @@ async def test_a_port_in_use_is_named(
     assert not (tmp_path / "home").exists()
 
 
+async def test_two_services_on_one_port_are_named(refused: Refused, tmp_path: Path) -> None:
+    port = str(free_port())
+    flags = ("--api-port", port, "--ws-port", port)
+    said = await refused("up", "--data-dir", str(tmp_path / "home"), *flags)
+    assert f"--api-port and --ws-port are both {port}" in said
+    assert not (tmp_path / "home").exists()
+
+
 async def test_words_that_the_command_does_not_know(refused: Refused) -> None:
     assert "No such command 'dance'" in await refused("dance")
     assert "--port" in await refused("api", "--port", "99999")
