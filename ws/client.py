@@ -8,17 +8,23 @@ come again from where it stands; if the gateway cannot tell the rest, it begins 
 
 import asyncio
 import json
+import os
 import random
 import sys
 import zlib
+from collections.abc import Callable
 from typing import Any
 
 from websockets.asyncio.client import connect
-from websockets.exceptions import ConnectionClosed
+from websockets.exceptions import InvalidURI, WebSocketException
 
 
 class Lost(Exception):
     """What we have does not fit what we are told."""
+
+
+class Refused(Exception):
+    """The gateway does not do what we ask, so asking again would not help."""
 
 
 class VerifiedBook:
@@ -44,7 +50,7 @@ class VerifiedBook:
         return {"id": 1, "type": "subscribe", "data": data}
 
     def hear(self, frame: dict[str, Any]) -> None:
-        """Take one frame of the gateway's. Raises Lost."""
+        """Take one frame of the gateway's. Raises Lost, or Refused."""
         data = frame["data"]
         match frame["type"]:
             case "subscribed" if data["channel"] == self.channel:
@@ -55,6 +61,8 @@ class VerifiedBook:
                 newest = data["channels"].get(self.channel, 0)
                 if self.position and newest > self.position["seq"]:
                     raise Lost(f"the newest link is {newest}, ours {self.position['seq']}")
+            case "error" if data["code"] in {"invalid", "unknown_channel"}:
+                raise Refused(data["message"])
             case "error":
                 raise Lost(data["message"])
             case _:
@@ -117,8 +125,13 @@ class VerifiedBook:
             self.checked += 1
 
 
-async def follow(url: str, book: VerifiedBook, heard: asyncio.Event | None = None) -> None:
-    """Keep the book until cancelled, connecting as often as it takes."""
+async def follow(
+    url: str,
+    book: VerifiedBook,
+    heard: asyncio.Event | None = None,
+    say: Callable[[str], None] | None = None,
+) -> None:
+    """Keep the book until cancelled, connecting as often as it takes. Raises Refused."""
     while True:
         try:
             async with connect(url, max_size=None) as socket:
@@ -127,21 +140,53 @@ async def follow(url: str, book: VerifiedBook, heard: asyncio.Event | None = Non
                     book.hear(json.loads(text))
                     if heard is not None:
                         heard.set()
-        except (Lost, ConnectionClosed, OSError):
-            pass  # connecting anew resumes, or begins with a snapshot: there is no other cure
+        except InvalidURI as error:
+            raise Refused(str(error)) from error
+        except (Lost, WebSocketException, OSError) as error:
+            # Connecting anew resumes, or begins with a snapshot: there is no other cure.
+            if say is not None:
+                say(f"{error}; trying again")
         book.synced = False
         await asyncio.sleep(random.uniform(0.05, 0.5))  # not all at once
 
 
 async def show(url: str, symbol: str) -> None:
-    book, heard = VerifiedBook(symbol), asyncio.Event()
-    following = asyncio.create_task(follow(url, book, heard))
+    """Print the best levels whenever they change, and what is in the way. Raises Refused."""
+    book, heard, shown = VerifiedBook(symbol), asyncio.Event(), None
+    following = asyncio.create_task(follow(url, book, heard, complain))
+    following.add_done_callback(lambda _: heard.set())
     while not following.done():
         await heard.wait()
         heard.clear()
-        if book.synced and not book.in_reorg:
-            print(book.position, book.top("bids", 1), book.top("asks", 1))  # noqa: T201
+        best = book.top("bids", 1), book.top("asks", 1)
+        if book.synced and not book.in_reorg and best != shown:
+            print(book.position, *best, flush=True)  # noqa: T201
+            shown = best
+    following.result()
+
+
+def complain(sentence: str) -> None:
+    """Say on stderr, in one line."""
+    print(" ".join(sentence.split()), file=sys.stderr, flush=True)  # noqa: T201
+
+
+def main(arguments: list[str]) -> int:
+    """Show the book that the arguments name, until Ctrl-C; returns the exit code."""
+    if len(arguments) != 2:
+        complain("expected: python -m ws.client ws://HOST:PORT/v1 SYMBOL")
+        return 2
+    try:
+        asyncio.run(show(*arguments))
+    except Refused as error:
+        complain(str(error))
+        return 2
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)  # or what is left is tried at the end
+        return 1
+    except KeyboardInterrupt:
+        pass
+    return 130
 
 
 if __name__ == "__main__":
-    asyncio.run(show(*sys.argv[1:]))
+    sys.exit(main(sys.argv[1:]))

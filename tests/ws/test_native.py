@@ -23,7 +23,7 @@ from indexer.store import tables as t
 from indexer.wire import BlockInfo, relay_key, stream_key
 from tests.ws.served import BLOCK, CHAIN_ID, MARKET, TX, Chain, serving
 from ws.app import Config
-from ws.client import VerifiedBook, follow
+from ws.client import Refused, VerifiedBook, follow
 from ws.limits import SLOW, Limits
 
 QUICK = Limits(heartbeat_s=0.1)
@@ -285,6 +285,19 @@ async def test_blocks_of_one_batch_are_told_one_by_one(gateway: str, kept: Chain
             frame = await hear(client, "event")
             assert frame["data"]["block"]["number"] == number
             book.hear(frame)
+
+
+async def test_a_client_is_told_why_it_gets_no_book(gateway: str) -> None:
+    book, heard = VerifiedBook("WETH-USDC"), asyncio.Queue[str]()
+    async with asyncio.timeout(5):
+        with pytest.raises(Refused, match="there is no channel depth:NOPE"):
+            await follow(f"ws://{gateway}/v1", VerifiedBook("NOPE"))
+        with pytest.raises(Refused, match="isn't a valid URI"):
+            await follow(f"http://{gateway}/v1", book)
+        elsewhere = asyncio.create_task(follow(f"ws://{gateway}/v2", book, say=heard.put_nowait))
+        assert "HTTP 403" in await heard.get()
+        assert "trying again" in await heard.get(), "a gateway may be at its limits only for now"
+        elsewhere.cancel()
 
 
 async def test_another_epoch_is_told_with_fresh_snapshots(gateway: str, kept: Chain) -> None:
