@@ -8,9 +8,13 @@ from alembic.config import Config
 from alembic.script import ScriptDirectory
 from alembic.util import CommandError
 from sqlalchemy import Connection, MetaData, inspect, text
+from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import create_async_engine
 
 from migrations import HEAD, SCHEMA, Refused
+
+NOT_ALLOWED = "42501"
+"""Postgres' code for want of a privilege."""
 
 
 async def upgrade(database_url: str) -> str | None:
@@ -26,8 +30,22 @@ async def upgrade(database_url: str) -> str | None:
     try:
         async with engine.begin() as connection:
             return await connection.run_sync(_upgrade)
+    except DBAPIError as error:
+        if getattr(error.orig, "sqlstate", None) != NOT_ALLOWED:
+            raise
+        raise Refused(
+            f"the schema cannot be brought to {HEAD} by this role of TIDEBOOK_DATABASE_URL: "
+            f"{_words(error)}; run `tidebook migrate` as the owner "
+            "(tidebook/servers.md has all that it needs)"
+        ) from error
     finally:
         await engine.dispose()
+
+
+def _words(error: DBAPIError) -> str:
+    """Postgres' own, without what two layers put around them."""
+    cause = error.orig and error.orig.__cause__
+    return str(cause or error.orig)
 
 
 def configuration(connection: Connection, metadata: MetaData | None = None) -> Config:
@@ -59,7 +77,10 @@ def _upgrade(connection: Connection) -> str | None:
         ) from None
     if before is None:
         _refuse_encoding(str(connection.scalar(text("show server_encoding"))))
-    connection.execute(text(f"create schema if not exists {SCHEMA}"))
+    if not inspect(connection).has_schema(
+        SCHEMA
+    ):  # "if not exists" wants the privilege all the same
+        connection.execute(text(f"create schema if not exists {SCHEMA}"))
     command.upgrade(config, HEAD)
     return before
 

@@ -18,6 +18,7 @@ OPERATORS = {
 }
 CALLERS = {
     "analytics.kept.AlreadyKept",
+    "asyncpg.exceptions.InsufficientPrivilegeError",
     "contracts_test.chaos.UnknownKnob",
     "contracts_test.journal.DataDirError",
     "contracts_test.node.PortInUse",

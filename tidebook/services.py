@@ -177,7 +177,7 @@ async def analytics(
     from tidebook.serving import serve
 
     async with servers(storage, redis=True) as urls:
-        chain_id = await _chain_id(urls.database_url)
+        chain_id = await _chain_id(urls.database_url, keeps=True)
         config = Config(urls.database_url, chain_id, urls.redis_url, origins, requests_per_s)
         await serve(build(config), listen.host, listen.port)
 
@@ -189,7 +189,7 @@ async def rebuild_analytics(storage: Storage) -> None:
     from tidebook.progress import MarketProgress
 
     async with servers(storage) as urls:
-        await _chain_id(urls.database_url)
+        await _chain_id(urls.database_url, keeps=True)
         connection = await postgres.connect(urls.database_url)
         try:
             keeper = Keeper(connection)
@@ -211,13 +211,15 @@ async def devnet(flow: Flow, listen: Listen, data_dir: Path | None) -> None:
     await _until_stopped(serve(config, traders))
 
 
-async def _chain_id(database_url: str) -> int:
+async def _chain_id(database_url: str, *, keeps: bool = False) -> int:
     """The chain that the database holds; waits for a writer to begin one.
 
-    Raises SchemaMissing once it is clear that nobody is about to migrate.
+    Raises SchemaMissing once it is clear that nobody is about to migrate, and NotAllowed where our
+    role may not read, or (`keeps`) not write analytics' tables.
     """
     from indexer.store import postgres
     from indexer.store.errors import SchemaMissing
+    from indexer.store.privileges import KEEP, READ
     from indexer.store.writer import check_schema
 
     deadline = asyncio.get_running_loop().time() + SCHEMA_WAIT_S
@@ -225,7 +227,7 @@ async def _chain_id(database_url: str) -> int:
     try:
         while True:
             try:
-                await check_schema(connection)
+                await check_schema(connection, KEEP if keeps else READ)
                 found: int | None = await connection.fetchval(
                     "select chain_id from tidebook.cursors"
                 )

@@ -72,6 +72,9 @@ class Database(Protocol):
     async def indexes(self) -> set[str]:
         """The names of all indexes that there are; of one that is to be a key, once it is."""
 
+    async def owns_tables(self) -> bool:
+        """Whether we may drop indexes and build them."""
+
     # -- writing ----------------------------------------------------------------------------------
 
     async def begin_cursor(self, fields: Mapping[str, Any]) -> Row:

@@ -2,6 +2,7 @@
 
 StoreError
 ├─ SchemaMissing      not migrated, or not far enough
+├─ NotAllowed         our role lacks a privilege
 ├─ WrongChain         it belongs to another chain
 └─ WrongDeployment    it belongs to other contracts of the same chain
 """
@@ -16,6 +17,14 @@ class SchemaMissing(StoreError):
         what = "has no Tidebook schema" if found is None else f"is at schema revision {found}"
         super().__init__(
             f"the database {what}, this Tidebook works with {expected}: run `tidebook migrate`"
+        )
+
+
+class NotAllowed(StoreError):
+    def __init__(self, role: str, grants: str) -> None:
+        super().__init__(
+            f"TIDEBOOK_DATABASE_URL: the role {role} lacks privileges: run `{grants}` as the owner "
+            "(tidebook/servers.md has every role's)"
         )
 
 

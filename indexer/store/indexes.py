@@ -65,12 +65,13 @@ class Indexes:
         self._database = database
         self._say = say
         self._missing: list[AnyIndex] = []
-        self._is_first = False
+        self._is_first = self._may = False
 
     async def look(self, *, is_first: bool) -> None:
         """See what is missing. `is_first`: nothing has been indexed yet."""
         there = await self._database.indexes()
         self._missing = [index for index in SPARED if index.name not in there]
+        self._may = await self._database.owns_tables()
         self._is_first = is_first
 
     async def spare(self, blocks: int) -> None:
@@ -80,12 +81,28 @@ class Indexes:
         """
         if self._is_first and blocks >= LEAST_BLOCKS:
             self._is_first = False
-            if await self._database.drop_indexes(SPARED):
-                self._missing = list(SPARED)
+            if self._may:
+                if await self._database.drop_indexes(SPARED):
+                    self._missing = list(SPARED)
+            elif not self._missing:
+                self._say(_STAY)
 
     async def complete(self) -> None:
         """Build what is missing: each is there or not, whenever we are killed."""
-        if self._missing:
+        if self._missing and not self._may:
+            self._say(_LACK.format(len(self._missing)))
+            self._missing = []
+        elif self._missing:
             self._say(f"building {len(self._missing)} indexes that the first sync went without")
             await self._database.create_indexes(self._missing)
             self._missing = []
+
+
+_STAY = (
+    "this first sync keeps all indexes up to date, and takes longer: only a role that owns the "
+    "tables may go without them"
+)
+_LACK = (
+    "{} indexes are missing, so readers are slower and not ready: only a role that owns the tables "
+    "may build them; run `tidebook index` as one"
+)

@@ -225,6 +225,9 @@ class MemoryDatabase:
         await self._pause("read indexes")
         return set(self.disk.indexes)
 
+    async def owns_tables(self) -> bool:
+        return True
+
     # -- writing ----------------------------------------------------------------------------------
 
     async def begin_cursor(self, fields: Mapping[str, Any]) -> Stored:

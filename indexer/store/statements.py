@@ -125,6 +125,10 @@ class Postgres:
         rows = await self._connection.fetch(_INDEXES, tables.SCHEMA)
         return {row["name"] for row in rows}
 
+    async def owns_tables(self) -> bool:
+        row = await self._connection.fetchrow(_OWNS_TABLES, tables.SCHEMA)
+        return row is not None and bool(row["owns"])
+
     # -- writing ----------------------------------------------------------------------------------
 
     async def begin_cursor(self, fields: Mapping[str, Any]) -> Row:
@@ -300,6 +304,11 @@ select i.relname as name
  where n.nspname = $1 and (x.indisprimary or i.relname not like '%\\_pk')
 """
 """A unique index that waits to be the key has the key's name."""
+_OWNS_TABLES = """
+select bool_and(pg_has_role(relowner, 'usage') and has_schema_privilege(n.oid, 'create')) as owns
+  from pg_class c join pg_namespace n on n.oid = relnamespace
+ where nspname = $1 and relkind = 'r'
+"""
 _WAIT_A_LITTLE = f"set local lock_timeout = '{LOCK_WAIT_MS}ms'"
 _BUILD_ALONE = (
     "set local statement_timeout = 0;"  # a server's limit is meant for questions

@@ -18,13 +18,14 @@ from indexer.domain.canon import Canon
 from indexer.domain.deployment import Deployment
 from indexer.domain.order import CANDLE_SECONDS
 from indexer.mirror.fold import Mirror
-from indexer.store import lock, postgres, tables
+from indexer.store import lock, postgres, privileges, tables
 from indexer.store.batch import CURRENT, Batch
 from indexer.store.checkpoints import EVERY_EVENTS, Checkpoints, Row
 from indexer.store.database import Database
 from indexer.store.errors import SchemaMissing, WrongChain, WrongDeployment
 from indexer.store.indexes import Indexes
 from indexer.store.load import load_canon, load_mirror
+from indexer.store.privileges import READ, WRITE, Needs
 from indexer.store.statements import Postgres
 from indexer.store.transaction import RollbackRow, Tally, Transaction
 from indexer.wire import Numbering
@@ -190,11 +191,11 @@ async def open_store(
     """Connect as the chain's one writer.
 
     While another holds the writer's lock, calls `on_standby` once and waits for it to go.
-    Raises DatabaseUnreachable, SchemaMissing.
+    Raises DatabaseUnreachable, SchemaMissing, NotAllowed.
     """
     connection = await postgres.connect(database_url)
     try:
-        await check_schema(connection)
+        await check_schema(connection, WRITE)
         await lock.hold(connection, lock.WRITER, str(deployment.chain_id), on_standby)
         database = Postgres(connection, partial(postgres.connect, database_url))
     except BaseException:
@@ -203,8 +204,12 @@ async def open_store(
     return Store(database, deployment, checkpoint_events, say=say)
 
 
-async def check_schema(connection: postgres.Connection) -> None:
-    """Raise SchemaMissing unless the schema is the one this code works with."""
+async def check_schema(connection: postgres.Connection, needs: Needs = READ) -> None:
+    """Raise SchemaMissing unless the schema is the one this code works with.
+
+    Raises NotAllowed where our role lacks a privilege that the work needs.
+    """
+    await privileges.require(connection, needs)
     found = None
     if await connection.fetchval("select to_regclass('tidebook.alembic_version')"):
         found = await connection.fetchval("select version_num from tidebook.alembic_version")
