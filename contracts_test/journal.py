@@ -62,7 +62,9 @@ class Lock:
             directory.mkdir(parents=True, exist_ok=True)
             self._file = (directory / "lock").open("a+")
         except OSError as error:
-            raise DataDirError(directory, str(error), "choose another --data-dir") from error
+            raise DataDirError(
+                directory, error.strerror or str(error), "choose another --data-dir"
+            ) from error
         try:
             fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError as error:

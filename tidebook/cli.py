@@ -338,6 +338,9 @@ def main(arguments: list[str] | None = None) -> None:
         tidebook.main(arguments, prog_name="tidebook", standalone_mode=False)
     except click.exceptions.Exit as exit_:
         sys.exit(exit_.exit_code)
+    except click.exceptions.NoArgsIsHelpError as error:
+        error.show()
+        sys.exit(2)
     except click.UsageError as error:
         command = error.ctx.command_path if error.ctx else "tidebook"
         _fail(f"{error.format_message()} (see `{command} --help`)", 2)

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import click
 
 from tidebook.lives import live
-from tidebook.progress import BlockProgress, relay_standing_by, standing_by, warn
+from tidebook.progress import BlockProgress, announce, relay_standing_by, standing_by, warn
 from tidebook.settings import Chain, Flow, Listen, Storage, find_deployment, read_documents
 from tidebook.stores import Seat, servers
 from tidebook.tasks import ensure_schema
@@ -152,7 +152,8 @@ async def api(
             documents=documents,
             introspection=asked.introspection,
         )
-        await serve(build(config), listen.host, listen.port, **server_options())
+        started = _at(listen.host)
+        await serve(build(config), listen.host, listen.port, started, **server_options())
 
 
 async def ws(storage: Storage, listen: Listen, origins: tuple[str, ...] = ()) -> None:
@@ -166,7 +167,7 @@ async def ws(storage: Storage, listen: Listen, origins: tuple[str, ...] = ()) ->
         limits = Limits(origins=origins)
         config = Config(urls.database_url, urls.redis_url, chain_id, limits)
         options = server_options(config.limits)
-        await serve(build(config), listen.host, listen.port, **options)
+        await serve(build(config), listen.host, listen.port, _at(listen.host), **options)
 
 
 async def analytics(
@@ -179,7 +180,7 @@ async def analytics(
     async with servers(storage, redis=True) as urls:
         chain_id = await _chain_id(urls.database_url, keeps=True)
         config = Config(urls.database_url, chain_id, urls.redis_url, origins, requests_per_s)
-        await serve(build(config), listen.host, listen.port)
+        await serve(build(config), listen.host, listen.port, _at(listen.host))
 
 
 async def rebuild_analytics(storage: Storage) -> None:
@@ -188,7 +189,7 @@ async def rebuild_analytics(storage: Storage) -> None:
     from indexer.store import postgres
     from tidebook.progress import MarketProgress
 
-    async with servers(storage) as urls:
+    async with servers(storage, begun=True) as urls:
         await _chain_id(urls.database_url, keeps=True)
         connection = await postgres.connect(urls.database_url)
         try:
@@ -208,7 +209,13 @@ async def devnet(flow: Flow, listen: Listen, data_dir: Path | None) -> None:
 
     config = Config(listen.host, listen.port, block_time_s=flow.block_time_s, data_dir=data_dir)
     traders = FlowConfig(flow.seed, flow.rate) if flow.rate else None
-    await _until_stopped(serve(config, traders))
+    await _until_stopped(serve(config, traders, lambda node: _at(listen.host)(node.port)))
+
+
+def _at(host: str) -> Callable[[int], None]:
+    """What says where a service is, once it answers."""
+    name = f"[{host}]" if ":" in host else host
+    return lambda port: announce(f"serving at http://{name}:{port}; Ctrl-C stops it")
 
 
 async def _chain_id(database_url: str, *, keeps: bool = False) -> int:

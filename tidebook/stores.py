@@ -12,11 +12,12 @@ REDIS_SCHEMES = ("redis://", "rediss://", "unix://")
 
 @asynccontextmanager
 async def servers(
-    storage: Storage, *, postgres: bool = True, redis: bool = False
+    storage: Storage, *, postgres: bool = True, redis: bool = False, begun: bool = False
 ) -> AsyncIterator[embedded.Urls]:
     """URLs of the servers asked for, running at least as long as the block.
 
-    Embedded ones are shared with every process of the same data directory. Raises EmbeddedError.
+    Embedded ones are shared with every process of the same data directory. `begun`: there is
+    something to read already. Raises EmbeddedError, and BadSetting.
     """
     if storage.redis_url and not is_url(storage.redis_url, REDIS_SCHEMES):
         raise BadSetting(
@@ -25,6 +26,11 @@ async def servers(
         )
     want_postgres = postgres and storage.database_url is None
     want_redis = redis and storage.redis_url is None
+    if begun and want_postgres and not (storage.data_dir / "postgres").exists():
+        raise BadSetting(
+            f"--data-dir (TIDEBOOK_DATA_DIR): {storage.data_dir} holds no database: expected what "
+            "`tidebook up`, `index` or `replay` has made"
+        )
     with embedded.servers(
         storage.data_dir, announce, postgres=want_postgres, valkey=want_redis
     ) as urls:

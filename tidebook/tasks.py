@@ -53,7 +53,7 @@ async def status(storage: Storage, as_json: bool) -> None:
     from indexer.store.status import status as read_status
     from indexer.store.writer import check_schema
 
-    async with servers(storage) as urls:
+    async with servers(storage, begun=True) as urls:
         connection = await postgres.connect(urls.database_url)
         try:
             await check_schema(connection)
@@ -107,7 +107,7 @@ async def export(storage: Storage, *, history: bool = False) -> None:
     from indexer.store.export import export as read_export
     from indexer.store.writer import check_schema
 
-    async with servers(storage) as urls:
+    async with servers(storage, begun=True) as urls:
         connection = await postgres.connect(urls.database_url)
         try:
             await check_schema(connection)
@@ -137,7 +137,8 @@ async def replay(storage: Storage, file: Path) -> None:
                 await follow(store, source, progress)
             finally:
                 await store.close()
-    click.echo(f"replayed {progress.blocks:,} blocks, {progress.rate()}", err=True)
+    rate = progress.rate() if progress.blocks else "all of it was indexed already"
+    click.echo(f"replayed {progress.blocks:,} blocks, {rate}", err=True)
 
 
 async def record(chain: Chain, file: Path, first: int, last: int) -> None:

@@ -175,7 +175,7 @@ async def stored(storage: Storage) -> AsyncIterator[tuple[Connection, Deployment
     from indexer.store.errors import NothingIndexed
     from indexer.store.writer import check_schema
 
-    async with servers(storage) as urls:
+    async with servers(storage, begun=True) as urls:
         connection = await postgres.connect(urls.database_url)
         try:
             await check_schema(connection)

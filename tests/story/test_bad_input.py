@@ -251,8 +251,18 @@ async def test_a_database_that_is_not_there(
 
 
 async def test_an_empty_url_means_the_embedded_server(refused: Refused) -> None:
-    said = await refused("status", "--database-url", "", "--data-dir", "/dev/null/none")
+    said = await refused("migrate", "--database-url", "", "--data-dir", "/dev/null/none")
     assert "/dev/null/none" in said
+
+
+@pytest.mark.parametrize("command", [("status",), ("verify",), ("analytics", "--rebuild")])
+async def test_nothing_is_begun_where_there_is_nothing_to_read(
+    refused: Refused, tmp_path: Path, command: tuple[str, ...]
+) -> None:
+    typo = tmp_path / "tidbook"
+    said = await refused(*command, "--database-url", "", "--data-dir", str(typo))
+    assert f"--data-dir (TIDEBOOK_DATA_DIR): {typo} holds no database" in said
+    assert not typo.exists()
 
 
 async def test_a_password_that_is_not_encoded_is_not_shown(
@@ -410,6 +420,13 @@ async def test_two_services_on_one_port_are_named(refused: Refused, tmp_path: Pa
     said = await refused("up", "--data-dir", str(tmp_path / "home"), *flags)
     assert f"--api-port and --ws-port are both {port}" in said
     assert not (tmp_path / "home").exists()
+
+
+async def test_no_words_at_all() -> None:
+    code, _, err = await run()
+    assert code == 2
+    assert err.startswith("Usage: tidebook [OPTIONS] COMMAND")
+    assert "\n  replay " in err, "a list, not a line"
 
 
 async def test_words_that_the_command_does_not_know(refused: Refused) -> None:
