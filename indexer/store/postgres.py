@@ -34,7 +34,7 @@ async def connect(database_url: str) -> Connection:
             f"TIDEBOOK_DATABASE_URL: no connection to Postgres: {why}"
         ) from error
     await heed_cancellation()
-    _watch(connection)
+    watch(connection)
     await connection.execute(_SESSION)
     await set_codecs(connection)
     return connection
@@ -54,7 +54,7 @@ mean it; and how soon it lets go of the lock of a client whose machine died with
 two hours where nobody says."""
 
 
-def _watch(connection: Connection) -> None:
+def watch(connection: "asyncpg.Connection[Any]") -> None:
     """Have the connection end if the server's machine dies: who waits for an answer sends nothing,
     and would wait for ever."""
     peer = connection._transport.get_extra_info("socket")  # type: ignore[attr-defined]  # no other

@@ -14,7 +14,7 @@ import msgspec
 from sqlalchemy import Select
 from sqlalchemy.sql.selectable import TextualSelect
 
-from indexer.store.postgres import heed_cancellation, set_codecs
+from indexer.store.postgres import heed_cancellation, set_codecs, watch
 from indexer.store.queries import Query
 
 if TYPE_CHECKING:
@@ -22,6 +22,11 @@ if TYPE_CHECKING:
     Record: TypeAlias = asyncpg.Record
 else:
     Connection, Record = asyncpg.Connection, asyncpg.Record
+
+DIAL_S = 5.0
+"""How long a server may take to let us in."""
+ANSWER_S = 2.0
+"""Beyond the time that a statement may take: when a server that says nothing counts as gone."""
 
 _BEGIN = "begin isolation level repeatable read, read only"
 
@@ -80,12 +85,22 @@ class Pool:
             self._idle[begun].append(connection)
         self._release()
 
+    def distrust(self) -> None:
+        """A server was silent: what is idle leads to it too, and is dialled anew."""
+        for connection in self._forget():
+            connection.terminate()
+
     async def dispose(self) -> None:
         """Close what is idle now, and what is given back from here on."""
         self._closed = True
+        closing = (connection.close(timeout=self._timeout_s) for connection in self._forget())
+        await asyncio.gather(*closing, return_exceptions=True)  # then it is terminated
+
+    def _forget(self) -> list[Connection]:
+        found = [connection for idle in self._idle.values() for connection in idle]
         for idle in self._idle.values():
-            while idle:
-                await idle.pop().close(timeout=self._timeout_s)
+            idle.clear()
+        return found
 
     async def _find(self, begun: bool) -> Connection:
         if (found := _living(self._idle[begun])) is not None:
@@ -111,13 +126,30 @@ class Pool:
         self._free.release()
 
 
+_LOST = "the connection to Postgres was lost"
+
+
 @contextlib.contextmanager
 def _losing() -> Iterator[None]:
     """What asyncpg says of a connection that the other end is just closing, as the loss it is."""
     try:
         yield
     except asyncpg.InternalClientError as error:
-        raise ConnectionResetError("the connection to Postgres was lost") from error
+        raise ConnectionResetError(_LOST) from error
+
+
+@contextlib.contextmanager
+def _hearing(pool: Pool, connection: Connection) -> Iterator[None]:
+    """The same; and nobody asks a server again that did not answer in time, over this connection
+    or another that leads to it."""
+    try:
+        yield
+    except asyncpg.InternalClientError as error:
+        raise ConnectionResetError(_LOST) from error
+    except TimeoutError:
+        connection.terminate()
+        pool.distrust()
+        raise
 
 
 def _living(idle: list[Connection]) -> Connection | None:
@@ -145,6 +177,8 @@ def connect(
     async def dial() -> Connection:
         connection = await asyncpg.connect(
             database_url,
+            timeout=DIAL_S,
+            command_timeout=statement_timeout_ms / 1000 + ANSWER_S,
             record_class=Row,
             server_settings={
                 "application_name": reader,
@@ -152,12 +186,17 @@ def connect(
                 "idle_in_transaction_session_timeout": "0",  # they wait there, holding nothing
             },
         )
-        await heed_cancellation()
-        await set_codecs(connection)
-        for name in ("json", "jsonb"):
-            await connection.set_type_codec(
-                name, schema="pg_catalog", encoder=_to_json, decoder=msgspec.json.decode
-            )
+        try:
+            await heed_cancellation()
+            watch(connection)
+            await set_codecs(connection)
+            for name in ("json", "jsonb"):
+                await connection.set_type_codec(
+                    name, schema="pg_catalog", encoder=_to_json, decoder=msgspec.json.decode
+                )
+        except BaseException:
+            connection.terminate()
+            raise
         return connection
 
     return Pool(dial, pool_size, pool_timeout_s)
@@ -195,7 +234,7 @@ class Snapshot:
             if self._connection is None:
                 self._connection = await self._pool.take(begun=True)
             self.statements += 1
-            with _losing():
+            with _hearing(self._pool, self._connection):
                 return await self._connection.fetch(query.text, *arguments)
 
     async def glance(self, query: Query) -> list[Row]:
@@ -203,7 +242,7 @@ class Snapshot:
         connection = await self._pool.take(begun=False)
         try:
             self.statements += 1
-            with _losing():
+            with _hearing(self._pool, connection):
                 return await connection.fetch(query.text)
         finally:
             self._pool.give(connection, begun=False)
@@ -217,8 +256,8 @@ class Snapshot:
             ended = False
             try:  # a transaction that only read has nothing to lose
                 lost = (OSError, asyncpg.PostgresError, asyncpg.InterfaceError)
-                with contextlib.suppress(*lost), _losing():
-                    await connection.execute("commit and chain")
+                with contextlib.suppress(*lost), _hearing(self._pool, connection):
+                    await connection.execute("commit and chain", timeout=ANSWER_S)
                     ended = True
             finally:
                 if not ended:

@@ -1,4 +1,5 @@
-"""A double of the network before Postgres: it lets everything through, until told to cut a COMMIT.
+"""A double of the network before Postgres: it lets everything through, until told to cut a COMMIT,
+or to fall silent, as where the server's machine has vanished.
 
 It listens on a unix socket of its own and knows of Postgres' protocol what it needs: where one
 message of the client ends, and which of them is a COMMIT.
@@ -26,6 +27,8 @@ class Proxy:
         self._server = server
         self._moment: Moment | None = None
         self._cut = asyncio.Event()
+        self._speaks = asyncio.Event()
+        self._speaks.set()
         self._clients: set[asyncio.Task[None]] = set()
 
     async def cut_commit(self, moment: Moment) -> None:
@@ -33,6 +36,15 @@ class Proxy:
         self._cut.clear()
         self._moment = moment
         await self._cut.wait()
+
+    def fall_silent(self) -> None:
+        """Nothing goes through any more, also of who connects from here on, and nothing ends."""
+        self._speaks.clear()
+
+    def speak(self) -> None:
+        """Who connects from here on is heard again; for who was there before, it stays silent."""
+        self._speaks = asyncio.Event()
+        self._speaks.set()
 
     async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         task = asyncio.current_task()
@@ -60,11 +72,12 @@ class Proxy:
         questions: asyncio.StreamWriter,
     ) -> None:
         """Both directions, until one side ends or a COMMIT is cut."""
-        held = asyncio.Event()
-        back = asyncio.create_task(_pour(answers, writer, held))
+        held, speaks = asyncio.Event(), self._speaks
+        back = asyncio.create_task(_pour(answers, writer, held, speaks))
         try:
             questions.write(await _message(reader, typed=False))  # the start has no type
             while (message := await _unless(back, _message(reader, typed=True))) is not None:
+                await speaks.wait()
                 moment = self._moment if message[5:11].upper() == b"COMMIT" else None
                 if moment != "unsent":
                     if moment == "answered":
@@ -83,10 +96,14 @@ class Proxy:
 
 
 async def _pour(
-    answers: asyncio.StreamReader, writer: asyncio.StreamWriter, held: asyncio.Event
+    answers: asyncio.StreamReader,
+    writer: asyncio.StreamWriter,
+    held: asyncio.Event,
+    speaks: asyncio.Event,
 ) -> None:
     """What Postgres says, to the client; ends with the first that is held back."""
     while piece := await answers.read(_PIECE_BYTES):
+        await speaks.wait()
         if held.is_set():
             return
         writer.write(piece)
@@ -106,6 +123,20 @@ async def _unless(back: asyncio.Task[None], coming: Coroutine[Any, Any, bytes]) 
 async def _message(reader: asyncio.StreamReader, *, typed: bool) -> bytes:
     head = await reader.readexactly(5 if typed else 4)
     return head + await reader.readexactly(int.from_bytes(head[-4:]) - 4)
+
+
+@asynccontextmanager
+async def tcp_proxy(database_url: str) -> AsyncIterator[tuple[Proxy, str]]:
+    """The same before a TCP port of its own, and the URL that leads there."""
+    url = urlsplit(database_url)
+    between = Proxy(Path(parse_qs(url.query)["host"][0]) / _SOCKET)
+    server = await asyncio.start_server(between.serve, "127.0.0.1", 0)
+    port = server.sockets[0].getsockname()[1]
+    try:
+        yield between, f"postgresql://{url.username}@127.0.0.1:{port}{url.path}?sslmode=disable"
+    finally:
+        server.close()
+        await between.close()
 
 
 @asynccontextmanager

@@ -1,10 +1,8 @@
 """Servers that are set otherwise, or die without a word."""
 
-import asyncio
 import socket
 from pathlib import Path
 from typing import Any
-from urllib.parse import parse_qs, urlsplit
 
 from sqlalchemy import Column, Index, MetaData, Table, func, select
 
@@ -19,7 +17,7 @@ from indexer.store.queries import Query
 from indexer.store.snapshot import Snapshot, connect
 from indexer.store.statements import Postgres
 from indexer.store.writer import open_store
-from tests.faults.proxy import Proxy
+from tests.faults.proxy import tcp_proxy
 from tests.store.chains import Chain, play
 
 OTHERWISE = {
@@ -70,24 +68,24 @@ async def test_a_server_that_is_set_otherwise_is_written_and_read_alike(
 async def test_a_machine_that_dies_without_a_word_is_noticed_by_both_sides(
     database_url: str,
 ) -> None:
-    url = urlsplit(database_url)
-    folder = parse_qs(url.query)["host"][0]
-    between = Proxy(Path(folder) / ".s.PGSQL.5432")
-    server = await asyncio.start_server(between.serve, "127.0.0.1", 0)
-    port = server.sockets[0].getsockname()[1]
-    through = f"postgresql://{url.username}@127.0.0.1:{port}{url.path}?sslmode=disable"
-    connection = await postgres.connect(through)
-    transport: Any = connection._transport  # type: ignore[attr-defined]
-    peer = transport.get_extra_info("socket")
-    assert peer.getsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE) == 1
-    asked = await connection.fetch(
-        "select name, source from pg_settings where name like 'tcp_keepalives_%'"
-    )
-    assert {row["source"] for row in asked} == {"session"}
-    assert len(asked) == 3
-    await connection.close()
-    server.close()
-    await between.close()
+    async with tcp_proxy(database_url) as (_, through):
+        connection = await postgres.connect(through)
+        assert _asks_after_silence(connection)
+        asked = await connection.fetch(
+            "select name, source from pg_settings where name like 'tcp_keepalives_%'"
+        )
+        assert {row["source"] for row in asked} == {"session"}
+        assert len(asked) == 3
+        await connection.close()
+        reader = await (pool := connect(through, 1, 5)).take(begun=True)
+        assert _asks_after_silence(reader)
+        pool.give(reader, begun=True)
+        await pool.dispose()
+
+
+def _asks_after_silence(connection: Any) -> bool:
+    peer = connection._transport.get_extra_info("socket")
+    return bool(peer.getsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE))
 
 
 async def test_a_servers_limit_on_questions_does_not_keep_an_index_from_being_built(

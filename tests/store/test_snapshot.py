@@ -73,7 +73,7 @@ async def test_a_connection_that_is_just_closing_is_told_as_lost() -> None:
 
 async def test_a_snapshot_ends_in_peace_also_where_its_connection_is_just_closing() -> None:
     class Late(Ending):
-        async def execute(self, *query: object) -> Any:
+        async def execute(self, *query: object, **_: object) -> Any:
             if query != (_BEGIN,):
                 await super().execute()
 
