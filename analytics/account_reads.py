@@ -12,7 +12,7 @@ from analytics.reads import TRADE_COLUMNS, require_few
 from indexer.domain.market import Token
 from indexer.domain.order import Trade
 from indexer.domain.units import Address
-from indexer.store import tables as t
+from indexer.store import relations as t
 from indexer.store.columns import Hex
 from indexer.store.queries import Query
 from indexer.store.snapshot import Row, Snapshot

@@ -26,8 +26,7 @@ from analytics.reads import TRADE_COLUMNS, Listing, block_at, require_few
 from analytics.tape import Deal, Traded, traded
 from indexer.domain.order import Side, Trade
 from indexer.domain.units import Address
-from indexer.store import analytics_tables as k
-from indexer.store import tables as t
+from indexer.store import relations as t
 from indexer.store.books import book_at
 from indexer.store.columns import Hex
 from indexer.store.queries import Query
@@ -98,9 +97,9 @@ _TOUCHING = Query(
     .order_by(_lc.block_number.desc())
     .limit(bindparam("blocks"))
 )
-_k = k.analytics_tops.c
+_k = t.analytics_tops.c
 _KEPT_TOPS = Query(
-    select(k.analytics_tops)
+    select(t.analytics_tops)
     .where(_k.market == bindparam("market"), _k.block_number <= bindparam("upto"))
     .where(
         _k.block_number
@@ -122,15 +121,15 @@ async def kept_markets(snapshot: Snapshot, markets: Collection[Address]) -> set[
     return set(markets) - {names[channel] for channel in rows[0][0] or ()}
 
 
-_a, _c, _ch = k.analytics_cursor.c, t.cursors.c, t.channels.c
+_a, _c, _ch = t.analytics_cursor.c, t.cursors.c, t.channels.c
 _NOT_KEPT = Query(
     select(
         select(func.array_agg(_ch.channel))
         .where(_ch.channel == any_(bindparam("channels", type_=ARRAY(Text))), _ch.seq > _a.seq)
-        .correlate(k.analytics_cursor)
+        .correlate(t.analytics_cursor)
         .scalar_subquery()
     )
-    .select_from(k.analytics_cursor.join(t.cursors, true()))
+    .select_from(t.analytics_cursor.join(t.cursors, true()))
     .where(_a.epoch == _c.epoch, _c.live)
 )
 

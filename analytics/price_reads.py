@@ -18,8 +18,7 @@ from analytics.market_reads import kept_markets, levels_at
 from analytics.marks import Priced
 from analytics.micro import Top
 from indexer.domain.units import Address
-from indexer.store import analytics_tables as k
-from indexer.store import tables as t
+from indexer.store import relations as t
 from indexer.store.columns import Hex
 from indexer.store.queries import Query
 from indexer.store.snapshot import Snapshot
@@ -113,7 +112,7 @@ async def _looks(snapshot: Snapshot, query: Query, looks: Mapping[Address, Colle
     return found
 
 
-_k, _tr, _a, _c, _b = k.analytics_tops.c, t.trades.c, k.analytics_cursor.c, t.cursors.c, t.blocks.c
+_k, _tr, _a, _c, _b = t.analytics_tops.c, t.trades.c, t.analytics_cursor.c, t.cursors.c, t.blocks.c
 _pairs = (
     func.unnest(
         bindparam("markets", type_=ARRAY(Hex)), bindparam("numbers", type_=ARRAY(BigInteger))
@@ -174,7 +173,7 @@ _FIRST_TRADE = Query(
 _STANDING = Query(
     select(_a.block_number)
     .select_from(
-        k.analytics_cursor.join(t.cursors, _a.epoch == _c.epoch).join(
+        t.analytics_cursor.join(t.cursors, _a.epoch == _c.epoch).join(
             t.blocks, (_b.hash == _a.block_hash) & _b.canonical
         )
     )

@@ -15,7 +15,7 @@ from indexer.domain.block import Finality
 from indexer.domain.market import Market, Token
 from indexer.domain.order import Trade
 from indexer.domain.units import Hash
-from indexer.store import tables as t
+from indexer.store import relations as t
 from indexer.store.columns import Hex
 from indexer.store.queries import Query
 from indexer.store.snapshot import Snapshot

@@ -6,7 +6,7 @@ from sqlalchemy import and_, or_, select
 
 from indexer.domain.order import Order, Trade
 from indexer.domain.units import Address
-from indexer.store import tables as t
+from indexer.store import relations as t
 from indexer.store.snapshot import Snapshot
 
 WORKING = ("open", "partially_filled", "orphaned")

@@ -10,6 +10,7 @@ from collections.abc import Collection
 import msgspec
 from sqlalchemy import func, select
 
+from api import waiting
 from api.errors import BadInput, Unavailable
 from indexer.domain.balance import Balance
 from indexer.domain.block import Block
@@ -21,8 +22,7 @@ from indexer.domain.order import Level, Order
 from indexer.domain.units import Address
 from indexer.mirror.errors import FoldError
 from indexer.mirror.fold import Mirror
-from indexer.store import tables as t
-from indexer.store import waiting
+from indexer.store import relations as t
 from indexer.store.history import WholeBlock, fold, whole
 from indexer.store.log_rows import PACKED
 from indexer.store.snapshot import Snapshot

@@ -22,7 +22,7 @@ from sqlalchemy.sql.base import ReadOnlyColumnCollection
 from indexer.domain.interval import FIRST_MONDAY_S, INTERVALS, MONTH
 from indexer.domain.order import CANDLE_SECONDS, Candle
 from indexer.domain.units import Address
-from indexer.store import tables as t
+from indexer.store import relations as t
 from indexer.store.columns import Hex, Units
 from indexer.store.queries import Shaped
 from indexer.store.snapshot import Snapshot

@@ -7,7 +7,7 @@ from sqlalchemy.types import BigInteger
 
 from indexer.domain.block import Finality
 from indexer.domain.units import Hash
-from indexer.store import tables as t
+from indexer.store import relations as t
 from indexer.store.snapshot import Snapshot
 
 

@@ -8,7 +8,7 @@ from sqlalchemy import func, select
 
 from api.scalars import Long
 from indexer.domain.units import Address
-from indexer.store import tables as t
+from indexer.store import relations as t
 from indexer.store.snapshot import Snapshot
 
 

@@ -3,15 +3,14 @@
 import strawberry
 from sqlalchemy import select, tuple_
 
-from api import types
+from api import types, waiting
 from api.arguments import Cursor
 from api.filters import FillFilter, condition
 from api.lists import Listed, Reading
 from api.scalars import Long
 from indexer.domain.order import Order
 from indexer.domain.units import Address, to_decimal
-from indexer.store import tables as t
-from indexer.store import waiting
+from indexer.store import relations as t
 from indexer.store.snapshot import Snapshot
 
 

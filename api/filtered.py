@@ -9,7 +9,7 @@ from api.arguments import Cursor
 from api.filters import OrderFilter, TradeFilter, condition
 from indexer.domain.order import Order, OrderType, Side, Trade
 from indexer.domain.units import Address
-from indexer.store import tables as t
+from indexer.store import relations as t
 from indexer.store.snapshot import Snapshot
 
 CHANGED = {

@@ -7,7 +7,7 @@ from sqlalchemy import BigInteger, bindparam, exists, or_, select, text
 from indexer.domain.balance import Balance
 from indexer.domain.market import Token
 from indexer.domain.units import Address
-from indexer.store import tables as t
+from indexer.store import relations as t
 from indexer.store.queries import Query
 from indexer.store.snapshot import Snapshot
 

@@ -13,7 +13,7 @@ from api.arguments import Cursor
 from indexer.domain.order import Level, Side, Trade
 from indexer.domain.trade_ids import trade_id
 from indexer.domain.units import Address
-from indexer.store import tables as t
+from indexer.store import relations as t
 from indexer.store.columns import Units
 from indexer.store.queries import Query, Shaped, one_of
 from indexer.store.snapshot import Snapshot

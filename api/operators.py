@@ -5,7 +5,7 @@ import asyncio
 import asyncpg
 from prometheus_client import generate_latest
 from prometheus_client.exposition import CONTENT_TYPE_LATEST
-from sqlalchemy import select
+from sqlalchemy import Integer, column, select, text
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
@@ -16,8 +16,11 @@ from api.figures import figures
 from api.limits import CHECK_TIMEOUT_S
 from api.reads import position
 from api.tags import place_headers
-from indexer.store.indexes import missing
+from indexer.store.indexes import MISSING
+from indexer.store.queries import Query
 from indexer.store.snapshot import Pool, Snapshot
+
+_MISSING = Query(text(f"select {MISSING} as missing").columns(column("missing", Integer)))
 
 
 def routes(pool: Pool, chain_id: int, metrics: Metrics) -> list[Route]:
@@ -41,7 +44,7 @@ def routes(pool: Pool, chain_id: int, metrics: Metrics) -> list[Route]:
         try:
             async with asyncio.timeout(CHECK_TIMEOUT_S):
                 found = await position(snapshot)
-                unbuilt = await missing(snapshot)
+                ((unbuilt,),) = await snapshot.read(_MISSING)
         except Exception as cause:
             return _unwell(cause)
         finally:

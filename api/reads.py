@@ -16,7 +16,7 @@ from indexer.domain.listing import Listing
 from indexer.domain.market import Token
 from indexer.domain.order import Order, Side, Trade
 from indexer.domain.units import Address, Hash
-from indexer.store import tables as t
+from indexer.store import relations as t
 from indexer.store.listings import listing_of, select_listings
 from indexer.store.queries import Query, Shaped, one_of
 from indexer.store.snapshot import Snapshot

@@ -9,7 +9,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 from indexer.domain.order import Candle
 from indexer.domain.trade_ids import trade_id
 from indexer.domain.units import Address
-from indexer.store import tables as t
+from indexer.store import relations as t
 
 
 async def read_candle(

@@ -4,36 +4,32 @@ Nobody else reads or writes them, and nothing in them is a fact: they can be emp
 are folded anew from facts.
 """
 
-from sqlalchemy import BigInteger, Boolean, CheckConstraint, Column, Table, Text
-from sqlalchemy.dialects.postgresql import JSONB
+from indexer.store.shape import Check, Column, table
 
-from indexer.store.columns import Hex, Units
-from indexer.store.tables import metadata
-
-analytics_cursor = Table(
+analytics_cursor = table(
     "analytics_cursor",
-    metadata,
-    Column("one", Boolean, primary_key=True, nullable=False),
-    Column("epoch", Text, nullable=False),
-    Column("seq", BigInteger, nullable=False),
-    Column("block_number", BigInteger),
-    Column("block_hash", Hex),
-    CheckConstraint("one", name="one"),
+    Column("one", "boolean", is_key=True),
+    Column("epoch", "text"),
+    Column("seq", "bigint"),
+    Column("block_number", "bigint", nullable=True),
+    Column("block_hash", "bytea", nullable=True),
+    Check("one", "one"),
     comment="Up to which message of the depth stream analytics_tops has been folded.",
 )
 
-analytics_tops = Table(
+analytics_tops = table(
     "analytics_tops",
-    metadata,
-    Column("market", Hex, primary_key=True, nullable=False),
-    Column("block_number", BigInteger, primary_key=True, nullable=False),
-    Column("timestamp", BigInteger, nullable=False),
-    Column("bid", Units),
-    Column("bid_quantity", Units, nullable=False),
-    Column("ask", Units),
-    Column("ask_quantity", Units, nullable=False),
-    Column("bid_depth", JSONB, nullable=False),
-    Column("ask_depth", JSONB, nullable=False),
-    Column("order_flow", Units, nullable=False),
+    Column("market", "bytea", is_key=True),
+    Column("block_number", "bigint", is_key=True),
+    Column("timestamp", "bigint"),
+    Column("bid", "numeric", nullable=True),
+    Column("bid_quantity", "numeric"),
+    Column("ask", "numeric", nullable=True),
+    Column("ask_quantity", "numeric"),
+    Column("bid_depth", "jsonb"),
+    Column("ask_depth", "jsonb"),
+    Column("order_flow", "numeric"),
     comment="A market's top and depth at the end of each block that changed its book.",
 )
+
+ALL = (analytics_cursor, analytics_tops)

@@ -11,15 +11,12 @@ from collections.abc import Callable, Sequence
 from functools import cache
 from typing import Any
 
-from sqlalchemy import ARRAY, JSON, Column, Table, Text
-from sqlalchemy.dialects import postgresql
-
-from indexer.store.columns import FREE_TEXT, LONG, Hex, attribute
 from indexer.store.copy import Lines, columns
+from indexer.store.shape import Column, Table
 
 MOST_ROWS = 1_000
 """Rows above which a COPY is cheaper."""
-_BY_LINES = (ARRAY, JSON, Text, Hex)
+_BY_LINES = ("integer[]", "bytea[]", "text[]", "jsonb", "text", "bytea")
 """Types whose values go as lines of one text."""
 
 
@@ -32,12 +29,12 @@ def fit(table: Table, rows: Sequence[object]) -> bool:
 
 @cache
 def _needs_copy(table: Table) -> bool:
-    return any(table.columns[name].info in (FREE_TEXT, LONG) for name in columns(table))
+    return any(table.columns[name].content in ("free text", "long") for name in columns(table))
 
 
 @cache
 def _has_arrays(table: Table) -> bool:
-    return any(isinstance(column.type, ARRAY) for column in table.columns)
+    return any(column.type.endswith("[]") for column in table.columns.values())
 
 
 @cache
@@ -52,25 +49,22 @@ def insert(table: Table, *, replace: bool = False) -> str:
 @cache
 def on_conflict(table: Table) -> str:
     """A row of the same key is replaced."""
-    key = ", ".join(column.name for column in table.primary_key)
-    values = ", ".join(
-        f"{name} = excluded.{name}" for name in columns(table) if name not in table.primary_key
-    )
-    return f" on conflict ({key}) do update set {values}"
+    key = table.key.columns
+    values = ", ".join(f"{name} = excluded.{name}" for name in columns(table) if name not in key)
+    return f" on conflict ({', '.join(key)}) do update set {values}"
 
 
 @cache
 def delete(table: Table) -> str:
     """The statement that deletes rows by key; its parameters are `keys`."""
-    names = ", ".join(column.name for column in table.primary_key)
-    sources = ", ".join(_array(column, n) for n, column in enumerate(table.primary_key, 1))
-    return f"delete from {table} where ({names}) in (select {sources})"
+    sources = ", ".join(_array(column, n) for n, column in enumerate(table.key_columns, 1))
+    return f"delete from {table} where ({', '.join(table.key.columns)}) in (select {sources})"
 
 
 def keys(table: Table, some: Sequence[tuple[object, ...]]) -> tuple[str, ...]:
     """The columns of some primary keys, each as one text."""
-    rows = [dict(zip(table.primary_key.columns.keys(), key, strict=True)) for key in some]
-    return tuple(_key_writer(column)(rows) for column in table.primary_key)
+    rows = [dict(zip(table.key.columns, key, strict=True)) for key in some]
+    return tuple(_key_writer(column)(rows) for column in table.key_columns)
 
 
 def values(table: Table, rows: Sequence[object]) -> tuple[str, ...]:
@@ -78,12 +72,11 @@ def values(table: Table, rows: Sequence[object]) -> tuple[str, ...]:
     return _writer(table)(rows)
 
 
-def _array(column: Column[Any], number: int) -> str:
+def _array(column: Column, number: int) -> str:
     """A column's values, one a row. Hex is cut at line ends: an array's own text costs it twice."""
-    kind = column.type.compile(postgresql.dialect())  # type: ignore[no-untyped-call]
-    if isinstance(column.type, _BY_LINES):
-        return f"unnest(string_to_array(${number}::text, E'\\n', '\\N'))::{kind}"
-    return f"unnest(${number}::text::{kind}[])"
+    if column.type in _BY_LINES:
+        return f"unnest(string_to_array(${number}::text, E'\\n', '\\N'))::{column.type}"
+    return f"unnest(${number}::text::{column.type}[])"
 
 
 @cache
@@ -96,7 +89,7 @@ def _writer(table: Table) -> Callable[[Sequence[object]], tuple[str, ...]]:
 
 
 @cache
-def _key_writer(column: Column[Any]) -> Callable[[Sequence[dict[str, object]]], str]:
+def _key_writer(column: Column) -> Callable[[Sequence[dict[str, object]]], str]:
     scope: dict[str, Any] = {}
     source = _field(column).replace(f"r.{column.name}", f"r['{column.name}']")
     exec(f"def write(records): return {source}", scope)
@@ -104,18 +97,18 @@ def _key_writer(column: Column[Any]) -> Callable[[Sequence[dict[str, object]]], 
     return write
 
 
-def _field(column: Column[Any]) -> str:
+def _field(column: Column) -> str:
     """Source of one column as text."""
-    value, by_lines = f"r.{attribute(column)}", isinstance(column.type, _BY_LINES)
+    value, by_lines = f"r.{column.attribute}", column.type in _BY_LINES
     null = r"'\\N'" if by_lines else "'NULL'"
     match column.type:
-        case Hex():
+        case "bytea":
             item = r"'\\x' + " + f"{value}[2:]"
-        case ARRAY(item_type=Hex()):
+        case "bytea[]":
             item = rf"'{{' + ','.join(['\\\\x' + v[2:] for v in {value}]) + '}}'"
-        case ARRAY(item_type=Text()):
+        case "text[]":
             item = f"'{{' + ','.join(['NULL' if v is None else v for v in {value}]) + '}}'"
-        case ARRAY():
+        case "integer[]":
             item = f"'{{' + str({value})[1:-1] + '}}'"
         case _:
             item = value if by_lines else f"str({value})"

@@ -8,7 +8,6 @@ from operator import attrgetter
 from typing import Any
 
 import msgspec
-from sqlalchemy import Table
 
 from indexer.domain.balance import Balance
 from indexer.domain.block import Block, Finality
@@ -17,6 +16,7 @@ from indexer.domain.logs import Logs
 from indexer.domain.order import Level, Trade
 from indexer.store import log_rows, tables
 from indexer.store.log_rows import LogsRow
+from indexer.store.shape import Table
 from indexer.store.undo import pack
 
 CURRENT: dict[str, Table] = {
@@ -31,7 +31,7 @@ CURRENT: dict[str, Table] = {
 
 
 def _key(table: Table) -> Callable[[Any], tuple[Any, ...]]:
-    names = [column.name for column in table.primary_key]
+    names = table.key.columns
     if len(names) > 1:
         return attrgetter(*names)
     value = attrgetter(*names)

@@ -13,9 +13,8 @@ from types import SimpleNamespace
 from typing import Any
 
 import msgspec
-from sqlalchemy import JSON, Boolean, Column, Integer, Table, Text
 
-from indexer.store.columns import WORDS, Hex, Units, attribute
+from indexer.store.shape import Column, Table
 
 CHUNK_BYTES = 1 << 19
 """Of one message to Postgres, if not of one row: each message is a turn of the loop."""
@@ -89,7 +88,7 @@ class Lines(Sequence[Any]):
 @cache
 def columns(table: Table) -> tuple[str, ...]:
     """The columns that COPY writes: all but those Postgres fills itself."""
-    return tuple(c.name for c in table.columns if c.server_default is None and c.identity is None)
+    return tuple(column.name for column in table.columns.values() if column.is_written)
 
 
 _Writer = Callable[[Sequence[object]], bytes]
@@ -102,13 +101,15 @@ def _writer(table: Table) -> _Writer:
     return _by_json(written) if all(map(_is_plain, written)) else _by_f_string(written)
 
 
-def _is_plain(column: Column[Any]) -> bool:
+_PLAIN = ("bytea", "numeric", "bigint", "integer", "smallint", "boolean")
+
+
+def _is_plain(column: Column) -> bool:
     """Whether its values have nothing that JSON or COPY would escape."""
-    known = isinstance(column.type, Hex | Units | Integer | Boolean)
-    return known or (isinstance(column.type, Text) and column.info == WORDS)
+    return column.type in _PLAIN or column.content == "words"
 
 
-def _by_json(written: Sequence[Column[Any]]) -> _Writer:
+def _by_json(written: Sequence[Column]) -> _Writer:
     """A line of JSON is a line of COPY but for its marks: `[1,"\\\\x0f","buy"]`."""
     values = ", ".join(map(_value_of, written))
     scope: dict[str, Any] = {
@@ -123,14 +124,14 @@ def _by_json(written: Sequence[Column[Any]]) -> _Writer:
     return write
 
 
-def _value_of(column: Column[Any]) -> str:
+def _value_of(column: Column) -> str:
     """Source of one value. A bytea's backslash, which COPY wants escaped, JSON escapes."""
-    value = f"r.{attribute(column)}"
-    source = f"f'\\\\x{{{value}[2:]}}'" if isinstance(column.type, Hex) else value
+    value = f"r.{column.attribute}"
+    source = f"f'\\\\x{{{value}[2:]}}'" if column.type == "bytea" else value
     return f"NULL if {value} is None else {source}" if column.nullable else source
 
 
-def _by_f_string(written: Sequence[Column[Any]]) -> _Writer:
+def _by_f_string(written: Sequence[Column]) -> _Writer:
     fields = "\\t".join(map(_field, written))
     scope: dict[str, Any] = {"escape": escape, "NULL": "\\N", "BYTES": _BYTES}
     exec(f"def write(records): return ''.join([f'{fields}\\n' for r in records]).encode()", scope)
@@ -142,39 +143,43 @@ _BYTES = "\\\\x"
 """A bytea's own backslash, escaped for COPY."""
 
 
-def _field(column: Column[Any]) -> str:
+def _field(column: Column) -> str:
     """Source of one field of the f-string (whose expressions may hold no backslash)."""
-    value = f"r.{attribute(column)}"
+    value = f"r.{column.attribute}"
     if column.nullable:
         source = value
-        if isinstance(column.type, Hex):
+        if column.type == "bytea":
             source = f"BYTES + {value}[2:]"
-        elif isinstance(column.type, JSON) or "escape" in column.info:
+        elif _is_escaped(column):
             source = f"escape({value})"
         return f"{{NULL if {value} is None else {source}}}"
-    if isinstance(column.type, Hex):
+    if column.type == "bytea":
         return _BYTES.replace("\\", "\\\\") + f"{{{value}[2:]}}"
-    if isinstance(column.type, JSON) or "escape" in column.info:
+    if _is_escaped(column):
         return f"{{escape({value})}}"
     return f"{{{value}}}"
+
+
+def _is_escaped(column: Column) -> bool:
+    return column.type == "jsonb" or column.content in ("free text", "json text")
 
 
 def _record(table: Table, line: str) -> SimpleNamespace:
     """What a line was rendered from."""
     texts = line.split("\t")
     values = zip(map(table.columns.__getitem__, columns(table)), texts, strict=True)
-    return SimpleNamespace(**{attribute(column): _value(column, text) for column, text in values})
+    return SimpleNamespace(**{column.attribute: _value(column, text) for column, text in values})
 
 
-def _value(column: Column[Any], text: str) -> object:
+def _value(column: Column, text: str) -> object:
     match column.type:
         case _ if column.nullable and text == "\\N":
             return None
-        case Hex():
+        case "bytea":
             return "0x" + text[3:]
-        case Units() | Integer():
+        case "numeric" | "bigint" | "integer" | "smallint":
             return int(text)
-        case Boolean():
+        case "boolean":
             return text.lower() == "true"
         case _:
             return _ESCAPED.sub(lambda found: _UNESCAPED.get(found[1], found[1]), text)

@@ -11,11 +11,9 @@ from contextlib import AbstractAsyncContextManager
 from typing import TYPE_CHECKING, Any, Protocol
 
 if TYPE_CHECKING:
-    from sqlalchemy import Table
-
     from indexer.domain.block import BlockRef, Promotion
     from indexer.domain.units import Address
-    from indexer.store.tables import AnyIndex
+    from indexer.store.shape import Index, Table
 
 
 class Row(Protocol):
@@ -128,10 +126,10 @@ class Database(Protocol):
 
     # -- indexes and keys, each in a transaction of its own ----------------------------------------
 
-    async def drop_indexes(self, indexes: Sequence[AnyIndex]) -> bool:
+    async def drop_indexes(self, indexes: Sequence[Index]) -> bool:
         """Drop them, or (because of somebody who reads just now) none: whether it was done."""
 
-    async def create_indexes(self, indexes: Sequence[AnyIndex]) -> None:
+    async def create_indexes(self, indexes: Sequence[Index]) -> None:
         """Build them; one that is there stays."""
 
     async def close(self) -> None: ...

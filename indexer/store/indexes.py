@@ -8,13 +8,9 @@ knows. Readers are served meanwhile, only slower.
 
 from collections.abc import Callable
 
-from sqlalchemy import Integer, Table, column, text
-
 from indexer.store import tables
 from indexer.store.database import Database
-from indexer.store.queries import Query
-from indexer.store.snapshot import Snapshot
-from indexer.store.tables import AnyIndex
+from indexer.store.shape import SCHEMA, Index, Table
 
 LEAST_BLOCKS = 1_000
 """Blocks before a first sync for which it goes without: building takes 30 ms also of no rows."""
@@ -30,32 +26,19 @@ _FILLED = (
 is left with a large one when the other has done."""
 
 
-def _of(table: Table) -> list[AnyIndex]:
-    found: list[AnyIndex] = [
-        index
-        for index in sorted(table.indexes, key=lambda index: str(index.name))
-        # a unique one is a promise, and one of few rows costs nothing
-        if not index.unique and index.dialect_options["postgresql"]["where"] is None
-    ]
-    return [*found, table.primary_key] if table in _APPENDED else found
+def _of(table: Table) -> list[Index]:
+    # a unique one is a promise, and one of few rows costs nothing
+    found = [index for index in table.indexes if not index.unique and not index.where]
+    return [*found, table.key] if table in _APPENDED else found
 
 
-SPARED: tuple[AnyIndex, ...] = tuple(index for table in _FILLED for index in _of(table))
+SPARED: tuple[Index, ...] = tuple(index for table in _FILLED for index in _of(table))
 
 _NAMES = ", ".join(f"'{index.name}'" for index in SPARED)
 MISSING = f"""(
   select count(*) from unnest(array[{_NAMES}]) as names (name)
-   where to_regclass('{tables.SCHEMA}.' || name) is null)"""
+   where to_regclass('{SCHEMA}.' || name) is null)"""
 """How many are to be built: an expression in SQL."""
-
-
-async def missing(snapshot: Snapshot) -> int:
-    """How many are to be built, in a reader's snapshot."""
-    (row,) = await snapshot.read(_MISSING)
-    return int(row.missing)
-
-
-_MISSING = Query(text(f"select {MISSING} as missing").columns(column("missing", Integer)))
 
 
 class Indexes:
@@ -64,7 +47,7 @@ class Indexes:
     def __init__(self, database: Database, say: Callable[[str], None]) -> None:
         self._database = database
         self._say = say
-        self._missing: list[AnyIndex] = []
+        self._missing: list[Index] = []
         self._is_first = self._may = False
 
     async def look(self, *, is_first: bool) -> None:

@@ -6,7 +6,7 @@ from sqlalchemy import Select, select
 
 from indexer.domain.listing import Listing
 from indexer.domain.market import Market, Token
-from indexer.store import tables as t
+from indexer.store import relations as t
 from indexer.store.snapshot import Row
 
 _MARKET, _TOKEN = Market.__struct_fields__, Token.__struct_fields__

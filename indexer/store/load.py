@@ -4,7 +4,6 @@ from collections import defaultdict
 from typing import Any
 
 import msgspec
-from sqlalchemy import Table
 
 from indexer.domain.block import Block
 from indexer.domain.canon import Canon
@@ -17,6 +16,7 @@ from indexer.mirror.fold import Mirror
 from indexer.store import tables
 from indexer.store.batch import CURRENT
 from indexer.store.database import Database
+from indexer.store.shape import Table
 from indexer.store.undo import RECORD_TYPES, unpack
 
 

@@ -11,14 +11,11 @@ from dataclasses import dataclass
 from functools import cache, partial
 from typing import Any
 
-from sqlalchemy import Table
-
 from indexer.domain.block import BlockRef, Promotion
 from indexer.domain.units import Address
 from indexer.store import tables
-from indexer.store.columns import attribute
 from indexer.store.copy import columns
-from indexer.store.tables import AnyIndex
+from indexer.store.shape import Index, Table
 
 Pause = Callable[[str], Awaitable[None]]
 """Called with an operation's name wherever the real one would wait; may raise what that would."""
@@ -47,12 +44,12 @@ class _Form:
 
 @cache
 def _form(table: Table) -> _Form:
-    written = {name: attribute(table.columns[name]) for name in columns(table)}
+    written = {name: table.columns[name].attribute for name in columns(table)}
     return _Form(
         written,
         tuple(name for name in written if not table.columns[name].nullable),
-        tuple(column.name for column in table.primary_key),
-        any(column.identity is not None for column in table.primary_key),
+        table.key.columns,
+        any(column.numbered for column in table.key_columns),
     )
 
 
@@ -61,13 +58,9 @@ class Disk:
 
     def __init__(self) -> None:
         self.tables: dict[str, dict[tuple[Any, ...], Stored]] = {
-            table.name: {} for table in tables.metadata.sorted_tables
+            table.name: {} for table in tables.ALL
         }
-        self.indexes = {
-            str(name)
-            for table in tables.metadata.sorted_tables
-            for name in (table.primary_key.name, *(index.name for index in table.indexes))
-        }
+        self.indexes = {index.name for table in tables.ALL for index in (table.key, *table.indexes)}
         """Those that there are, by name."""
         self.listeners: list[Callable[[], None]] = []
         """Told when the outbox has grown."""
@@ -232,7 +225,7 @@ class MemoryDatabase:
 
     async def begin_cursor(self, fields: Mapping[str, Any]) -> Stored:
         await self._pause("insert cursors")
-        row = {column.name: fields.get(column.name) for column in tables.cursors.columns}
+        row = {name: fields.get(name) for name in tables.cursors.columns}
         self._write(lambda: self.disk.rows(tables.cursors).update({(True,): row}))
         return row
 
@@ -340,15 +333,15 @@ class MemoryDatabase:
 
     # -- indexes ----------------------------------------------------------------------------------
 
-    async def drop_indexes(self, indexes: Sequence[AnyIndex]) -> bool:
+    async def drop_indexes(self, indexes: Sequence[Index]) -> bool:
         async with self.transaction():
             await self._pause("drop indexes")
-            names = {str(index.name) for index in indexes}
+            names = {index.name for index in indexes}
             self._write(lambda: self.disk.indexes.difference_update(names))
         return True
 
-    async def create_indexes(self, indexes: Sequence[AnyIndex]) -> None:
-        for name in [str(index.name) for index in indexes]:
+    async def create_indexes(self, indexes: Sequence[Index]) -> None:
+        for name in [index.name for index in indexes]:
             async with self.transaction():
                 await self._pause("create index")
                 self._write(partial(self.disk.indexes.add, name))

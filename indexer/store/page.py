@@ -5,14 +5,13 @@ turn to be sent, as many as are under way cost more to find again, and to give b
 What it left of the records is rendered only where a transaction ends, for most are touched again.
 """
 
-from sqlalchemy import Table
-
 from indexer.domain.change import Applied, Unsaved
 from indexer.domain.step import Read
 from indexer.store import tables
 from indexer.store.batch import CURRENT, KEYS, Batch
 from indexer.store.copy import Lines
 from indexer.store.log_rows import Packed
+from indexer.store.shape import Table
 
 
 class Page:

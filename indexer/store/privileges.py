@@ -3,18 +3,17 @@
 Whoever lacks something is told the statements that grant it (tidebook/servers.md has them all).
 """
 
-from indexer.store.analytics_tables import analytics_cursor, analytics_tops
+from indexer.store import analytics_tables, tables
 from indexer.store.errors import NotAllowed
 from indexer.store.postgres import Connection
-from indexer.store.tables import SCHEMA, metadata
+from indexer.store.shape import SCHEMA
 
-_ALL = sorted(table.name for table in metadata.sorted_tables)
-_KEPT = [analytics_cursor.name, analytics_tops.name]
-_FOLDED = [name for name in _ALL if name not in _KEPT]
+_FOLDED = [table.name for table in tables.ALL]
+_KEPT = [table.name for table in analytics_tables.ALL]
 
 Needs = tuple[list[str], list[str], bool]
 """Tables that are read, and that are written; and whether there must be temporary ones."""
-READ: Needs = ([*_ALL, "alembic_version", "channels", "events"], [], False)
+READ: Needs = ([*_FOLDED, *_KEPT, "alembic_version", "channels", "events"], [], False)
 WRITE: Needs = (READ[0], _FOLDED, True)
 KEEP: Needs = (READ[0], _KEPT, False)
 

@@ -8,7 +8,8 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
 import asyncpg
-from sqlalchemy import Table
+
+from indexer.store.shape import Table
 
 _LINE = re.compile(r"COPY \S+, line (\d+)(?:, column (\w+))?")
 

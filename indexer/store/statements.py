@@ -7,9 +7,6 @@ from contextlib import AbstractAsyncContextManager, AsyncExitStack
 from typing import Any
 
 import asyncpg
-from sqlalchemy import PrimaryKeyConstraint, Table
-from sqlalchemy.dialects import postgresql
-from sqlalchemy.schema import CreateIndex
 
 from indexer.domain.block import BlockRef, Promotion
 from indexer.domain.units import Address
@@ -19,7 +16,7 @@ from indexer.store.database import Row
 from indexer.store.log_rows import Packed
 from indexer.store.queue import Queue
 from indexer.store.rejected import naming
-from indexer.store.tables import AnyIndex
+from indexer.store.shape import SCHEMA, Index, Table
 from indexer.store.together import Part
 
 NOTIFY_CHANNEL = "tidebook_outbox"
@@ -33,7 +30,6 @@ BUILDERS = 3
 """Who build indexes at once: while one waits for the disk, two cores have something to do."""
 BUILD_MEMORY = "128MB"
 """What building an index may use."""
-_DIALECT = postgresql.dialect()  # type: ignore[no-untyped-call]
 
 
 Another = Callable[[], Awaitable[postgres.Connection]]
@@ -122,11 +118,11 @@ class Postgres:
         return dict(map(tuple, rows))
 
     async def indexes(self) -> set[str]:
-        rows = await self._connection.fetch(_INDEXES, tables.SCHEMA)
+        rows = await self._connection.fetch(_INDEXES, SCHEMA)
         return {row["name"] for row in rows}
 
     async def owns_tables(self) -> bool:
-        row = await self._connection.fetchrow(_OWNS_TABLES, tables.SCHEMA)
+        row = await self._connection.fetchrow(_OWNS_TABLES, SCHEMA)
         return row is not None and bool(row["owns"])
 
     # -- writing ----------------------------------------------------------------------------------
@@ -152,7 +148,7 @@ class Postgres:
             with naming((table, rows)):
                 await self._connection.copy_to_table(
                     table.name,
-                    schema_name=tables.SCHEMA,
+                    schema_name=SCHEMA,
                     columns=log_rows.COLUMNS,
                     source=rows.copy(),
                     format="binary",
@@ -164,7 +160,7 @@ class Postgres:
         with naming((table, rows)):
             await self._connection.copy_to_table(
                 table.name,
-                schema_name=tables.SCHEMA,
+                schema_name=SCHEMA,
                 columns=columns(table),
                 source=chunks(table, rows),
                 format="text",
@@ -227,7 +223,7 @@ class Postgres:
 
     # -- indexes ----------------------------------------------------------------------------------
 
-    async def drop_indexes(self, indexes: Sequence[AnyIndex]) -> bool:
+    async def drop_indexes(self, indexes: Sequence[Index]) -> bool:
         try:
             async with self.transaction():
                 await self._connection.execute(_WAIT_A_LITTLE)
@@ -237,7 +233,7 @@ class Postgres:
             return False
         return True
 
-    async def create_indexes(self, indexes: Sequence[AnyIndex]) -> None:
+    async def create_indexes(self, indexes: Sequence[Index]) -> None:
         """Several at once, if there may be more connections: a build is one process's work."""
         waiting = deque(indexes)
         builders = [self]
@@ -259,16 +255,16 @@ class Postgres:
                     task.cancel()
                 await asyncio.gather(*tasks, return_exceptions=True)
         for index in indexes:
-            if isinstance(index, PrimaryKeyConstraint):
+            if index.is_key:
                 await self._make_key(index)
 
-    async def create_index(self, index: AnyIndex) -> None:
+    async def create_index(self, index: Index) -> None:
         """Build one, in a transaction of its own; readers go on meanwhile."""
         async with self.transaction():
             await self._connection.execute(_BUILD_ALONE)
             await self._connection.execute(_create(index))
 
-    async def _make_key(self, key: PrimaryKeyConstraint) -> None:
+    async def _make_key(self, key: Index) -> None:
         """Of the index that was built for it, which takes a moment in which nobody reads."""
         for _ in range(KEY_TRIES):
             try:
@@ -283,17 +279,16 @@ class Postgres:
                 await asyncio.sleep(KEY_PAUSE_S)
 
 
-def _drop(index: AnyIndex) -> str:
-    if isinstance(index, PrimaryKeyConstraint):
+def _drop(index: Index) -> str:
+    if index.is_key:
         return f"alter table {index.table} drop constraint if exists {index.name}"
-    return f"drop index if exists {tables.SCHEMA}.{index.name}"
+    return f"drop index if exists {SCHEMA}.{index.name}"
 
 
-def _create(index: AnyIndex) -> str:
-    if isinstance(index, PrimaryKeyConstraint):
-        names = ", ".join(column.name for column in index.columns)
-        return f"create unique index if not exists {index.name} on {index.table} ({names})"
-    return str(CreateIndex(index, if_not_exists=True).compile(dialect=_DIALECT))
+def _create(index: Index) -> str:
+    assert not index.where, f"{index.name} is of some rows only"
+    kind, names = "unique index" if index.unique else "index", ", ".join(index.columns)
+    return f"create {kind} if not exists {index.name} on {index.table} ({names})"
 
 
 _INDEXES = """

@@ -10,7 +10,8 @@ from functools import cache
 from typing import Any, Literal
 
 import msgspec
-from sqlalchemy import Table
+
+from indexer.store.shape import Table
 
 _PARAMETER = re.compile(r"\$(\d+)")
 

@@ -2,8 +2,6 @@
 
 import os
 import signal
-import subprocess
-import sys
 from collections.abc import AsyncIterator, Iterable, Iterator
 from pathlib import Path
 
@@ -83,11 +81,6 @@ async def test_the_scout_tells_what_the_writer_would_read(node: Providers, scout
     assert sum(len(one.events) for one in alone) > EVENTS / 4
     assert await past(node, scout) == alone
     assert not SAID
-
-
-def test_a_scout_loads_nothing_of_the_database() -> None:
-    program = "import sys, indexer.scout; print({'asyncpg', 'sqlalchemy'} & {*sys.modules})"
-    assert subprocess.check_output([sys.executable, "-c", program]) == b"set()\n"
 
 
 async def test_its_log_cache_is_the_writers(url: str, node: Providers, tmp_path: Path) -> None:

@@ -22,6 +22,7 @@ from indexer.store.batch import _DivergenceRow as DivergenceRow
 from indexer.store.copy import Lines, columns, lines
 from indexer.store.log_rows import LogsRow
 from indexer.store.rejected import RowRejected
+from indexer.store.shape import SCHEMA
 from indexer.store.statements import Postgres
 from indexer.wire import OutboxRow
 
@@ -50,12 +51,12 @@ async def test_sums_outgrow_a_uint256(database_url: str) -> None:
 
 
 async def there_and_back(database_url: str, name: str, record: Token | Balance) -> object:
-    table = tables.metadata.tables[f"{tables.SCHEMA}.{name}"]
+    table = {one.name: one for one in tables.ALL}[name]
     connection = await postgres.connect(database_url)
     try:
         await connection.copy_to_table(
             name,
-            schema_name=tables.SCHEMA,
+            schema_name=SCHEMA,
             columns=columns(table),
             source=BytesIO(lines(table, [record])),
             format="text",

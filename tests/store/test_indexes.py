@@ -7,7 +7,6 @@ from typing import Any
 import asyncpg
 import msgspec
 import pytest
-from sqlalchemy import Index
 from sqlalchemy.ext.asyncio import create_async_engine
 
 from indexer.domain.canon import Canon
@@ -16,8 +15,8 @@ from indexer.follow import follow
 from indexer.store import indexes, past, postgres, statements
 from indexer.store import tables as schema
 from indexer.store.indexes import MISSING, SPARED
+from indexer.store.shape import SCHEMA, Index
 from indexer.store.statements import Postgres
-from indexer.store.tables import AnyIndex
 from indexer.store.writer import Store, open_store
 from tests.store.chains import Chain, play, tables
 from tests.store.test_schema import differences
@@ -120,13 +119,13 @@ async def keys(url: str) -> set[str]:
     connection = await postgres.connect(url)
     rows = await connection.fetch(
         "select conname from pg_constraint where contype = 'p'"
-        f" and connamespace = '{schema.SCHEMA}'::regnamespace"
+        f" and connamespace = '{SCHEMA}'::regnamespace"
     )
     await connection.close()
     return {row["conname"] for row in rows}
 
 
-KEYS = {str(table.primary_key.name) for table in schema.metadata.sorted_tables}
+KEYS = {table.key.name for table in schema.ALL}
 
 
 async def check(url: str, other_url: str, chain: Chain) -> None:
@@ -172,9 +171,9 @@ async def test_a_writer_killed_while_it_builds_them_builds_the_rest(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     create = Postgres.create_index
-    built: list[AnyIndex] = []
+    built: list[Index] = []
 
-    async def last(self: Postgres, index: AnyIndex) -> None:
+    async def last(self: Postgres, index: Index) -> None:
         if len(built) >= 3:
             raise Killed
         await create(self, index)
@@ -184,7 +183,7 @@ async def test_a_writer_killed_while_it_builds_them_builds_the_rest(
         patched.setattr(Postgres, "create_index", last)
         await live(database_url, chain)
     left = await unmade(database_url)  # one that was being built may be there all the same
-    assert 0 < left <= ALL - sum(isinstance(index, Index) for index in built)
+    assert 0 < left <= ALL - sum(not index.is_key for index in built)
     _, said = await live(database_url, chain)
     assert said == [f"building {left} indexes that the first sync went without"]
     await check(database_url, other_database_url, chain)

@@ -4,16 +4,16 @@ import socket
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy import Column, Index, MetaData, Table, func, select
+from sqlalchemy import select
 
 import migrations
 from indexer.chain.recording import Playback, Recording
 from indexer.domain.step import Step
 from indexer.follow import follow
-from indexer.store import postgres, tables
-from indexer.store.columns import Hex
+from indexer.store import postgres, relations
 from indexer.store.export import export
 from indexer.store.queries import Query
+from indexer.store.shape import Index
 from indexer.store.snapshot import Snapshot, connect
 from indexer.store.statements import Postgres
 from indexer.store.writer import open_store
@@ -34,7 +34,7 @@ OTHERWISE = {
 """What a database's operator may have set for others."""
 
 
-_HEADS = Query(select(tables.cursors.c.block_hash))
+_HEADS = Query(select(relations.cursors.c.block_hash))
 
 
 async def test_a_server_that_is_set_otherwise_is_written_and_read_alike(
@@ -99,8 +99,7 @@ async def test_a_servers_limit_on_questions_does_not_keep_an_index_from_being_bu
         $$begin perform pg_sleep(0.5); return $1; end$$;
         set statement_timeout = 400"""
     )
-    one = Table("one", MetaData(schema="public"), Column("word", Hex))
-    await Postgres(connection).create_index(Index("one_slow", func.public.slow(one.c.word)))
+    await Postgres(connection).create_index(Index("public.one", "one_slow", ("public.slow(word)",)))
     assert await connection.fetchval("select to_regclass('public.one_slow')") is not None
     await connection.close()
 

@@ -9,11 +9,10 @@ from sqlalchemy import Connection
 from sqlalchemy.ext.asyncio import create_async_engine
 
 import migrations
-from indexer.store.analytics_tables import analytics_tops
+from indexer.store import analytics_tables, tables
+from indexer.store.relations import metadata
 from migrations import history
 from tidebook import embedded
-
-metadata = analytics_tops.metadata  # of all tables, analytics' own too
 
 
 def differences(connection: Connection) -> list[object]:
@@ -25,6 +24,11 @@ def differences(connection: Connection) -> list[object]:
         "include_name": lambda name, type_, _: type_ != "schema" or name == migrations.SCHEMA,
     }
     return list(compare_metadata(MigrationContext.configure(connection, opts=options), metadata))
+
+
+def test_readers_have_every_table() -> None:
+    told = [table.name for table in (*tables.ALL, *analytics_tables.ALL)]
+    assert sorted(table.name for table in metadata.sorted_tables) == sorted(told)
 
 
 async def test_migrations_arrive_where_the_tables_are(database_url: str) -> None:

@@ -7,7 +7,7 @@ import asyncpg
 import pytest
 from sqlalchemy import select, text
 
-from indexer.store import tables as t
+from indexer.store import relations as t
 from indexer.store.queries import Query
 from indexer.store.snapshot import _BEGIN, Pool, Row, Snapshot, connect
 

@@ -13,8 +13,8 @@ from sqlalchemy.ext.asyncio import create_async_engine
 
 from indexer.domain.block import Finality
 from indexer.domain.units import Address, Hash
-from indexer.store import tables as t
-from indexer.store.tables import markets, tokens
+from indexer.store import relations as t
+from indexer.store.relations import markets, tokens
 from indexer.wire import BlockInfo, Message, Op, Stream, relay_key, stream_key
 from tidebook.serving import serve
 from ws.app import Config, build, server_options

@@ -19,7 +19,7 @@ from indexer.domain.log import Log
 from indexer.domain.logs import pack
 from indexer.domain.units import Address, Hash
 from indexer.store import log_rows
-from indexer.store import tables as t
+from indexer.store import relations as t
 from indexer.wire import BlockInfo, relay_key, stream_key
 from tests.ws.served import BLOCK, CHAIN_ID, MARKET, TX, Chain, serving
 from ws.app import Config

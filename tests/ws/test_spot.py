@@ -9,7 +9,7 @@ from sqlalchemy import insert
 from websockets.asyncio.client import connect
 
 from indexer.domain.listing import Directory
-from indexer.store import tables as t
+from indexer.store import relations as t
 from indexer.wire import BlockInfo
 from tests.listed import listing
 from tests.ws.served import BLOCK, CHAIN_ID, MARKET, TX, WETH, Chain, serving

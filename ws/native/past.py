@@ -16,7 +16,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from indexer.domain.units import Address
 from indexer.store import books
-from indexer.store import tables as t
+from indexer.store import relations as t
 from indexer.store.columns import Hex
 from indexer.store.links import BEHIND
 from indexer.topics import Topic, concerns, topic_of

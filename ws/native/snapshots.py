@@ -9,7 +9,7 @@ from indexer.domain.balance import Balance
 from indexer.domain.change import OrderChange
 from indexer.domain.order import Candle, Order, Trade
 from indexer.payloads import balance_data, candle_data, order_data, report_data, trade_data
-from indexer.store import tables as t
+from indexer.store import relations as t
 from indexer.topics import Topic
 
 FACTS = 50
