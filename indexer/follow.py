@@ -19,6 +19,7 @@ from indexer.domain.step import Advance, Finalize, Read, Rollback, Step
 from indexer.mirror.fold import Mirror
 from indexer.mirror.memory import Memory
 from indexer.reading import Reader
+from indexer.store.behind import Behind
 from indexer.store.page import Page
 from indexer.store.past import Part, Past
 from indexer.store.writer import Store
@@ -62,7 +63,7 @@ async def follow(
     memory = Memory(mirror)
     steps = source(canon, mirror)
     live = store.live
-    async with Past(store, memory, progress) as past:
+    async with Behind(store, mirror) as behind, Past(store, memory, progress) as past:
         async for batch in steps.batches():
             if not batch:
                 await past.finish()
@@ -91,7 +92,7 @@ async def follow(
                         await (tx.flush_rows() if step is last else tx.flush_facts())
                         tx.enqueue(wire.encode(change, mirror.head))
                 await tx.move_cursor(canon, node_head=steps.node_head, live=live)
-                await tx.save(store.checkpoint(mirror, canon))
+            behind.look(canon)
             if canon.anchor is not None:
                 memory.forget(canon.anchor)
             added = [step for step in batch if isinstance(step, Advance)]

@@ -43,6 +43,8 @@ class Mirror:
         self.candles: Records[CandleKey, Candle] = Records()
         self.journal: list[Applied] = []
         """Changes of the blocks above *finalized*, oldest first."""
+        self.since: list[Applied] | None = None
+        """Those made since somebody began to read a settled state, of retracted blocks too."""
         self.safe = -1
         """Height up to which blocks have been promoted to safe, so that each is once."""
 
@@ -74,9 +76,13 @@ class Mirror:
                 self.tokens.add(token.address, token)
         applied = BlockFold(self, block, events).run()
         self._head = block
-        if not final:
+        if final:
+            self.since = None  # it has no deltas to tell
+        else:
             kept = replace(applied, books=(), queues=(), touched=Touched())  # what a rollback needs
             self.journal.append(kept)
+            if self.since is not None:
+                self.since.append(kept)
         return applied
 
     def rewind(self, ancestor: Block) -> Rewound:

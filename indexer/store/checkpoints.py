@@ -1,6 +1,7 @@
 """Checkpoints: what the mirror held at a finalized block, so that a start folds what came since.
 
 One is the records as JSON (amounts outgrow MessagePack), compressed, with a version and a checksum.
+At the head it is packed slice by slice between blocks, and saved behind one (store/behind.py).
 Nothing depends on them: a damaged or foreign one is passed over for an older one, and without any
 the start reads the tables. A reorg deeper than *finalized* finds its ground at the newest that the
 node still has. Orders that the mirror had forgotten by then are not in it: their rows have not
@@ -9,6 +10,7 @@ changed since, or `recalled` has them as they were.
 
 import logging
 import zlib
+from collections.abc import Iterator
 from typing import Any
 
 import msgspec
@@ -23,7 +25,7 @@ from indexer.domain.market import Token
 from indexer.domain.units import Hash
 from indexer.mirror.fold import Mirror
 from indexer.mirror.memory import Memory
-from indexer.mirror.settled import settled, size
+from indexer.mirror.settled import SettledState, size
 from indexer.store import tables
 from indexer.store.database import Database
 from indexer.store.database import Row as AnyRow
@@ -113,14 +115,14 @@ class Checkpoints:
         """So many events more than the newest checkpoint knows."""
         self._events += events
 
-    def due(self, mirror: Mirror, final: Block) -> Row | None:
+    def due(self, mirror: Mirror, final: Block) -> SettledState | None:
         """The state at `final`, the newest final block, if it is worth saving by now."""
         if self._events < self._every_events or final.number in self._numbers:
             return None
         if self._events < size(mirror):
             return None
         self._events = 0
-        return encode_state(mirror, final)
+        return SettledState(mirror, final)
 
     async def save(self, row: Row) -> None:
         """Save what was due, and let the oldest go."""
@@ -181,12 +183,59 @@ _BLOCK = Block.__struct_fields__
 _TOKEN = Token.__struct_fields__
 
 
-def encode_state(mirror: Mirror, final: Block) -> Row:
-    """The state at `final`, the newest final block."""
-    records = settled(mirror, final)
-    state = msgspec.json.encode([records[kind] for kind in RECORD_TYPES])
-    packed = zstd.compress(state, 1)
-    return Row(final.number, final.hash, VERSION, zlib.crc32(packed), "0x" + packed.hex())
+class Packing:
+    """A checkpoint on its way to be a row, slice by slice."""
+
+    def __init__(self, state: SettledState) -> None:
+        self._state = state
+        self._slices = _as_json(state)
+        self._compressor = zstd.ZstdCompressor(1)
+        self._checksum = 0
+        self._pieces = ["0x"]
+
+    def step(self) -> bool:
+        """Pack one slice more; false if there was none."""
+        text = next(self._slices, None)
+        if text is None:
+            packed = self._compressor.compress(b"]]", zstd.ZstdCompressor.FLUSH_FRAME)
+        else:
+            packed = self._compressor.compress(text)
+        self._checksum = zlib.crc32(packed, self._checksum)
+        self._pieces.append(packed.hex())
+        return text is not None
+
+    @property
+    def is_lost(self) -> bool:
+        """There is no more to come, and never will be."""
+        return self._state.is_lost
+
+    def row(self) -> Row:
+        """What it came to, when all slices are packed."""
+        final = self._state.final
+        return Row(final.number, final.hash, VERSION, self._checksum, "".join(self._pieces))
+
+
+def _as_json(state: SettledState) -> Iterator[bytes]:
+    """An array of the records of each kind, piece by piece, but for the last two brackets."""
+    begun, comma = None, b""
+    for kind, records in state.slices():
+        lead = b""
+        if kind != begun:
+            lead = b"[[" if begun is None else b"],["
+            begun, comma = kind, b""
+        if records:
+            yield lead + comma + msgspec.json.encode(records)[1:-1]
+            comma = b","
+        else:
+            yield lead
+
+
+def encode_state(state: SettledState) -> Row:
+    """All of it at once."""
+    packing = Packing(state)
+    while packing.step():
+        pass
+    return packing.row()
 
 
 def decode_state(row: Row) -> Deltas:

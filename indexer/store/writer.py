@@ -4,6 +4,7 @@ The rule that everything else leans on: rows, outbox and cursor move together or
 here outlives the process, so there is nothing to repair: `load` is the only recovery path.
 """
 
+import asyncio
 import uuid
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
@@ -18,9 +19,10 @@ from indexer.domain.canon import Canon
 from indexer.domain.deployment import Deployment
 from indexer.domain.order import CANDLE_SECONDS
 from indexer.mirror.fold import Mirror
+from indexer.mirror.settled import SettledState
 from indexer.store import lock, postgres, privileges, tables
 from indexer.store.batch import CURRENT, Batch
-from indexer.store.checkpoints import EVERY_EVENTS, Checkpoints, Row
+from indexer.store.checkpoints import EVERY_EVENTS, Checkpoints, Row, encode_state
 from indexer.store.database import Database
 from indexer.store.errors import SchemaMissing, WrongChain, WrongDeployment
 from indexer.store.indexes import Indexes
@@ -45,6 +47,8 @@ class Store:
         self._database = database
         self._indexes = Indexes(database, say)
         self._checkpoints = Checkpoints(database, checkpoint_events)
+        self.turn = asyncio.Lock()
+        """Held by whoever is in a transaction."""
         self._new_epoch = new_epoch
         self._deployment = deployment
         self._numbering = Numbering("", 0, {}, 0)
@@ -95,7 +99,7 @@ class Store:
     @asynccontextmanager
     async def transaction(self) -> AsyncIterator[Transaction]:
         """All that happens inside is committed together, or (on any error) not at all."""
-        async with self._database.transaction():
+        async with self.turn, self._database.transaction():
             transaction = Transaction(
                 self._database, self._numbering, self._checkpoints, self._tally
             )
@@ -113,6 +117,11 @@ class Store:
 
     def checkpoint(self, mirror: Mirror, canon: Canon) -> Row | None:
         """A checkpoint of the newest final block, if one is due; to be given to `save`."""
+        state = self.due(mirror, canon)
+        return None if state is None else encode_state(state)
+
+    def due(self, mirror: Mirror, canon: Canon) -> SettledState | None:
+        """The state at the newest final block, if a checkpoint of it is due."""
         return None if canon.anchor is None else self._checkpoints.due(mirror, canon.anchor)
 
     async def grounds(self) -> list[BlockRef]:

@@ -5,6 +5,7 @@ from collections.abc import AsyncIterator, Sequence
 
 from indexer.chain.steps import Follower
 from indexer.domain.step import Advance, Finalize, Read, Rollback, Step
+from indexer.mirror.fold import Mirror
 from tests.simulation.world import World
 
 SOMETIMES = (
@@ -53,6 +54,10 @@ SOMETIMES = (
     # the writer, Postgres, the relay and Redis
     "a backfill",
     "a start from a checkpoint",
+    "a block while a checkpoint is packed",
+    "a rollback while a checkpoint is packed",
+    "the past while a checkpoint is packed",
+    "a checkpoint is saved behind later blocks",
     "a start in a first sync",
     "a commit of unknown outcome",
     "a crash between commit and publish",
@@ -76,8 +81,9 @@ SOMETIMES = (
 class Watched:
     """A follower whose every batch is told to a watcher."""
 
-    def __init__(self, follower: Follower, watcher: "Watcher") -> None:
+    def __init__(self, follower: Follower, mirror: Mirror, watcher: "Watcher") -> None:
         self._follower = follower
+        self._mirror = mirror
         self._watcher = watcher
         self._live = False
 
@@ -92,6 +98,8 @@ class Watched:
                 continue
             past = all(isinstance(s, Advance) and s.finality == "finalized" for s in batch)
             self._watcher.told(batch, snapshot=not past and not self._live)
+            if self._mirror.since is not None:
+                self._watcher.packed(batch, past=past)
             self._live = not past
             yield batch
 
@@ -109,6 +117,15 @@ class Watcher:
         self._retracted: set[str] = set()
         self._head = -1
         self._backfilled = False
+
+    def packed(self, batch: Sequence[Step], *, past: bool) -> None:
+        """Told of what comes in the middle of a checkpoint."""
+        if past:
+            self._seen["the past while a checkpoint is packed"] += 1
+        elif any(isinstance(step, Rollback) for step in batch):
+            self._seen["a rollback while a checkpoint is packed"] += 1
+        elif any(isinstance(step, Advance) for step in batch):
+            self._seen["a block while a checkpoint is packed"] += 1
 
     def told(self, batch: Sequence[Step], *, snapshot: bool) -> None:
         seen, forks = self._seen, self._world.forks[self._forks :]

@@ -6,7 +6,8 @@ from unittest.mock import patch
 
 from indexer import relay
 from indexer.chain import backfill, health, steps
-from indexer.store import indexes, past, transaction
+from indexer.mirror import settled
+from indexer.store import behind, indexes, past, transaction
 
 
 @contextmanager
@@ -18,6 +19,8 @@ def small_limits() -> Iterator[None]:
             (backfill, "FIRST_RANGE_BLOCKS", 4),
             (backfill, "HEADERS_AT_ONCE", 3),
             (past, "COMMIT_EVENTS", 10),
+            (settled, "SLICE_RECORDS", 3),
+            (behind, "PAUSE_S", 0.1),
             (indexes, "LEAST_BLOCKS", 1),
             (relay, "BATCH_MESSAGES", 7),
             (transaction, "OUTBOX_KEEP_BLOCKS", 3),

@@ -94,16 +94,18 @@ async def check_tables(disk: Disk, clean: Clean, branch: Sequence[Mined]) -> Non
 
 
 async def check_recovery(disk: Disk) -> None:
-    """A start by checkpoint, and one by the tables, are the same."""
-    by_tables = Disk()
-    by_tables.tables = {**disk.tables, tables.checkpoints.name: {}}
+    """A start by any of the checkpoints, and one by the tables, are the same."""
+    checkpoints = disk.rows(tables.checkpoints).items()
     mirrors = []
-    for one in (disk, by_tables):
+    for rows in ({}, *({key: row} for key, row in checkpoints)):
+        one = Disk()
+        one.tables = {**disk.tables, tables.checkpoints.name: rows}
         _, mirror = await Store(MemoryDatabase(one), DEPLOYMENT).load()
         mirrors.append(mirror)
-    first, second = mirrors
-    equal("journals", first.journal, second.journal)
-    equal("loaded state", _state(first), _state(second))
+    by_tables, *others = mirrors
+    for mirror in others:
+        equal("journals", mirror.journal, by_tables.journal)
+        equal("loaded state", _state(mirror), _state(by_tables))
 
 
 async def check_undo(disk: Disk, branch: Sequence[Mined]) -> None:

@@ -14,7 +14,7 @@ import pytest
 from indexer import ground, relay, wire
 from indexer.chain import node, steps
 from indexer.domain import change
-from indexer.mirror import fold, records
+from indexer.mirror import fold, records, settled
 from indexer.store import batch, checkpoints, memory, transaction, writer
 
 Edit = tuple[str, str]
@@ -168,6 +168,18 @@ MUTANTS = (
                 "[*tokens.values()]",
             ),
         ),
+    ),
+    Mutant(
+        "a checkpoint has what blocks changed while it was packed",
+        settled.SettledState,
+        "slices",
+        (("_keep_first(changed, self._since.pop(0))", "self._since.pop(0)"),),
+    ),
+    Mutant(
+        "a checkpoint has what was not final when it was begun",
+        settled.SettledState,
+        "slices",
+        (("for applied in self._above:", "for applied in ():"),),
     ),
     Mutant(
         "one table's current state is not written back",

@@ -89,6 +89,8 @@ class Run:
         self._mortality_s = draw.choice((NEVER, 10.0, 3.0))
         """Mean life of a process that is killed."""
         self._checkpoint_events = draw.choice((5, 20, 100_000))
+        self._saved: set[tuple[Any, ...]] = set()
+        """Keys of the checkpoints that there are."""
         self.small = draw.random() < 0.5
         self._calm = False
         self._lives = 0
@@ -186,7 +188,9 @@ class Run:
                 self.seen["a start from a checkpoint"] += 1
             if SPARED_NAMES - self.disk.indexes:
                 self.seen["a start in a first sync"] += 1
-            return Watched(Follower(providers, canon, DEPLOYMENT, mirror.books), self.watcher)
+            return Watched(
+                Follower(providers, canon, DEPLOYMENT, mirror.books), mirror, self.watcher
+            )
 
         try:
             await follow_whatever_comes(store, providers, source, self._progress, self._said)
@@ -223,6 +227,11 @@ class Run:
 
     def _committed(self) -> None:
         model.check_commit(self.disk)
+        cursor, saved = self.disk.cursor, self.disk.rows(tables.checkpoints)
+        for (number,) in saved.keys() - self._saved:
+            if cursor and number < (cursor["finalized_number"] or 0):
+                self.seen["a checkpoint is saved behind later blocks"] += 1
+        self._saved = set(saved)
 
     # -- the relay --------------------------------------------------------------------------------
 

@@ -20,6 +20,7 @@ from indexer.domain.step import Step
 from indexer.ground import follow_whatever_comes
 from indexer.mirror.fold import Mirror
 from indexer.mirror.memory import Memory
+from indexer.mirror.settled import SettledState
 from indexer.store import past as past_module
 from indexer.store import tables, transaction
 from indexer.store.checkpoints import encode_state
@@ -294,7 +295,7 @@ async def test_a_checkpoint_that_was_not_committed_is_no_ground() -> None:
     canon, mirror = await store.load()
     before = await store.grounds()
     assert canon.anchor is not None
-    row = encode_state(mirror, canon.anchor)
+    row = encode_state(SettledState(mirror, canon.anchor))
 
     async def save() -> None:
         async with store.transaction() as transaction:

@@ -1,11 +1,13 @@
 """Recorded blocks as a chain that is still at the head: advances, rollbacks and restarts."""
 
+import asyncio
 import json
 from collections.abc import AsyncIterator, Iterable, Sequence
 from itertools import chain as chained
 from itertools import groupby
 from pathlib import Path
 from typing import Any
+from unittest.mock import patch
 
 import asyncpg
 import msgspec
@@ -20,10 +22,13 @@ from indexer.domain.units import Address
 from indexer.follow import follow
 from indexer.mirror.fold import Mirror
 from indexer.mirror.memory import Memory
-from indexer.store import postgres
+from indexer.store import behind, postgres
 from indexer.store.checkpoints import EVERY_EVENTS
 from indexer.store.export import export
-from indexer.store.writer import open_store
+from indexer.store.writer import Store, open_store
+
+READ_S = 10.0
+"""A state is read within this, on the slowest machine."""
 
 
 class Chain:
@@ -63,9 +68,15 @@ class Chain:
 
 
 class _Script:
-    def __init__(self, canon: Canon, batches: Iterable[Sequence[Step]]) -> None:
+    """These batches; one behind which a checkpoint is begun waits until that is saved."""
+
+    def __init__(
+        self, store: Store, canon: Canon, mirror: Mirror, batches: Iterable[Sequence[Step]]
+    ) -> None:
         self.node_head = 0
+        self._store = store
         self._canon = canon
+        self._mirror = mirror
         self._batches = batches
 
     async def batches(self) -> AsyncIterator[Sequence[Step]]:
@@ -82,6 +93,13 @@ class _Script:
                     case Finalize(block=ref):
                         self._canon.secure(ref)
             yield batch
+            if self._mirror.since is None:
+                continue
+            async with asyncio.timeout(READ_S):
+                while self._mirror.since is not None:
+                    await asyncio.sleep(0)
+                async with self._store.turn:
+                    """Whoever has read it was there before."""
 
 
 def _by_age(batch: Sequence[Step]) -> list[list[Step]]:
@@ -96,7 +114,8 @@ async def play(
     """One life of a writer: load, take the batches, end."""
     store = await open_store(database_url, chain.deployment, checkpoint_events=checkpoint_events)
     try:
-        await follow(store, lambda canon, _: _Script(canon, batches))
+        with patch.object(behind, "PAUSE_S", 0.0):
+            await follow(store, lambda canon, mirror: _Script(store, canon, mirror, batches))
     finally:
         await store.close()
 
