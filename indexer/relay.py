@@ -42,8 +42,12 @@ class RedisUnreachable(Exception):
     """No connection to Redis. The message says where, why, and which setting names it."""
 
 
+class RedisUnsuitable(Exception):
+    """One of a kind that cannot hold our streams."""
+
+
 async def connect_redis(redis_url: str) -> "redis.Redis":
-    """Open a connection. Raises RedisUnreachable."""
+    """Open a connection. Raises RedisUnreachable, RedisUnsuitable."""
     try:
         client: redis.Redis = redis.from_url(redis_url, protocol=2)
     except ValueError as error:
@@ -53,7 +57,26 @@ async def connect_redis(redis_url: str) -> "redis.Redis":
     except (RedisError, OSError, TypeError) as error:  # TypeError: an unknown name in its query
         await client.aclose()
         raise RedisUnreachable(f"TIDEBOOK_REDIS_URL: no connection to Redis: {error}") from error
+    if (mode := await _mode(client)) in _NO_PLACE:
+        await client.aclose()
+        raise RedisUnsuitable(f"TIDEBOOK_REDIS_URL: the server there is {_NO_PLACE[mode]}")
     return client
+
+
+_NO_PLACE = {
+    b"cluster": "of a cluster, which spreads our streams over several: name a Redis by itself",
+    b"sentinel": "a Sentinel, which holds no streams: name its primary",
+}
+"""Modes of a server that the script below cannot work in."""
+
+
+async def _mode(client: "redis.Redis") -> bytes:
+    """What a server says that it is; nothing, if its user may not ask."""
+    try:
+        told: Any = await client.execute_command("HELLO")  # type: ignore[no-untyped-call]
+    except (RedisError, OSError):
+        return b""
+    return bytes(dict(zip(told[::2], told[1::2], strict=True))[b"mode"])
 
 
 @dataclass(frozen=True, slots=True)

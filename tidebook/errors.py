@@ -27,6 +27,7 @@ CALLERS = {
     "indexer.domain.deployment.BadDeployment",
     "indexer.mirror.simulate.BadSimulation",
     "indexer.relay.RedisUnreachable",
+    "indexer.relay.RedisUnsuitable",
     "indexer.store.errors.StoreError",
     "indexer.store.postgres.DatabaseUnreachable",
     "migrations.Refused",

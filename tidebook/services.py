@@ -144,6 +144,7 @@ async def api(
     documents = None if asked.documents is None else read_documents(asked.documents)
     async with servers(storage, redis=True) as urls:
         chain_id = await _chain_id(urls.database_url)
+        await _require_suitable(urls.redis_url)
         config = Config(
             urls.database_url,
             chain_id,
@@ -164,6 +165,7 @@ async def ws(storage: Storage, listen: Listen, origins: tuple[str, ...] = ()) ->
 
     async with servers(storage, redis=True) as urls:
         chain_id = await _chain_id(urls.database_url)
+        await _require_suitable(urls.redis_url)
         limits = Limits(origins=origins)
         config = Config(urls.database_url, urls.redis_url, chain_id, limits)
         options = server_options(config.limits)
@@ -179,6 +181,7 @@ async def analytics(
 
     async with servers(storage, redis=True) as urls:
         chain_id = await _chain_id(urls.database_url, keeps=True)
+        await _require_suitable(urls.redis_url)
         config = Config(urls.database_url, chain_id, urls.redis_url, origins, requests_per_s)
         await serve(build(config), listen.host, listen.port, _at(listen.host))
 
@@ -246,6 +249,14 @@ async def _chain_id(database_url: str, *, keeps: bool = False) -> int:
             await asyncio.sleep(0.05)
     finally:
         await connection.close()
+
+
+async def _require_suitable(redis_url: str) -> None:
+    """Raise RedisUnsuitable for a Redis that can never hold our streams; one that is away may."""
+    from indexer.relay import RedisUnreachable, connect_redis
+
+    with contextlib.suppress(RedisUnreachable):
+        await (await connect_redis(redis_url)).aclose()
 
 
 async def signs(reports: AsyncIterator[T], well: Callable[[], None]) -> AsyncIterator[T]:

@@ -67,19 +67,21 @@ class Tail:
     async def run(self) -> None:
         """Follow the streams; dial again for as long as it takes."""
         delay_s = REDIAL_MIN_S
+        is_told = False
         try:
             while True:
                 try:
                     await self._check_epoch()
-                    self.connected = True
+                    self.connected, is_told = True, False
                     self.positioned.set()
                     delay_s = REDIAL_MIN_S
                     while True:
                         await self._read()
                 except (RedisError, OSError) as error:
-                    if self.connected:
-                        _log.warning("lost Redis (%s): dialling until it is back", error)
-                    self.connected = False
+                    if not is_told:
+                        what = "lost" if self.connected else "no"
+                        _log.warning("%s Redis (%s): dialling until it is there", what, error)
+                    self.connected, is_told = False, True
                     await asyncio.sleep(delay_s)
                     delay_s = min(2 * delay_s, REDIAL_MAX_S)
         finally:
