@@ -131,21 +131,27 @@ async def follow(
     heard: asyncio.Event | None = None,
     say: Callable[[str], None] | None = None,
 ) -> None:
-    """Keep the book until cancelled, connecting as often as it takes. Raises Refused."""
+    """Keep the book until cancelled, connecting as often as it takes. Raises Refused.
+
+    `say` is told what is in the way, once.
+    """
+    told = ""
     while True:
         try:
             async with connect(url, max_size=None) as socket:
                 await socket.send(json.dumps(book.request()))
                 async for text in socket:
                     book.hear(json.loads(text))
+                    told = ""
                     if heard is not None:
                         heard.set()
         except InvalidURI as error:
             raise Refused(str(error)) from error
         except (Lost, WebSocketException, OSError) as error:
             # Connecting anew resumes, or begins with a snapshot: there is no other cure.
-            if say is not None:
-                say(f"{error}; trying again")
+            if say is not None and told != str(error):
+                told = str(error)
+                say(f"{told}; trying again")
         book.synced = False
         await asyncio.sleep(random.uniform(0.05, 0.5))  # not all at once
 
