@@ -168,8 +168,11 @@ def are_ours(logs: Logs, deployment: Deployment, markets: Container[Address]) ->
 
 
 def _is_payment(log: Log, payer: str) -> bool:
-    """A Transfer out of the balance manager. Anybody's contract can say what looks like one, so
-    one of another form is nobody's payment, not a reason to stop."""
+    """A Transfer out of the balance manager.
+
+    Anybody's contract can say what looks like one, so one of another form is nobody's payment, not
+    a reason to stop.
+    """
     topics = log.topics
     return (
         len(topics) == 3

@@ -19,20 +19,13 @@ contract units, as text.
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import chain
 from operator import attrgetter
-from typing import Any, Literal, assert_never
+from typing import Any, Literal, assert_never, get_args
 
 import msgspec
 
 from indexer.domain.balance import Balance
 from indexer.domain.block import Block, Finality
-from indexer.domain.change import (
-    Applied,
-    Change,
-    Delta,
-    Deltas,
-    Rewound,
-    Settled,
-)
+from indexer.domain.change import Applied, Change, Delta, Deltas, Rewound, Settled
 from indexer.domain.order import Level, Order
 from indexer.domain.units import Address, Hash
 from indexer.payloads import (
@@ -48,15 +41,7 @@ from indexer.payloads import (
 Stream = Literal["trades", "depth", "orders", "balances", "klines", "execution_reports", "system"]
 Op = Literal["apply", "retract", "promote", "snapshot", "system"]
 
-STREAMS: tuple[Stream, ...] = (
-    "trades",
-    "depth",
-    "orders",
-    "balances",
-    "klines",
-    "execution_reports",
-    "system",
-)
+STREAMS: tuple[Stream, ...] = get_args(Stream)
 
 
 def stream_key(chain_id: int, stream: Stream) -> str:

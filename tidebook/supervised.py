@@ -83,7 +83,6 @@ class Service:
         healthy: Callable[[], Awaitable[bool]],
     ) -> None:
         self.name = name
-        self.falls = 0
         self._command = [sys.executable, "-m", "tidebook", *arguments]
         self._environment = environment
         self._log = log
@@ -127,7 +126,6 @@ class Service:
             assert self._process is not None, "started first"
             began = time.monotonic()
             code = await self._process.wait()
-            self.falls += 1
             if time.monotonic() - began > STEADY_S:
                 pause_s = FIRST_PAUSE_S
             say(f"{self._failure(code)}; starting it again")

@@ -6,7 +6,6 @@ import asyncio
 import contextlib
 import os
 import signal
-import sys
 from collections.abc import Awaitable, Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,7 +19,7 @@ from indexer.chain.urls import masked
 from indexer.store import postgres
 from tidebook import embedded
 from tidebook.ports import require_free
-from tidebook.progress import announce
+from tidebook.progress import announce, warn
 from tidebook.settings import BadSetting, Chain, Flow, Storage, find_deployment, read_deployment
 from tidebook.stores import servers
 from tidebook.supervised import LONGEST_PAUSE_S, Service
@@ -135,7 +134,7 @@ async def _run_services(plan: Plan, urls: embedded.Urls) -> None:
         _print_urls(plan, urls)
         async with asyncio.TaskGroup() as group:
             for service in services.values():
-                group.create_task(service.keep_alive(_say))
+                group.create_task(service.keep_alive(warn))
             group.create_task(_keep_servers(plan.storage))
     finally:
         await asyncio.gather(*(service.stop() for service in services.values()))
@@ -154,13 +153,13 @@ async def _keep_servers(storage: Storage) -> None:
         await asyncio.sleep(pause_s)
         lost = embedded.lost(storage.data_dir, postgres=postgres, valkey=valkey)
         for title, log in lost.items():
-            _say(f"{title} has ended (log: {log}); starting it again")
+            warn(f"{title} has ended (log: {log}); starting it again")
         try:
             if lost:
                 await asyncio.to_thread(bring_back)
             pause_s = WATCH_S
         except embedded.EmbeddedError as error:  # a full disk, say: somebody may make room
-            _say(str(error))
+            warn(str(error))
             pause_s = min(2 * pause_s, LONGEST_PAUSE_S)
 
 
@@ -266,10 +265,6 @@ async def _has_relayed(redis_url: str) -> bool:
 
 
 # -- what the user sees --------------------------------------------------------------------------
-
-
-def _say(line: str) -> None:
-    print(f"tidebook: {line}", file=sys.stderr, flush=True)  # noqa: T201
 
 
 def _print_urls(plan: Plan, urls: embedded.Urls) -> None:

@@ -18,6 +18,7 @@ from indexer.chain.errors import BadAnswer, RpcError
 from indexer.chain.headers import unlinked
 from indexer.chain.log_cache import LogCache
 from indexer.chain.proof import LAG_PAUSES_S
+from indexer.chain.ranges import MAX_RANGE_BLOCKS
 from indexer.chain.source import Source, Watch
 from indexer.chain.tokens import Tokens
 from indexer.domain.block import Block
@@ -27,10 +28,10 @@ from indexer.domain.units import Address
 
 FIRST_RANGE_BLOCKS = 25
 """Few, for everybody waits for them; they tell how many the next should be."""
-MAX_RANGE_BLOCKS = 10_000
 AIM_LOGS = 2_500
 """Logs a range should bring: enough to be worth a request, few enough to hold some in memory."""
 HEADERS_AT_ONCE = 100
+"""Headers in one request."""
 RANGES_AHEAD = 4
 """Ranges that are fetched while one is folded and another is written."""
 
@@ -69,7 +70,7 @@ async def backfill(
         if cache is not None:
             async for kept in _cached(cache, start):
                 _require_linked(start, [logs.block for logs in kept], final)
-                watch.markets |= watch.created((logs.block, logs) for logs in kept)
+                watch.markets |= watch.created(kept)
                 start = kept[-1].block
                 yield kept
             until = cache.gap(start, final.number)
@@ -138,7 +139,7 @@ async def _fetched(
             one = coming[0]
             found = await one.task
             new = watch.markets - one.known
-            if new and new - watch.created((logs.block, logs) for logs in found):
+            if new and new - watch.created(found):
                 # announced by a range before it, while this one was on its way
                 one.known = frozenset(watch.markets)
                 one.task = asyncio.create_task(_range(node, watch, one.first, one.last))

@@ -257,8 +257,10 @@ class Node:
         return _wanted(every_log, watch)
 
     async def _logs_at(self, block: Block, watch: Watch) -> list[Log]:
-        """By the filter; where anybody has filled the block with more than the node tells at once,
-        out of all its logs."""
+        """By the filter, or out of all the block's logs.
+
+        Anybody can fill a block with more than a node tells at once.
+        """
         try:
             return await self._filtered_at(block, watch)
         except RpcError as error:

@@ -10,10 +10,10 @@ from collections.abc import Sequence
 import msgspec
 
 from indexer.chain import bloom
-from indexer.chain import receipts as receipts_
 from indexer.chain.answers import together
 from indexer.chain.errors import BadAnswer, RpcError
 from indexer.chain.headers import Header
+from indexer.chain.receipts import Receipt, root_of
 from indexer.chain.rpc import Rpc
 from indexer.domain.block import Block
 from indexer.domain.log import Log
@@ -22,8 +22,8 @@ LAG_PAUSES_S = (0.05, 0.1, 0.2, 0.4)
 """Pauses in which a node may find what it has announced, or come to be of one mind with itself."""
 
 
-class Receipt(msgspec.Struct, frozen=True):
-    """What eth_getBlockReceipts says of a tx, as far as we need it."""
+class _Logged(msgspec.Struct, frozen=True):
+    """Of a receipt only its logs: what else a node says there may have any form."""
 
     logs: list[Log]
 
@@ -73,8 +73,8 @@ async def proven(rpc: Rpc, block: Block) -> list[Log] | None:
     if header is None or header.hash != block.hash or not header.is_proven:
         return None
     try:
-        receipts = await rpc.find(list[receipts_.Receipt], "eth_getBlockReceipts", block.hash)
-        if receipts is None or receipts_.root_of(receipts) != header.receipts_root:
+        receipts = await rpc.find(list[Receipt], "eth_getBlockReceipts", block.hash)
+        if receipts is None or root_of(receipts) != header.receipts_root:
             return None
     except (RpcError, ValueError):
         return None
@@ -91,6 +91,6 @@ async def _by_filter(rpc: Rpc, block: Block) -> list[Log]:
 
 
 async def _by_receipts(rpc: Rpc, block: Block) -> list[Log]:
-    receipts = await rpc.find(list[Receipt], "eth_getBlockReceipts", block.hash)
+    receipts = await rpc.find(list[_Logged], "eth_getBlockReceipts", block.hash)
     logs = [log for receipt in receipts or () for log in receipt.logs]
     return [log for log in logs if log.block_hash == block.hash]

@@ -11,14 +11,7 @@ from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, 
 from random import Random
 from typing import TypeVar
 
-from indexer.chain.errors import (
-    BadAnswer,
-    BlockGone,
-    ChainError,
-    NoState,
-    RpcError,
-    Unreachable,
-)
+from indexer.chain.errors import BadAnswer, BlockGone, ChainError, NoState, RpcError, Unreachable
 from indexer.chain.getters import Getter, read_words
 from indexer.chain.judge import judge
 from indexer.chain.node import Connect, Node

@@ -78,8 +78,10 @@ class Roster:
         return [provider.report(best) for provider in self.providers]
 
     async def reports(self) -> AsyncIterator[list[Report]]:
-        """The report, whenever a state changes, every few seconds if anything did, and now and
-        then all the same: a sign of life."""
+        """The report, whenever a state changes, and every few seconds if anything else did.
+
+        Now and then all the same: a sign of life.
+        """
         told: list[Report] | None = None
         told_at = 0.0
         while True:

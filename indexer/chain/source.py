@@ -61,9 +61,9 @@ class Watch:
                 return True
         return False
 
-    def created(self, found: Iterable[tuple[Block, Iterable[Log]]]) -> set[Address]:
+    def created(self, found: Iterable[Iterable[Log]]) -> set[Address]:
         """The order books that the logs of these blocks announce."""
-        return {one for _, logs in found for one in created_markets(logs, self.deployment)}
+        return {one for logs in found for one in created_markets(logs, self.deployment)}
 
     def discover(self, logs: Iterable[Log]) -> set[Address]:
         """Remember the order books created in `logs`; returns those that are new."""

@@ -13,7 +13,7 @@ The rules, each paid for once:
 from collections.abc import AsyncIterator, Iterable
 from typing import Protocol
 
-from indexer.chain.backfill import advances
+from indexer.chain.backfill import HEADERS_AT_ONCE, advances
 from indexer.chain.errors import BadAnswer, BlockGone, ReorgTooDeep
 from indexer.chain.log_cache import LogCache
 from indexer.chain.source import Source, Watch
@@ -25,7 +25,6 @@ from indexer.domain.events import MarketCreated
 from indexer.domain.step import Advance, Finalize, Read, Rollback, Step
 from indexer.domain.units import Address, Hash
 
-HEADERS_AT_ONCE = 100
 AHEAD_BLOCKS = 1_000
 """Of the past, from which on it is worth reading elsewhere."""
 STEPS_AT_ONCE = 64

@@ -12,9 +12,10 @@ from indexer.domain.market import Token
 
 
 class Advance(msgspec.Struct, frozen=True):
-    """The child of our head. `logs` are all that may concern us, and more if it was cheaper to ask;
-    `tokens` what its new markets trade.
+    """The child of our head.
 
+    `logs` are all that may concern us, and more if it was cheaper to ask; `tokens` what its new
+    markets trade.
     A `finalized` one comes from a backfill: no rollback will reach it.
     """
 

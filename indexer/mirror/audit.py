@@ -1,12 +1,11 @@
-"""The second witness: the rules say what a placed order must do, and the chain's logs are held
-against it, effect by effect.
+"""The second witness: what the rules say a placed order must do, held against the chain's logs.
 
-As long as both agree the rules run in step with the logs: the next effect is foreseen from the
-state before that effect's own logs, funds included, and never from those logs. (So a repayment or
-a changed fee rate in the middle of an order's matching is known in time.) At the first disagreement
-the chain wins and is folded, and the rest of the order's effects are foreseen on a draft of the
-book as both last knew it: each later log is still judged on its own. The next order is foreseen
-from the chain's state again.
+They are compared effect by effect. As long as both agree the rules run in step with the logs: the
+next effect is foreseen from the state before that effect's own logs, funds included, and never from
+those logs. (So a repayment or a changed fee rate in the middle of an order's matching is known in
+time.) At the first disagreement the chain wins and is folded, and the rest of the order's effects
+are foreseen on a draft of the book as both last knew it: each later log is still judged on its own.
+The next order is foreseen from the chain's state again.
 """
 
 from bisect import bisect_right

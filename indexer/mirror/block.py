@@ -12,14 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from indexer.domain import events as ev
 from indexer.domain.block import Block
-from indexer.domain.change import (
-    Applied,
-    Delta,
-    Deltas,
-    OrderChange,
-    OrderChangeKind,
-    Touched,
-)
+from indexer.domain.change import Applied, Delta, Deltas, OrderChange, OrderChangeKind, Touched
 from indexer.domain.effect import Cancel, Close, Expire, Fill
 from indexer.domain.order import Level, Order, OrderStatus, Trade
 from indexer.domain.units import ZERO_ADDRESS, Address, Amount, Hash, quote_amount
@@ -79,7 +72,7 @@ class BlockFold:
             tuple(self._trades),
             tuple(self._order_changes),
             tuple(self._audit.divergences),
-            whole_books(self._block.number, self._due) if self._due else (),
+            whole_books(self._number, self._due) if self._due else (),
             broken_queues(self._number, self._touched, touched.levels),
             touched,
         )
@@ -218,7 +211,10 @@ class BlockFold:
         else:
             order.filled += trade.quantity
             order.status = "partially_filled"
-        self._tell_trade(order, trade)
+        is_maker = trade.maker_order_id == order.order_id
+        fee = trade.maker_fee if is_maker else trade.taker_fee
+        of_trade = trade.price, trade.quantity, trade.quote_amount, fee, is_maker
+        self._tell("traded", order, trade.log_index, *of_trade)
 
     def _assert_status(self, event: ev.StatusAsserted) -> None:
         """Only two assertions tell something new: a market order's end, and an expiry."""
@@ -314,7 +310,7 @@ class BlockFold:
     def _pass(self, event: ev.Noted | ev.Unknown) -> None:
         """Stored and counted, without effect."""
 
-    def _tell(self, kind: OrderChangeKind, order: Order, log_index: int) -> None:
+    def _tell(self, kind: OrderChangeKind, order: Order, log_index: int, *of_trade: Any) -> None:
         self._order_changes.append(
             OrderChange(
                 order.market,
@@ -328,29 +324,7 @@ class BlockFold:
                 order.status,
                 order.filled,
                 order.quote_filled,
-            )
-        )
-
-    def _tell_trade(self, order: Order, trade: Trade) -> None:
-        is_maker = trade.maker_order_id == order.order_id
-        self._order_changes.append(
-            OrderChange(
-                order.market,
-                order.order_id,
-                order.account,
-                self._number,
-                len(self._order_changes),
-                trade.log_index,
-                self._tx,
-                "traded",
-                order.status,
-                order.filled,
-                order.quote_filled,
-                trade.price,
-                trade.quantity,
-                trade.quote_amount,
-                trade.maker_fee if is_maker else trade.taker_fee,
-                is_maker,
+                *of_trade,
             )
         )
 

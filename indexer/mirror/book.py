@@ -28,7 +28,7 @@ _NOBODY: tuple[int, ...] = ()
 
 
 class Book:
-    """The book of one market. Methods take the log index for the records' `updated_*` fields."""
+    """The book of one market. A level's `updated_*` are those of the order that touched it last."""
 
     def __init__(
         self, market: Market, base_unit: int, *, levels_stay: bool, final: bool = False

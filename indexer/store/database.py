@@ -61,8 +61,10 @@ class Database(Protocol):
     async def orders_behind(
         self, columns: Sequence[str], keys: Sequence[tuple[Address, int]]
     ) -> Sequence[Row]:
-        """The orders of these keys, those their `next` leads to as far as the first that a taker
-        can reach, and the `prev` of each."""
+        """The orders of these keys, and whom their pointers lead to.
+
+        Along `next` as far as the first that a taker can reach, and one along `prev` from each.
+        """
 
     async def channels(self) -> dict[str, int]:
         """The newest seq of each channel: the links that were set, and the outbox behind them."""

@@ -55,8 +55,10 @@ two hours where nobody says."""
 
 
 def watch(connection: "asyncpg.Connection[Any]") -> None:
-    """Have the connection end if the server's machine dies: who waits for an answer sends nothing,
-    and would wait for ever."""
+    """Have the connection end if the server's machine dies.
+
+    Who waits for an answer sends nothing, and would wait for ever.
+    """
     peer = connection._transport.get_extra_info("socket")  # type: ignore[attr-defined]  # no other
     if peer.family == socket.AF_UNIX:
         return

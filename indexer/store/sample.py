@@ -14,8 +14,10 @@ from indexer.store.waiting import OF_MARKET
 
 
 async def read_sample(connection: Connection, limits: Limits) -> Sample:
-    """State at the cursor, in one snapshot: the best levels, random open orders and balances,
-    the newest closed orders. Raises NothingIndexed."""
+    """State at the cursor, in one snapshot. Raises NothingIndexed.
+
+    The best levels, random open orders and balances, and the newest closed orders.
+    """
     async with connection.transaction(isolation="repeatable_read", readonly=True):
         head = await connection.fetchrow(_HEAD)
         if head is None:

@@ -39,7 +39,7 @@ class Transaction:
     """Steps on their way into the database."""
 
     def __init__(
-        self, database: Database, numbering: Numbering, checkpoints: Checkpoints, tally: "Tally"
+        self, database: Database, numbering: Numbering, checkpoints: Checkpoints, tally: Tally
     ) -> None:
         self._tally = tally
         self._database = database

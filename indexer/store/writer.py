@@ -34,7 +34,7 @@ from indexer.wire import Numbering
 
 
 class Store:
-    """The writer's connection. Hold one per chain: `open` waits until no other writer is alive."""
+    """The writer's connection. One per chain: `open_store` waits until no other is alive."""
 
     def __init__(
         self,
