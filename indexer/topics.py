@@ -1,8 +1,6 @@
 """Pure: which messages of the streams belong together, for whoever listens to a part of them.
 
-trades depth klines                  <stream>:<market>
-orders balances execution_reports    <stream>:<account>
-system                               system
+What a channel is called, indexer/wire.py says.
 """
 
 from typing import NamedTuple
