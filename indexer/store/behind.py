@@ -6,6 +6,7 @@ reaches the tables in one transaction of its own, or never: nothing depends on i
 """
 
 import asyncio
+import contextlib
 from types import TracebackType
 
 from indexer.domain.canon import Canon
@@ -15,6 +16,8 @@ from indexer.store.writer import Store
 
 PAUSE_S = 0.005
 """Between two slices: ten times what one takes, so that a block hardly ever comes upon one."""
+LATEST_S = 10.0
+"""How long the next commit is waited for, to save right behind it: a chain may stand still."""
 
 
 class Behind:
@@ -24,12 +27,14 @@ class Behind:
         self._store = store
         self._mirror = mirror
         self._saving: asyncio.Task[None] | None = None
-        self._pause_s = PAUSE_S
+        self._committed = asyncio.Event()
+        self._is_hurried = False
 
     def look(self, canon: Canon) -> None:
         """After a commit: begin a checkpoint if one is due. Raises what the one before did."""
         if self._saving is not None:
             if not self._saving.done():
+                self._committed.set()
                 return
             self._saving.result()
             self._saving = None
@@ -38,16 +43,32 @@ class Behind:
             self._saving = asyncio.create_task(self._save(Packing(state)))
 
     async def _save(self, packing: Packing) -> None:
-        """Never in the middle of a transaction: a block in one is what somebody waits for."""
+        """Never in the middle of a transaction: a block in one is what somebody waits for.
+
+        Saving takes as long as a block or two does, so it begins when the next is furthest.
+        """
         while True:
             async with self._store.turn:
                 if packing.is_lost:
                     return
                 if not packing.step():
                     break
-            await asyncio.sleep(self._pause_s)
+            await asyncio.sleep(0.0 if self._is_hurried else PAUSE_S)
+        if not self._is_hurried:
+            self._committed.clear()
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(LATEST_S):
+                    await self._committed.wait()
         async with self._store.transaction() as tx:
             await tx.save(packing.row())
+
+    async def finish(self) -> None:
+        """Save what was begun, if anything was, without waiting for a good moment."""
+        if self._saving is not None:
+            self._is_hurried = True
+            self._committed.set()
+            await self._saving
+            self._is_hurried = False
 
     async def __aenter__(self) -> "Behind":
         return self
@@ -58,12 +79,10 @@ class Behind:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        if self._saving is None:
-            return
-        self._pause_s = 0.0
         try:
             if error is None:
-                await self._saving
+                await self.finish()
         finally:
-            self._saving.cancel()
-            await asyncio.gather(self._saving, return_exceptions=True)
+            if self._saving is not None:
+                self._saving.cancel()
+                await asyncio.gather(self._saving, return_exceptions=True)

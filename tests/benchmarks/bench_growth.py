@@ -19,6 +19,7 @@ from collections.abc import Iterator
 
 import msgspec
 import pytest
+from msgspec.structs import replace
 
 from indexer.chain.recording import Recording
 from indexer.decode import created_markets, decode, select
@@ -31,6 +32,8 @@ from indexer.domain.step import Read
 from indexer.domain.units import Address, Hash, Price, Quantity
 from indexer.mirror.fold import Mirror
 from indexer.mirror.memory import Memory
+from indexer.mirror.settled import SettledState
+from indexer.store.checkpoints import Packing
 from indexer.store.log_rows import copied
 from indexer.store.page import LastPage, Page
 from tests.benchmarks.chains import BOOKS, DEPLOYMENT, OPENING, SEED, chain
@@ -41,6 +44,8 @@ SHARE = 0.15
 """How far apart the cost of an event may be between lengths."""
 MOST = 1.6
 """The same where something is broken, whatever else runs on the machine."""
+LONGEST = 0.2
+"""A slice's share in a checkpoint of 100,000 orders: who packs it at once has 1."""
 COMMIT_EVENTS = 10_000
 PASSES = 3
 """Over the chain; of each length the cheapest counts, which other work disturbed least."""
@@ -197,12 +202,55 @@ def tell_blocks() -> float:
     return max(deep, wide) / alone
 
 
+# -- a checkpoint ----------------------------------------------------------------------------------
+
+
+def checkpoint_cost(resting: int) -> tuple[float, float]:
+    """CPU ms of a checkpoint of so many more orders: its longest slice, and all; medians of ten.
+
+    The first slice has the beginning with it, where the records are listed.
+    """
+    tokens = [t for a in DEPLOYMENT.tokens if (t := DEPLOYMENT.token(a)) is not None]
+    mirror = Mirror(DEPLOYMENT)
+    for block, logs in told(20_000):
+        mirror.apply(block, decode(block, logs), tokens)
+        if block.number == 80:
+            break
+    final = replace(mirror.head, number=81)
+    mirror.apply(final, _far_orders(mirror, resting))
+    mirror.settle(final.ref)
+    longest, whole = [], []
+    for _ in range(10):
+        began, spent, is_more = time.process_time(), [], True
+        packing = Packing(SettledState(mirror, final))
+        while is_more:
+            is_more = packing.step()
+            spent.append(time.process_time() - began)
+            began = time.process_time()
+        longest.append(max(spent) * 1e3)
+        whole.append(sum(spent) * 1e3)
+    return sorted(longest)[5], sorted(whole)[5]
+
+
+def tell_checkpoints() -> float:
+    """What a block can come upon of a checkpoint; returns the longest slice's share in it."""
+    for resting in (10_000, 100_000):
+        slice_ms, whole_ms = checkpoint_cost(resting)
+        sys.stdout.write(
+            f"  a checkpoint of {resting:,} more orders: {whole_ms:.1f} ms CPU, "
+            f"the longest slice {slice_ms:.2f}\n"
+        )
+    return slice_ms / whole_ms
+
+
 @pytest.mark.parametrize("events", [QUICK])
 def test_growth(events: int) -> None:
     assert tell(measure(events)) < MOST
     assert tell_blocks() < MOST
+    assert tell_checkpoints() < LONGEST
 
 
 if __name__ == "__main__":
     tell(measure(int(sys.argv[1]) if len(sys.argv) > 1 else QUICK))
     tell_blocks()
+    tell_checkpoints()

@@ -21,8 +21,8 @@ from indexer.ground import follow_whatever_comes
 from indexer.mirror.fold import Mirror
 from indexer.mirror.memory import Memory
 from indexer.mirror.settled import SettledState
+from indexer.store import behind, tables, transaction
 from indexer.store import past as past_module
-from indexer.store import tables, transaction
 from indexer.store.checkpoints import encode_state
 from indexer.store.memory import Disk, MemoryDatabase
 from indexer.store.page import Page
@@ -439,7 +439,8 @@ async def test_a_start_from_a_checkpoint_makes_each_token_where_it_came_to_be() 
     stage = Stage(checkpoint_events=1)
     stage.trade(8)
     stage.world.finalize(6)
-    await stage.index()
+    with patch.object(behind, "LATEST_S", 0.1):
+        await stage.index()
     stage.trade(2)
     stage.world.grow(1, [stage.create()])
     await stage.index()

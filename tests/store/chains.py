@@ -1,6 +1,5 @@
 """Recorded blocks as a chain that is still at the head: advances, rollbacks and restarts."""
 
-import asyncio
 import json
 from collections.abc import AsyncIterator, Iterable, Sequence
 from itertools import chain as chained
@@ -12,6 +11,7 @@ from unittest.mock import patch
 import asyncpg
 import msgspec
 
+from indexer import follow as follow_module
 from indexer.chain.recording import Recording
 from indexer.decode import created_markets, select
 from indexer.domain.block import Finality
@@ -19,16 +19,13 @@ from indexer.domain.canon import Canon
 from indexer.domain.deployment import Deployment
 from indexer.domain.step import Advance, Finalize, Read, Rollback, Step
 from indexer.domain.units import Address
-from indexer.follow import follow
 from indexer.mirror.fold import Mirror
 from indexer.mirror.memory import Memory
-from indexer.store import behind, postgres
+from indexer.store import postgres
+from indexer.store.behind import Behind
 from indexer.store.checkpoints import EVERY_EVENTS
 from indexer.store.export import export
 from indexer.store.writer import Store, open_store
-
-READ_S = 10.0
-"""A state is read within this, on the slowest machine."""
 
 
 class Chain:
@@ -71,12 +68,11 @@ class _Script:
     """These batches; one behind which a checkpoint is begun waits until that is saved."""
 
     def __init__(
-        self, store: Store, canon: Canon, mirror: Mirror, batches: Iterable[Sequence[Step]]
+        self, canon: Canon, batches: Iterable[Sequence[Step]], behind: Sequence[Behind] = ()
     ) -> None:
         self.node_head = 0
-        self._store = store
         self._canon = canon
-        self._mirror = mirror
+        self._behind = behind
         self._batches = batches
 
     async def batches(self) -> AsyncIterator[Sequence[Step]]:
@@ -93,13 +89,8 @@ class _Script:
                     case Finalize(block=ref):
                         self._canon.secure(ref)
             yield batch
-            if self._mirror.since is None:
-                continue
-            async with asyncio.timeout(READ_S):
-                while self._mirror.since is not None:
-                    await asyncio.sleep(0)
-                async with self._store.turn:
-                    """Whoever has read it was there before."""
+            for behind in self._behind:
+                await behind.finish()
 
 
 def _by_age(batch: Sequence[Step]) -> list[list[Step]]:
@@ -114,8 +105,14 @@ async def play(
     """One life of a writer: load, take the batches, end."""
     store = await open_store(database_url, chain.deployment, checkpoint_events=checkpoint_events)
     try:
-        with patch.object(behind, "PAUSE_S", 0.0):
-            await follow(store, lambda canon, mirror: _Script(store, canon, mirror, batches))
+        begun: list[Behind] = []
+
+        def behind(store: Store, mirror: Mirror) -> Behind:
+            begun.append(Behind(store, mirror))
+            return begun[-1]
+
+        with patch.object(follow_module, "Behind", behind):
+            await follow_module.follow(store, lambda canon, _: _Script(canon, batches, begun))
     finally:
         await store.close()
 
