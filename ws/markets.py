@@ -18,15 +18,14 @@ def connect(database_url: str, *, pooled: bool = False) -> AsyncEngine:
     """An engine that connects on first use, and holds no connection between reads unless told."""
 
     async def dial() -> "asyncpg.Connection[asyncpg.Record]":
-        return await asyncpg.connect(
+        connection = await asyncpg.connect(
             database_url,
             timeout=TIMEOUT_S,
             command_timeout=TIMEOUT_S,
-            server_settings={
-                "application_name": "tidebook-ws",
-                "default_transaction_read_only": "on",
-            },
+            server_settings={"application_name": "tidebook-ws"},  # a pooler takes no other
         )
+        await connection.execute("set default_transaction_read_only = on")
+        return connection
 
     url = "postgresql+asyncpg://"
     if not pooled:

@@ -2,6 +2,9 @@
 
 import asyncio
 import socket
+import uuid
+from collections.abc import Awaitable, Callable
+from functools import partial
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 import asyncpg
@@ -25,19 +28,55 @@ async def heed_cancellation() -> None:
 
 async def connect(database_url: str) -> Connection:
     """Open a connection with our codecs. Raises DatabaseUnreachable."""
+    connection = await _dial(database_url)
+    await heed_cancellation()
+    watch(connection)
+    await require_session(connection, partial(_dial, database_url))
+    await connection.execute(_SESSION)
+    await set_codecs(connection)
+    return connection
+
+
+async def _dial(database_url: str) -> Connection:
     try:
-        connection = await asyncpg.connect(database_url)
+        return await asyncpg.connect(database_url)
     except (OSError, asyncpg.PostgresError, asyncpg.InterfaceError, ValueError) as error:
         # a port that is no number is often the half of a password with a slash in it
         why = error if type(error) is not ValueError else "expected postgresql://user:password@…"
         raise DatabaseUnreachable(
             f"TIDEBOOK_DATABASE_URL: no connection to Postgres: {why}"
         ) from error
-    await heed_cancellation()
-    watch(connection)
-    await connection.execute(_SESSION)
-    await set_codecs(connection)
-    return connection
+
+
+async def require_session(
+    connection: Connection, another: Callable[[], Awaitable[Connection]]
+) -> None:
+    """Raise DatabaseUnreachable where a pooler changes the server behind us between transactions.
+
+    Whose number is not the one that was told when we connected is behind some pooler: then a second
+    connection looks for what the first has set, and must not find it. Nothing here is prepared.
+    """
+    if await _is(connection, f"pg_backend_pid() = {connection.get_server_pid()}"):
+        return
+    word = uuid.uuid4().hex
+    ours = f"current_setting('tidebook.session', true) = '{word}'"
+    other = await another()
+    try:
+        await connection.execute(f"select set_config('tidebook.session', '{word}', false)")
+        await other.execute("begin")  # holds a server
+        if await _is(other, ours) or not await _is(connection, ours):
+            connection.terminate()
+            raise DatabaseUnreachable(
+                "TIDEBOOK_DATABASE_URL: a pooler there gives each transaction its own server, which "
+                "has none of our locks, settings and prepared statements: name Postgres itself, or "
+                "a pooler that keeps a server for a session"
+            )
+    finally:
+        other.terminate()
+
+
+async def _is(connection: Connection, condition: str) -> bool:
+    return await connection.execute(f"select where {condition}") == "SELECT 1"
 
 
 SILENT_S, ASK_S, ASKS = 10, 5, 3

@@ -180,15 +180,15 @@ def connect(
             timeout=DIAL_S,
             command_timeout=statement_timeout_ms / 1000 + ANSWER_S,
             record_class=Row,
-            server_settings={
-                "application_name": reader,
-                "statement_timeout": str(statement_timeout_ms),
-                "idle_in_transaction_session_timeout": "0",  # they wait there, holding nothing
-            },
+            server_settings={"application_name": reader},  # a pooler takes no other
         )
         try:
             await heed_cancellation()
             watch(connection)
+            await connection.execute(
+                f"set statement_timeout = {statement_timeout_ms};"
+                " set idle_in_transaction_session_timeout = 0"  # they wait there, holding nothing
+            )
             await set_codecs(connection)
             for name in ("json", "jsonb"):
                 await connection.set_type_codec(
