@@ -67,9 +67,9 @@ async def require_session(
         if await _is(other, ours) or not await _is(connection, ours):
             connection.terminate()
             raise DatabaseUnreachable(
-                "TIDEBOOK_DATABASE_URL: a pooler there gives each transaction its own server, which "
-                "has none of our locks, settings and prepared statements: name Postgres itself, or "
-                "a pooler that keeps a server for a session"
+                "TIDEBOOK_DATABASE_URL: a pooler there gives each transaction its own server, "
+                "which has none of our locks, settings and prepared statements: name Postgres "
+                "itself, or a pooler that keeps a server for a session"
             )
     finally:
         other.terminate()
