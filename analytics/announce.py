@@ -14,6 +14,7 @@ import redis.asyncio as redis
 from redis.exceptions import ResponseError
 
 from analytics.limits import MAX_RESTATEMENTS
+from indexer import bundle
 from indexer.domain.block import BlockRef
 from indexer.domain.units import Address
 from indexer.store.postgres import Connection
@@ -75,12 +76,15 @@ class Announcer:
     async def _of_reorg(self, end: Message) -> list[Restatement]:
         ancestor = _ref(end.data["ancestor"])
         found: dict[tuple[str, str], list[BlockRef]] = {}
-        for row in await self._connection.fetch(_RETRACTED, end.seq, list(_FIGURES)):
-            told: dict[str, Any] = json.loads(row["message"])
-            found.setdefault((row["stream"], row["channel"]), []).append(_ref(told["block"]))
+        for row in await self._connection.fetch(_RETRACTED, end.seq):
+            for line in bundle.lines(row["messages"]):
+                stream, _, name = line.channel.partition(":")
+                if stream in _FIGURES:
+                    told = json.loads(line.message)
+                    found.setdefault((stream, name), []).append(_ref(told["block"]))
         restated = []
-        for (stream, channel), blocks in found.items():
-            name = Address(channel.partition(":")[2])
+        for (stream, named), blocks in found.items():
+            name = Address(named)
             of_market = stream in ("depth", "trades")
             restated.append(
                 Restatement(
@@ -114,12 +118,10 @@ def _ref(told: dict[str, Any]) -> BlockRef:
 
 
 _RETRACTED = """
-select stream, channel, message
+select messages
   from tidebook.outbox
- where seq < $1
-   and seq > (select max(seq) from tidebook.outbox
-               where channel = 'system' and seq < $1
-                 and message::jsonb -> 'data' ->> 'event' = 'reorg.begin')
-   and stream = any($2)
+ where op = 'retract' and seq < $1
+   and seq > (select max(seq) from tidebook.outbox where op <> 'retract' and seq < $1)
  order by seq
 """
+"""All behind the `reorg.begin` of an end."""

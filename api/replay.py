@@ -1,6 +1,7 @@
 """Messages of one topic from a position on: those that went by, then those that come."""
 
 from collections.abc import AsyncIterator, Awaitable, Callable
+from functools import partial
 from typing import Protocol
 
 import msgspec
@@ -8,7 +9,7 @@ import msgspec
 from api import limits, reads
 from api.errors import BadInput, HistoryLost, Unavailable
 from api.feed import Feed, hears
-from indexer.store.links import BEHIND
+from indexer.store.links import BEHIND, behind
 from indexer.store.queries import Query
 from indexer.store.snapshot import Snapshot
 from indexer.topics import Topic, topic_of
@@ -91,12 +92,11 @@ async def _since(
     if not 0 <= after.seq <= head.seq:
         raise BadInput("after.seq", f"0 to {head.seq}", after.seq)
     most = limits.MAX_REPLAYED_MESSAGES
-    channels = sorted({topic.channel, topic.stream, "system"})
-    values = {"channels": channels, "after": after.seq, "most": most + 1}
-    rows = await snapshot.read(_BEHIND, values)
-    if len(rows) > most:
+    channels = {topic.channel, topic.stream, "system"}
+    told = await behind(partial(snapshot.read, _BEHIND), channels, after.seq, most)
+    if len(told) > most:
         raise HistoryLost(f"seq {after.seq} is more than {most} messages ago")
-    messages = [_decode(row.message) for row in sorted(rows)]
+    messages = list(map(_decode, told))
     links = [one for one in messages if topic_of(one) == topic]
     newest = await reads.channel_seq(snapshot, topic.channel)
     if links[0].prev_seq > after.seq if links else newest > after.seq:

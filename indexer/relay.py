@@ -5,7 +5,7 @@ the relay's position, if Redis still stands where we left it. So a resend is ref
 than doubled, and a restart continues behind the last entry that Redis really has. Only a Redis of
 another epoch, or an empty one, is filled from the start of the outbox.
 
-Nobody looks at the messages on their way: Postgres hands over a batch as one text, and the script
+Nobody looks at the messages on their way: they come bundled, go as one text, and the script
 takes it apart. A block is some hundreds of them, and each touched here cost as much as in Redis.
 """
 
@@ -13,15 +13,17 @@ import asyncio
 import contextlib
 import time
 import uuid
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import Any, Protocol
 
 import redis.asyncio as redis
 from msgspec.json import encode
 from redis.exceptions import RedisError
 
+from indexer import bundle
 from indexer.store import lock, postgres
+from indexer.store.database import Row
 from indexer.store.errors import NothingIndexed
 from indexer.store.statements import NOTIFY_CHANNEL
 from indexer.store.writer import check_schema
@@ -86,8 +88,8 @@ class Batch:
     first: int
     last: int
     messages: int
-    lines: str
-    """Of each message its stream, its seq and itself, as one line."""
+    lines: bytes
+    """Of each message its channel, its seq and itself, as one line."""
     begun: int = 0
     """When the newest one's step's transaction began, in microseconds; 0 if unknown."""
     committed: int = 0
@@ -169,16 +171,13 @@ class PostgresOutbox:
         self._begun = self._committed = 0
 
     async def after(self, seq: int, limit: int) -> Batch | None:
-        row = await self._connection.fetchrow(_NEXT, seq, limit)
-        assert row is not None, "an aggregate is one row"
-        if not row["messages"]:
+        rows = await self._connection.fetch(_NEXT, seq, limit)
+        if not rows:
             return None
-        if row["epoch"] != self._epoch:
+        if rows[0]["epoch"] != self._epoch:
             raise EpochChanged
         begun, self._begun = self._begun, 0
-        return Batch(
-            row["first"], row["last"], row["messages"], row["lines"], begun, self._committed
-        )
+        return replace(batch_of(rows, seq), begun=begun, committed=self._committed)
 
     def _hear(self, _connection: object, _pid: int, _channel: str, payload: object) -> None:
         """The writer has committed a step."""
@@ -197,13 +196,25 @@ class PostgresOutbox:
         self._news.clear()
 
 
+def batch_of(rows: Sequence[Row], seq: int) -> Batch:
+    """What bundles tell behind `seq`: Redis may have part of the first."""
+    lines = b"\n".join([bundle.text(row["messages"]) for row in rows])
+    first, last = rows[0]["first_seq"], rows[-1]["seq"]
+    if first <= seq:
+        lines = lines.split(b"\n", seq + 1 - first)[-1]
+        first = seq + 1
+    return Batch(first, last, last + 1 - first, lines)
+
+
 _NEXT = """
-select (select epoch from tidebook.cursors) epoch,
-       min(seq) first, max(seq) last, count(*) messages,
-       string_agg(stream || ' ' || seq || ' ' || message, E'\\n' order by seq) lines
-  from (select seq, stream, message from tidebook.outbox where seq > $1 order by seq limit $2) next
+select (select epoch from tidebook.cursors) epoch, seq, first_seq, messages
+  from (select seq, first_seq, messages, sum(seq + 1 - first_seq) over (order by seq) upto
+          from (select seq, first_seq, messages from tidebook.outbox
+                 where seq > $1 order by seq limit $2) bundles) next
+ where upto - (seq + 1 - first_seq) < $2
+ order by seq
 """
-"""Without groups nothing is sorted: messages come by seq."""
+"""As many bundles as it takes for so many messages."""
 
 
 class RedisStreams:
@@ -242,7 +253,7 @@ class RedisStreams:
     async def require(self, seq: int) -> None:
         await self._tell(seq)
 
-    async def _tell(self, seq: int, lines: str = "", times: bytes = b"") -> None:
+    async def _tell(self, seq: int, lines: bytes = b"", times: bytes = b"") -> None:
         """Add lines, if Redis stands at `seq`. Raises RedisChanged."""
         keys = [self._position_key, *(stream_key(self._chain_id, name) for name in STREAMS)]
         words: Any = (self._epoch, seq, STREAM_MAX_MESSAGES, lines, times)
@@ -277,7 +288,8 @@ while at <= #lines do
   local space = string.find(lines, ' ', at, true)
   local behind = string.find(lines, ' ', space + 1, true)
   local line = string.find(lines, '\\n', behind + 1, true) or #lines + 1
-  local stream, message = string.sub(lines, at, space - 1), string.sub(lines, behind + 1, line - 1)
+  local stream = string.match(lines, '^[^: ]+', at)
+  local message = string.sub(lines, behind + 1, line - 1)
   seq = string.sub(lines, space + 1, behind - 1)
   if line > #lines and times ~= '' then
     redis.call('XADD', keys[stream], seq .. '-0', 'm', message, 't', times)

@@ -1,6 +1,8 @@
 """Pure: which messages of the streams belong together, for whoever listens to a part of them.
 
-What a channel is called, indexer/wire.py says.
+trades depth klines                  <stream>:<market>
+orders balances execution_reports    <stream>:<account>
+system                               system
 """
 
 from typing import NamedTuple

@@ -109,15 +109,15 @@ class Draft(msgspec.Struct, frozen=True, gc=False):
     finality: Finality = "latest"
 
 
-class OutboxRow(msgspec.Struct, frozen=True, gc=False):
-    """A numbered message, as Postgres keeps it and Redis gets it."""
+class Numbered(msgspec.Struct, frozen=True, gc=False):
+    """A message with its number: what Redis gets, and what it is filed under."""
 
     seq: int
-    stream: Stream
     channel: str
     block_number: int
-    message: str
-    prev_seq: int
+    op: Op
+    message: bytes
+    """JSON."""
 
 
 class Numbering:
@@ -131,14 +131,14 @@ class Numbering:
         self.linked_seq = linked_seq
         """As of which seq they are saved; what is newer is found in the outbox."""
 
-    def number(self, drafts: Iterable[Draft]) -> list[OutboxRow]:
+    def number(self, drafts: Iterable[Draft]) -> list[Numbered]:
         rows, seq, channels = [], self.seq, self.channels
         for draft in drafts:
-            stream, channel, block = draft.stream, draft.channel, draft.block
+            channel, block = draft.channel, draft.block
             seq += 1
             before = channels.get(channel, 0)
             message = Message(
-                stream,
+                draft.stream,
                 self.epoch,
                 seq,
                 before,
@@ -151,8 +151,7 @@ class Numbering:
                 draft.data,
             )
             channels[channel] = seq
-            text = _json(message).decode()
-            rows.append(OutboxRow(seq, stream, channel, block.number, text, before))
+            rows.append(Numbered(seq, channel, block.number, draft.op, _json(message)))
         self.seq = seq
         return rows
 

@@ -16,7 +16,7 @@ from indexer.store.shape import Column, Table
 
 MOST_ROWS = 1_000
 """Rows above which a COPY is cheaper."""
-_BY_LINES = ("integer[]", "bytea[]", "text[]", "jsonb", "text", "bytea")
+_BY_LINES = ("bigint[]", "integer[]", "bytea[]", "text[]", "jsonb", "text", "bytea")
 """Types whose values go as lines of one text."""
 
 
@@ -108,7 +108,7 @@ def _field(column: Column) -> str:
             item = rf"'{{' + ','.join(['\\\\x' + v[2:] for v in {value}]) + '}}'"
         case "text[]":
             item = f"'{{' + ','.join(['NULL' if v is None else v for v in {value}]) + '}}'"
-        case "integer[]":
+        case "bigint[]" | "integer[]":
             item = f"'{{' + str({value})[1:-1] + '}}'"
         case _:
             item = value if by_lines else f"str({value})"

@@ -161,7 +161,7 @@ def _field(column: Column) -> str:
 
 
 def _is_escaped(column: Column) -> bool:
-    return column.type == "jsonb" or column.content in ("free text", "json text")
+    return column.type == "jsonb" or column.content == "free text"
 
 
 def _record(table: Table, line: str) -> SimpleNamespace:

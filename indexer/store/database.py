@@ -102,7 +102,7 @@ class Database(Protocol):
         """Delete the rows of blocks below a height."""
 
     async def trim_outbox(self, number: int) -> None:
-        """Delete the newest `system` message about the highest block below a height, and all older.
+        """Delete the newest bundle about the highest block below a height, and all older.
 
         By seq: what is kept has no gap, also where a retracted branch was higher. What is newer
         than the cursor's `linked_seq` stays: it may be the only place that names its channel.

@@ -88,7 +88,7 @@ class Disk:
         newest = {row["channel"]: row["seq"] for row in self.rows(tables.links).values()}
         for row in self.rows(tables.outbox).values():
             if cursor and cursor["linked_seq"] < row["seq"] <= cursor["seq"]:
-                newest[row["channel"]] = row["seq"]
+                newest.update(zip(row["channels"], row["newest"], strict=True))
         return newest
 
     def insert(self, table: Table, row: object, *, replace: bool = False) -> None:
@@ -283,9 +283,8 @@ class MemoryDatabase:
         await self._pause("trim outbox")
 
         def write() -> None:
-            rows = self.disk.rows(tables.outbox)
-            system = [row for row in rows.values() if row["channel"] == "system"]
-            below = [(r["block_number"], r["seq"]) for r in system if r["block_number"] < number]
+            rows = self.disk.rows(tables.outbox).values()
+            below = [(r["block_number"], r["seq"]) for r in rows if r["block_number"] < number]
             cursor = self.disk.cursor
             assert cursor is not None, "an outbox without a cursor"
             last = min(max(below, default=(0, 0))[1], cursor["linked_seq"])

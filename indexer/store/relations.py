@@ -42,6 +42,7 @@ _TYPES: dict[shape.Type, type[TypeEngine[Any]] | TypeEngine[Any]] = {
     "jsonb": JSONB,
     "double precision": Double,
     "timestamptz": TIMESTAMP(timezone=True),
+    "bigint[]": ARRAY(BigInteger),
     "integer[]": ARRAY(Integer),
     "bytea[]": ARRAY(Hex),
     "text[]": ARRAY(Text),

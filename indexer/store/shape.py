@@ -22,6 +22,7 @@ Type: TypeAlias = Literal[
     "jsonb",
     "double precision",
     "timestamptz",
+    "bigint[]",
     "integer[]",
     "bytea[]",
     "text[]",
@@ -30,12 +31,11 @@ Type: TypeAlias = Literal[
 `numeric` amounts, int everywhere else: sums of uint256, which anybody's worthless token can make
 grow, must not outgrow their column, so it has no precision."""
 
-Content: TypeAlias = Literal["words", "free text", "json text", "long"]
+Content: TypeAlias = Literal["words", "free text", "long"]
 """What is in a text or a bytea, where that matters for writing it:
 
 words:      lower case and our own, nothing that JSON or a COPY would escape.
 free text:  from the chain: a symbol may hold anything.
-json text:  JSON of our own: it may quote the chain, and is one line.
 long:       perhaps a megabyte: Postgres takes it from a COPY five times as fast as elsewhere.
 """
 

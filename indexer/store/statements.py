@@ -330,7 +330,7 @@ _PROMOTE = (
 _TRIM = (
     "delete from tidebook.outbox where seq <= (select linked_seq from tidebook.cursors)"
     " and seq <= (select seq from tidebook.outbox"
-    " where channel = 'system' and block_number < $1 order by block_number desc, seq desc limit 1)"
+    " where block_number < $1 order by block_number desc, seq desc limit 1)"
 )
 _NOTIFY = (
     f"select pg_notify('{NOTIFY_CHANNEL}',"

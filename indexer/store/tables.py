@@ -287,13 +287,14 @@ cursors = table(
 outbox = table(
     "outbox",
     Column("seq", "bigint", is_key=True),
-    Column("stream", "text"),
-    Column("channel", "text"),
+    Column("first_seq", "bigint"),
     Column("block_number", "bigint"),
-    Column("message", "text", content="json text"),
-    Column("prev_seq", "bigint"),
-    index("block_number", "seq", name="outbox_system", where="channel = 'system'"),
-    comment="Messages by seq, kept for clients that resume; each links to its channel's last.",
+    Column("op", "text", content="words"),
+    Column("channels", "text[]"),
+    Column("newest", "bigint[]"),
+    Column("messages", "bytea"),
+    index("block_number", "seq"),
+    comment="Messages, bundled (indexer/bundle.py) by block: kept for clients that resume.",
 )
 
 links = table(

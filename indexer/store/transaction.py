@@ -5,6 +5,7 @@ from typing import Any, assert_never
 
 import msgspec
 
+from indexer.bundle import bundles
 from indexer.domain.block import Block, BlockRef
 from indexer.domain.canon import Canon
 from indexer.domain.change import Applied, Change, Deltas, Rewound, Settled
@@ -19,7 +20,7 @@ from indexer.store.checkpoints import Checkpoints, Row
 from indexer.store.copy import Lines
 from indexer.store.database import Database
 from indexer.store.page import LastPage, Page
-from indexer.wire import Draft, Numbering, OutboxRow
+from indexer.wire import Draft, Numbered, Numbering
 
 OUTBOX_KEEP_BLOCKS = 50_000
 """Finalized blocks whose messages stay for clients that resume; older ones get a snapshot."""
@@ -48,7 +49,7 @@ class Transaction:
         self._batch = Batch()
         self._blocks = Lines(tables.blocks)
         """Headers of the past."""
-        self._outbox: list[OutboxRow] = []
+        self._outbox: list[Numbered] = []
 
     def receive(self, steps: Iterable[Step]) -> None:
         """What is known of blocks before they are folded: that they are there, and their logs."""
@@ -131,7 +132,7 @@ class Transaction:
         """Send everything gathered; called by Store.transaction before it commits."""
         await self._flush_all()
         if self._outbox:
-            await self._database.append(tables.outbox, self._outbox)
+            await self._database.append(tables.outbox, list(bundles(self._outbox)))
             await self._database.notify()
 
     def _count(self, events: int) -> None:

@@ -24,6 +24,7 @@ from indexer.store import postgres
 from indexer.store.snapshot import Snapshot, connect
 from indexer.wire import Message, stream_key
 from tests.analytics.served import serving
+from tests.outbox import outbox
 from tests.store.chains import Chain, play
 
 FIRST, FORK, LAST = 230, 250, 270
@@ -58,9 +59,10 @@ async def rows(database_url: str) -> list[str]:
 async def told(database_url: str) -> list[Message]:
     connection = await postgres.connect(database_url)
     try:
-        query = "select message from tidebook.outbox where stream = 'depth' order by seq"
-        found = await connection.fetch(query)
-        return [msgspec.json.decode(row["message"], type=Message) for row in found]
+        found = [
+            msgspec.json.decode(line.message, type=Message) for line in await outbox(connection)
+        ]
+        return [message for message in found if message.stream == "depth"]
     finally:
         await connection.close()
 
@@ -284,13 +286,12 @@ def test_the_asyncapi_document_is_that_of_the_entries() -> None:
 async def retracted(database_url: str) -> list[tuple[Any, ...]]:
     """What the blocks that went had told, channel by channel."""
     connection = await postgres.connect(database_url)
-    query = "select channel, message from tidebook.outbox order by seq"
     blocks: dict[tuple[str, str], list[int]] = {}
     figures = {"depth": "book", "trades": "trades", "balances": "portfolio", "orders": "orders"}
-    for row in await connection.fetch(query):
-        message = msgspec.json.decode(row["message"], type=Message)
+    for line in await outbox(connection):
+        message = msgspec.json.decode(line.message, type=Message)
         if message.op == "retract" and message.stream in figures:
-            name = row["channel"].partition(":")[2]
+            name = line.channel.partition(":")[2]
             blocks.setdefault((figures[message.stream], name), []).append(message.block.number)
     await connection.close()
     assert len({figure for figure, _ in blocks}) == len(figures)
@@ -304,9 +305,10 @@ async def test_a_reorg_told_twice_is_announced_once(
     streams: Any = redis.from_url(redis_url, protocol=2)
     await streams.flushdb()
     connection = await postgres.connect(database_url)
-    query = "select message from tidebook.outbox where stream = 'system' order by seq"
     told_ = [
-        msgspec.json.decode(row["message"], type=Message) for row in await connection.fetch(query)
+        msgspec.json.decode(line.message, type=Message)
+        for line in await outbox(connection)
+        if line.channel == "system"
     ]
     announcer = Announcer(connection, streams, chain.deployment.chain_id)
     key = restatements_key(chain.deployment.chain_id)

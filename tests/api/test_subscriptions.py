@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import asyncpg
+import msgspec
 import pytest
 import redis.asyncio as redis
 from websockets.asyncio.client import ClientConnection, connect
@@ -18,13 +19,15 @@ from api.app import Config
 from api.errors import LimitExceeded
 from api.feed import Listener
 from api.limits import SLOW
+from indexer.bundle import bundles
 from indexer.decode import decode
 from indexer.domain.events import OrderPlaced
 from indexer.domain.units import Hash
 from indexer.mirror.fold import Mirror
 from indexer.topics import SYSTEM
-from indexer.wire import BlockInfo, Message
+from indexer.wire import BlockInfo, Message, Numbered
 from tests.api.served import serving
+from tests.outbox import outbox
 from tests.store.chains import Chain, load, play
 from tests.store.test_relay import relaying
 
@@ -322,7 +325,8 @@ async def test_what_cannot_be_told_is_a_typed_error(living: Living, url: str) ->
     connection: Any = await asyncpg.connect(living.database_url)
     saved = "insert into tidebook.links select * from tidebook.channels on conflict do nothing"
     await connection.execute(saved)
-    await connection.execute("delete from tidebook.outbox where channel like 'depth:%'")
+    depth = "select from unnest(channels) name where name like 'depth:%'"
+    await connection.execute(f"delete from tidebook.outbox where exists ({depth})")
     epoch = await connection.fetchval("select epoch from tidebook.cursors")
     await connection.close()
     async with talking(url) as client:
@@ -389,10 +393,16 @@ async def test_another_history_ends_a_subscription(living: Living, url: str) -> 
         await client.event(number)
         connection: Any = await asyncpg.connect(living.database_url)
         await connection.execute("update tidebook.cursors set epoch = 'another'")
-        await connection.execute(
-            'update tidebook.outbox set message = regexp_replace(message, \'"epoch":"[^"]*"\','
-            ' \'"epoch":"another"\')'
-        )
+        for line in await outbox(connection):
+            message = msgspec.json.decode(line.message) | {"epoch": "another"}
+            one = Numbered(line.seq, line.channel, 0, "apply", msgspec.json.encode(message))
+            (row,) = bundles([one])
+            await connection.execute(
+                "update tidebook.outbox set messages = decode($2, 'hex'), first_seq = seq"
+                " where seq = $1",
+                *(row.seq, row.messages[2:]),
+            )
+        await connection.execute("delete from tidebook.outbox where first_seq < seq")
         await connection.close()
         await living.reorg()
         while (message := await client.hear(number))["payload"].get("errors") is None:

@@ -202,8 +202,7 @@ async def burst(urls: embedded.Urls, blocks: int) -> tuple[float, float]:
                 last,
             )
             told = await connection.fetch(
-                "select block_number from tidebook.outbox"
-                ' where message like \'%"op":"apply"%\' order by seq'
+                "select block_number from tidebook.outbox where op = 'apply' order by seq"
             )
     order = [row["block_number"] for row in told]
     assert order == sorted(order), "blocks were told out of order"

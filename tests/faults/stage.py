@@ -29,6 +29,7 @@ from indexer.store.writer import open_store
 from indexer.wire import STREAMS, stream_key
 from tests.faults.processes import Service, running
 from tests.faults.proxy import Proxy, proxy
+from tests.outbox import outbox
 from tests.store.chains import tables
 from tidebook import embedded
 
@@ -169,17 +170,15 @@ class Stage:
 
     async def _check_messages(self) -> None:
         """The outbox has no gap, each channel is linked, and the streams are the outbox."""
-        rows = await self.postgres.fetch(
-            "select seq, channel, message from tidebook.outbox order by 1"
-        )
-        seqs = [row["seq"] for row in rows]
+        rows = await outbox(self.postgres)
+        seqs = [row.seq for row in rows]
         assert seqs == list(range(seqs[0], await self.told() + 1)), f"seed {self._seed}"
-        assert await self._streams() == [(row["seq"], row["message"]) for row in rows]
+        assert await self._streams() == [(row.seq, row.message.decode()) for row in rows]
         newest: dict[str, int] = {}
         for row in rows:
-            previous = msgspec.json.decode(row["message"])["prev_seq"]
-            assert previous == newest.get(row["channel"], previous), f"seed {self._seed}: {row}"
-            newest[row["channel"]] = row["seq"]
+            previous = msgspec.json.decode(row.message)["prev_seq"]
+            assert previous == newest.get(row.channel, previous), f"seed {self._seed}: {row}"
+            newest[row.channel] = row.seq
 
     async def _is_level(self) -> bool:
         """At the node's head, all that it calls safe and final said, and all of it in Redis."""

@@ -4,7 +4,7 @@ from collections import defaultdict
 from collections.abc import AsyncIterator, Sequence
 from typing import Any
 
-from indexer import payloads
+from indexer import bundle, payloads
 from indexer.decode import created_tokens
 from indexer.domain.canon import Canon
 from indexer.domain.market import Token
@@ -137,15 +137,22 @@ class _TakingBack:
         yield [Rollback(anchor)]
 
 
+def messages(disk: Disk) -> list[bundle.Line]:
+    """All of the outbox."""
+    rows = disk.rows(tables.outbox).values()
+    return [line for row in rows for line in bundle.lines(row["messages"])]
+
+
 def check_outbox(disk: Disk) -> None:
     cursor = disk.cursor
     assert cursor is not None
-    seqs = [key[0] for key in disk.rows(tables.outbox)]
+    told = messages(disk)
+    seqs = [line.seq for line in told]
     start = seqs[0] if seqs else cursor["seq"] + 1
     equal("outbox seqs", seqs, list(range(start, cursor["seq"] + 1)))
     newest = disk.channels()
-    told = {row["channel"]: row["seq"] for row in disk.rows(tables.outbox).values()}
-    equal("channels", {channel: newest.get(channel) for channel in told}, told)
+    last = {line.channel: line.seq for line in told}
+    equal("channels", {channel: newest.get(channel) for channel in last}, last)
 
 
 def check_client(client: Client, disk: Disk, *, whole: bool) -> None:

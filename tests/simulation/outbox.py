@@ -1,6 +1,6 @@
 """The outbox table of a `Disk`, as the relay reads it."""
 
-from indexer.relay import Batch, EpochChanged
+from indexer.relay import Batch, EpochChanged, batch_of
 from indexer.store import tables
 from indexer.store.memory import Disk, News, Pause
 
@@ -17,14 +17,17 @@ class MemoryOutbox:
     async def after(self, seq: int, limit: int) -> Batch | None:
         await self._pause("read outbox")
         stored = self._disk.rows(tables.outbox)
-        rows = [stored[key] for key in sorted(key for key in stored if key[0] > seq)[:limit]]
+        rows, messages = [], 0
+        for key in sorted(key for key in stored if key[0] > seq):
+            if messages < limit:
+                rows.append(stored[key])
+                messages += key[0] + 1 - rows[-1]["first_seq"]
         cursor = self._disk.cursor
         if rows and cursor is not None and cursor["epoch"] != self._epoch:
             raise EpochChanged
         if not rows:
             return None
-        lines = [f"{row['stream']} {row['seq']} {row['message']}" for row in rows]
-        return Batch(rows[0]["seq"], rows[-1]["seq"], len(rows), "\n".join(lines))
+        return batch_of(rows, seq)
 
     async def wait(self, timeout_s: float) -> None:
         await self._news.wait(timeout_s)

@@ -242,8 +242,8 @@ class Run:
         pause = self.weather.relay()
         outbox = MemoryOutbox(self.disk, cursor["epoch"], pause)
         client: Any = Connection(self.redis, pause)
-        first = next(iter(self.disk.rows(tables.outbox)), (0,))[0]
-        if 0 < self.redis.seq < first - 1:
+        oldest = next(iter(self.disk.rows(tables.outbox).values()), {"first_seq": 0})
+        if 0 < self.redis.seq < oldest["first_seq"] - 1:
             self.seen["the outbox is trimmed past the relay"] += 1
         try:
             await Relay(outbox, RedisStreams(client, CHAIN_ID, cursor["epoch"])).run()
@@ -389,7 +389,7 @@ class Run:
         await model.check_undo(disk, branch)
         model.check_outbox(disk)
         model.check_laws(clean, self.world.head)
-        messages = {key[0]: row["message"] for key, row in disk.rows(tables.outbox).items()}
+        messages = {line.seq: line.message.decode() for line in model.messages(disk)}
         entries = dict(self.redis.entries())
         kept = {
             seq: entries.get(seq) for seq in messages if seq in entries or not self.redis.trimmed

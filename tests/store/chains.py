@@ -26,6 +26,7 @@ from indexer.store.behind import Behind
 from indexer.store.checkpoints import EVERY_EVENTS
 from indexer.store.export import export
 from indexer.store.writer import Store, open_store
+from tests.outbox import outbox
 
 
 class Chain:
@@ -157,7 +158,6 @@ async def messages(database_url: str) -> list[dict[str, Any]]:
     """The outbox, in the order of its seq."""
     connection: asyncpg.Connection[asyncpg.Record] = await asyncpg.connect(database_url)
     try:
-        rows = await connection.fetch("select message from tidebook.outbox order by seq")
-        return [json.loads(row["message"]) for row in rows]
+        return [json.loads(line.message) for line in await outbox(connection)]
     finally:
         await connection.close()

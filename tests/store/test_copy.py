@@ -8,6 +8,7 @@ from typing import Any, get_args
 import pytest
 from msgspec.structs import asdict, astuple
 
+from indexer.bundle import Bundle
 from indexer.domain.balance import Balance
 from indexer.domain.block import Finality
 from indexer.domain.change import Deltas, OrderChange, OrderChangeKind
@@ -24,7 +25,6 @@ from indexer.store.log_rows import LogsRow
 from indexer.store.rejected import RowRejected
 from indexer.store.shape import SCHEMA
 from indexer.store.statements import Postgres
-from indexer.wire import OutboxRow
 
 ADDRESS = Address("0x" + "ab" * 20)
 FINALITIES: tuple[Finality, ...] = ("latest", "safe")
@@ -69,11 +69,11 @@ async def there_and_back(database_url: str, name: str, record: Token | Balance) 
 
 
 async def test_few_rows_go_as_arrays_and_arrive_as_by_copy(database_url: str) -> None:
-    """Absent values, JSON that quotes a newline, a single row, and a row that is there already."""
+    """Absent values, a single row, and a row that is there already."""
     connection = await postgres.connect(database_url)
     database = Postgres(connection)
-    message = '{"symbol":"a\\"\\\\n\\\\\\\\t"}'
-    rows = [OutboxRow(1, "trades", "a", 7, message, 0), OutboxRow(2, "system", "", 8, message, 0)]
+    rows = [Bundle(n, n, 7, "apply", ["a", "b:c"], [1, n], "0x00") for n in (1, 2)]
+    gone = Bundle(4, 3, 9, "retract", ["a"], [4], "0x01")
     places, hexes = [0, 1], ["0x01", "0x0203"]
     names: list[list[str | None]] = [[None, "x"], ["y", "z"]]
     logs = [
@@ -83,11 +83,10 @@ async def test_few_rows_go_as_arrays_and_arrive_as_by_copy(database_url: str) ->
     async with database.transaction():
         await database.append(tables.outbox, rows)
         await database.append(tables.logs, logs)
-        await database.append(tables.outbox, [OutboxRow(3, "trades", "a", 9, "{}", 0)])
-        await database.append(tables.outbox, [OutboxRow(4, "trades", "a", 9, "{}", 0)])
+        await database.append(tables.outbox, [gone])
         await database.delete(tables.outbox, [(4,)])
-    stored = await connection.fetch("select seq, channel, message from tidebook.outbox order by 1")
-    assert [tuple(row) for row in stored] == [(1, "a", message), (2, "", message), (3, "a", "{}")]
+    stored = await connection.fetch("select * from tidebook.outbox order by 1")
+    assert [tuple(row) for row in stored] == [astuple(row) for row in rows]
     found = await connection.fetch("select * from tidebook.logs order by block_number")
     assert [tuple(row) for row in found] == [astuple(row) for row in logs]
     hashes = [f"0x{n:064x}" for n in (1, 2)]
@@ -197,11 +196,9 @@ def test_rendered_rows_read_as_the_records_they_were() -> None:
         assert len(rendered) == len(ones)
         for found, one in zip(rendered, ones, strict=True):
             assert {name: getattr(found, name) for name in columns(table)} == asdict(one)
-    outbox, divergences = Lines(tables.outbox), Lines(tables.divergences)
-    outbox.add([OutboxRow(1, "trades", "a", 7, '{"a":"\\\\"}', 0)])
+    divergences = Lines(tables.divergences)
     divergences.add([DivergenceRow("0x01", 1, 2, "0x02", 3, "trade", None, '{"a":"\\\\"}')])
-    (message,), (divergence,) = outbox, divergences
-    assert (message.seq, message.message) == (1, '{"a":"\\\\"}')
+    (divergence,) = divergences
     assert (divergence.tx, divergence.expected, divergence.found) == ("0x02", None, '{"a":"\\\\"}')
 
 

@@ -16,6 +16,7 @@ from indexer.domain.units import Hash
 from indexer.store import postgres, transaction
 from indexer.store.writer import open_store
 from migrations import history
+from tests.outbox import outbox
 from tests.store.chains import Chain, messages, play
 
 LAST = 200
@@ -51,8 +52,7 @@ def linked(told: list[dict[str, Any]]) -> list[tuple[int, int, str, Any]]:
 
 async def newest(connection: postgres.Connection) -> dict[str, int]:
     """By all messages there are, none trimmed."""
-    told = "select channel, max(seq) from tidebook.outbox group by channel"
-    return dict(map(tuple, await connection.fetch(told)))
+    return {line.channel: line.seq for line in await outbox(connection)}
 
 
 async def channels(connection: postgres.Connection) -> dict[str, int]:
@@ -170,8 +170,8 @@ async def test_an_epoch_begins_without_links(
 
 async def test_one_channel_is_found_by_seq(connection: postgres.Connection) -> None:
     """Of `links` it is one row; of the outbox, what came since, by no other process."""
-    many = "insert into tidebook.outbox select n, '', n, n, '', 0 from generate_series(1, 9999) n"
-    await connection.execute(many)
+    many = "select n, n, n, '', '{}', '{}', '' from generate_series(1, 9999) n"
+    await connection.execute(f"insert into tidebook.outbox {many}")
     await connection.execute("analyze tidebook.outbox")
     for cost in ("setup_cost", "tuple_cost"):
         await connection.execute(f"set parallel_{cost} = 0")
@@ -186,22 +186,29 @@ async def test_one_channel_is_found_by_seq(connection: postgres.Connection) -> N
     assert not [line for line in plan if "Parallel" in line and "cursors" not in line], text
 
 
-async def test_a_migration_keeps_the_newest_of_each_channel(
+async def test_bundles_begin_another_epoch(
     chain: Chain, connection: postgres.Connection, database_url: str
 ) -> None:
-    """And back, and there again."""
+    """And so does who goes back to a row a message; seq counts on."""
 
     def move(connection: Connection, revision: str) -> None:
-        way = command.downgrade if revision == "0016" else command.upgrade
+        way = command.downgrade if revision == "0017" else command.upgrade
         way(history.configuration(connection), revision)
 
     await play(database_url, chain, *story(chain)[:2])
-    before = await newest(connection)
+    position = "select epoch, seq from tidebook.cursors"
+    before = [tuple(await connection.fetchrow(position) or ())]
     engine = create_async_engine(database_url.replace("postgresql:", "postgresql+asyncpg:", 1))
-    for revision in ("0016", "0017"):
+    for revision in ("0017", "0018"):
         async with engine.begin() as other:
             await other.run_sync(move, revision)
-        assert await channels(connection) == before
+        assert await channels(connection) == {}
+        before.append(tuple(await connection.fetchrow(position) or ()))
     await engine.dispose()
+    assert len({epoch for epoch, _ in before}) == 3
+    assert len({seq for _, seq in before}) == 1
     await play(database_url, chain, chain.to(161, 170))
+    told = await messages(database_url)
+    assert told[0]["op"] == "snapshot"
+    assert told[0]["seq"] == before[0][1] + 1
     assert await channels(connection) == await newest(connection)

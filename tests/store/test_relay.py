@@ -155,7 +155,9 @@ async def test_what_redis_has_already_is_refused(
     batch = await PostgresOutbox(connection, epoch).after(0, 10)
     await connection.close()
     assert batch is not None
-    assert (batch.first, batch.last, batch.messages) == (1, 10, 10)
+    assert batch.first == 1
+    assert batch.last == batch.messages >= 10
+    assert batch.lines.count(b"\n") == batch.messages - 1
     with pytest.raises(RedisChanged, match="the streams stood at seq 0"):
         await RedisStreams(streams, CHAIN_ID, epoch).publish(batch, 0)
     await assert_equal(database_url, streams)

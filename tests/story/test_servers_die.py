@@ -10,6 +10,7 @@ import redis.asyncio as redis
 from redis.exceptions import RedisError
 
 from indexer.wire import STREAMS, stream_key
+from tests.outbox import outbox
 from tests.story.market import Market, clean_run, gone, level_with, until
 
 CHAIN_ID = 31337
@@ -78,9 +79,6 @@ async def in_streams(redis_url: str) -> list[tuple[int, str]]:
 async def in_outbox(database_url: str) -> list[tuple[int, str]]:
     connection = await asyncpg.connect(database_url)
     try:
-        return [
-            tuple(r)
-            for r in await connection.fetch("select seq, message from tidebook.outbox order by seq")
-        ]
+        return [(line.seq, line.message.decode()) for line in await outbox(connection)]
     finally:
         await connection.close()

@@ -11,11 +11,12 @@ from sqlalchemy import delete, insert, update
 from sqlalchemy.dialects.postgresql import insert as upsert
 from sqlalchemy.ext.asyncio import create_async_engine
 
+from indexer.bundle import bundles
 from indexer.domain.block import Finality
 from indexer.domain.units import Address, Hash
 from indexer.store import relations as t
 from indexer.store.relations import markets, tokens
-from indexer.wire import BlockInfo, Message, Op, Stream, relay_key, stream_key
+from indexer.wire import BlockInfo, Message, Numbered, Op, Stream, relay_key, stream_key
 from tidebook.serving import serve
 from ws.app import Config, build, server_options
 
@@ -118,12 +119,9 @@ class Chain:
     async def _keep(self, message: Message, channel: str) -> None:
         """The rows of a message, in one transaction."""
         seq, number = message.seq, message.block.number
-        text = msgspec.json.encode(message).decode()
-        row = {"seq": seq, "prev_seq": message.prev_seq, "stream": message.stream}
+        (row,) = bundles([Numbered(seq, channel, number, message.op, msgspec.json.encode(message))])
         async with self.engine.begin() as connection:
-            await connection.execute(
-                insert(t.outbox).values(**row, channel=channel, block_number=number, message=text)
-            )
+            await connection.execute(insert(t.outbox).values(**msgspec.structs.asdict(row)))
             linked = upsert(t.links).values(channel=channel, seq=seq)
             await connection.execute(
                 linked.on_conflict_do_update(index_elements=["channel"], set_={"seq": seq})

@@ -5,6 +5,8 @@ at belong together. Positions are the writer's: Redis, and so our tail, may be a
 """
 
 import contextlib
+from collections.abc import Sequence
+from functools import partial
 from typing import Any, NamedTuple
 
 import msgspec
@@ -18,7 +20,7 @@ from indexer.domain.units import Address
 from indexer.store import books
 from indexer.store import relations as t
 from indexer.store.columns import Hex
-from indexer.store.links import BEHIND
+from indexer.store.links import BEHIND, behind
 from indexer.topics import Topic, concerns, topic_of
 from indexer.wire import Message, relay_key, stream_key
 from ws.native.book import Book
@@ -130,14 +132,13 @@ class Past:
         outbox = t.outbox.c
         async with _Reading(self._engine) as connection:
             head = await _head(connection)
-            oldest = await connection.scalar(select(func.min(outbox.seq)))
-            about = outbox.block_number < number
+            oldest = await connection.scalar(select(func.min(outbox.first_seq)))
             before = await connection.scalar(
                 select(outbox.seq)
                 .where(
                     outbox.seq <= await _last_word(connection, head, number),
-                    about,
-                    ~outbox.message.contains('"op":"promote"'),
+                    outbox.block_number < number,
+                    outbox.op != "promote",
                 )
                 .order_by(outbox.seq.desc())
                 .limit(1)
@@ -205,19 +206,18 @@ class Past:
         return Replay(max([seq, *(message.seq for message in messages)]), mine)
 
     async def _since_in_outbox(self, topic: Topic, epoch: str, seq: int) -> Replay | str:
-        channels = sorted({topic.channel, topic.stream, "system"})
+        channels = {topic.channel, topic.stream, "system"}
         async with _Reading(self._engine) as connection:
             head = await _head(connection)
             if head.epoch != epoch:
                 return "epoch_changed"
             if seq > head.seq:
                 return "ahead"
-            values = {"channels": channels, "after": seq, "most": self._most + 1}
-            rows = (await connection.execute(BEHIND, values)).all()
+            told = await behind(partial(_read_behind, connection), channels, seq, self._most)
             newest = await _link(connection, topic)
-        if len(rows) > self._most:
+        if len(told) > self._most:
             return "too_far"
-        messages = [_decode(text) for _, text in sorted(map(tuple, rows))]
+        messages = list(map(_decode, told))
         if _rebuilt(messages, topic):
             return "rebuilt"
         mine = [message for message in messages if concerns(message, topic)]
@@ -250,6 +250,10 @@ class _Reading:
             raise Unavailable(f"Postgres: {error}") from error
 
 
+async def _read_behind(connection: AsyncConnection, values: dict[str, Any]) -> Sequence[Any]:
+    return (await connection.execute(BEHIND, values)).all()
+
+
 async def _head(connection: AsyncConnection) -> Head:
     cursor = t.cursors.c
     statement = select(
@@ -277,7 +281,7 @@ async def _last_word(connection: AsyncConnection, head: Head, number: int) -> in
         return head.seq
     final = await connection.scalar(
         select(outbox.seq)
-        .where(outbox.channel == "system", outbox.block_number < number)
+        .where(outbox.block_number < number)
         .order_by(outbox.block_number.desc(), outbox.seq.desc())
         .limit(1)
     )
