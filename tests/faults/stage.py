@@ -186,7 +186,8 @@ class Stage:
         assert cursor is not None
         head, rules = self.devnet.chain.head, self.devnet.chain.rules
         stands = (cursor["block_hash"], cursor["safe_number"], cursor["finalized_number"])
-        wanted = head.number - rules.safe_distance, head.number - rules.finalized_distance
+        distances = rules.safe_distance, rules.finalized_distance
+        wanted = tuple(max(0, head.number - distance) for distance in distances)
         return stands == (head.hash, *wanted) and await self._relayed() == cursor["seq"]
 
     async def _relayed(self) -> int:
