@@ -1,8 +1,8 @@
 """Messages as the outbox keeps them: a row for all that follow each other about one block.
 
-A row a message was a fifth of what a block at the head cost Postgres, and six times the disk: the
-messages of a block are much alike. Which channels a row tells something stays outside, and where
-each of them stands behind it.
+A row a message took seven times the disk, and a seventh more of Postgres for each block at the
+head: the messages of a block are much alike. Which channels a row tells something stays outside,
+and where each of them stands behind it.
 """
 
 from collections.abc import Collection, Iterator, Sequence

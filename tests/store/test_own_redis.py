@@ -145,7 +145,8 @@ async def test_a_cluster_is_refused_in_one_line(
 ) -> None:
     chain = Chain(recordings / "gtx_chaos.jsonl.gz", 10)
     await play(database_url, chain, chain.to(0, 10))
-    async with cluster(tmp_path) as url:
+    options = f"--cluster-port {free_port()} --cluster-enabled yes --save ''"
+    async with server(tmp_path, options) as url:
         with pytest.raises(RedisUnsuitable, match=r"TIDEBOOK_REDIS_URL: .* is of a cluster"):
             await connect_redis(url)
         for name in ("ws", "analytics"):
@@ -155,20 +156,33 @@ async def test_a_cluster_is_refused_in_one_line(
                 assert await service.process.wait() == 2
 
 
+async def test_a_sentinel_is_refused_in_one_line(tmp_path: Path) -> None:
+    (tmp_path / "sentinel.conf").touch()
+    async with server(tmp_path, "sentinel.conf --sentinel") as url:
+        with pytest.raises(RedisUnsuitable, match=r"TIDEBOOK_REDIS_URL: .* is a Sentinel"):
+            await connect_redis(url)
+
+
 @asynccontextmanager
-async def cluster(folder: Path) -> AsyncIterator[str]:
-    """A server of a Redis Cluster, by itself."""
+async def server(folder: Path, words: str) -> AsyncIterator[str]:
+    """One of another kind than ours, by itself."""
     port = free_port()
-    options = f"--port {port} --cluster-port {free_port()} --cluster-enabled yes --save ''"
     process = await asyncio.create_subprocess_exec(
-        binaries.valkey(), *shlex.split(options), cwd=folder, stdout=subprocess.PIPE
+        binaries.valkey(),
+        *shlex.split(f"{words} --port {port}"),
+        cwd=folder,
+        stdout=subprocess.PIPE,
     )
     assert process.stdout is not None
-    while b"Ready to accept connections" not in (line := await process.stdout.readline()):
-        assert line, "it does not start"
-    yield f"redis://127.0.0.1:{port}"
-    process.kill()
-    await process.wait()
+    try:
+        line = b""
+        while b"Ready to accept connections" not in line and b"Sentinel ID is" not in line:
+            line = await process.stdout.readline()
+            assert line, "it does not start"
+        yield f"redis://127.0.0.1:{port}"
+    finally:
+        process.kill()
+        await process.wait()
 
 
 async def test_a_wrong_password_is_told_once_to_whom_a_gateway_belongs(
